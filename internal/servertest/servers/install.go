@@ -20,6 +20,7 @@ import (
 // Debian packages only for root.
 type installer struct {
 	out     io.Writer // progress, for people
+	root    bool      // may install Debian packages
 	updated bool      // apt-get update has run
 }
 
@@ -164,7 +165,7 @@ func (in *installer) debian(ctx context.Context, packages ...string) error {
 	if err != nil {
 		return fmt.Errorf("there is no apt-get to install it with; install %s (Debian's name) by the means of your system", list)
 	}
-	if os.Geteuid() != 0 {
+	if !in.root {
 		return fmt.Errorf("only root may install it; run: apt-get install %s", list)
 	}
 	defer in.quietServices()()

@@ -128,7 +128,7 @@ func (h home) up(ctx context.Context, names []string, errs io.Writer) error {
 	old := h.load()
 	if old.healthy() == nil && old.covers(wanted) {
 		fmt.Fprintln(errs, "servers: already up")
-		return nil
+		return h.status(errs)
 	}
 	if _, err := h.stop(old); err != nil {
 		return err
@@ -148,7 +148,7 @@ func (st *state) covers(wanted []string) bool {
 // prepare installs what the kinds need. It returns the names of those that can run, and why the
 // others cannot; in CI that is an error.
 func prepare(ctx context.Context, want []kind, errs io.Writer) (wanted []string, skipped map[string]string, err error) {
-	in := &installer{out: errs}
+	in := &installer{out: errs, root: os.Geteuid() == 0}
 	skipped = map[string]string{}
 	for _, k := range want {
 		if k.external() {
