@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -298,7 +299,9 @@ func TestSupervisorKilled(t *testing.T) {
 	sh.want(0, "redis-a", "up", "redis")
 	running := sh.processes()
 	running[0].signal(syscall.SIGKILL)
-	within(t, "the supervisor's end", func() bool { return !running[0].Alive() })
+	if runtime.GOOS == "linux" { // elsewhere the next command ends what is left
+		allGone(t, running)
+	}
 	sh.want(1, "not up: the supervisor has ended", "status")
 	sh.want(0, "redis-a", "up", "redis")
 	allGone(t, running)
