@@ -22,11 +22,7 @@ type run struct {
 func newRun(t *testing.T, up bool) *run {
 	t.Helper()
 	r := &run{t: t, root: t.TempDir()}
-	text, err := os.ReadFile("with-servers")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.write("with-servers", string(text))
+	r.write("with-servers", read(t, "with-servers"))
 	status := "exit 1"
 	if up {
 		status = "exit 0"

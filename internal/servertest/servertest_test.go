@@ -73,7 +73,7 @@ func matches(text, want string) bool {
 }
 
 func TestSharedServersAnswer(t *testing.T) {
-	for _, shared := range []Shared{RedisA, RedisB, SQSA, SQSB, SharedMoto, PostgresPrimary, PostgresStandby} {
+	for _, shared := range AllShared() {
 		t.Run(string(shared), func(t *testing.T) {
 			address := Env(t, shared)
 			if u, err := url.Parse(address); err == nil && u.Host != "" {
