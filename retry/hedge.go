@@ -81,8 +81,8 @@ func Hedge[T any](ctx context.Context, h *Hedging[T], fn func(context.Context) (
 	s.budget.Deposit()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(errLost)
-	r := race[T]{hedging: s, ctx: ctx, fn: fn, discard: h.Discard, results: make(chan result[T], s.max)}
-	return r.run(cancel)
+	r := race[T]{hedging: s, ctx: ctx, cancel: cancel, fn: fn, discard: h.Discard, results: make(chan result[T], s.max)}
+	return r.run()
 }
 
 var errLost = errors.New("retry: another attempt won")
@@ -195,6 +195,7 @@ func (s *hedging) observe(took time.Duration) {
 type race[T any] struct {
 	*hedging
 	ctx     context.Context // of all attempts
+	cancel  context.CancelCauseFunc
 	fn      func(context.Context) (T, error)
 	discard func(T)
 	results chan result[T] // has room for all: an attempt never waits to report
@@ -217,7 +218,7 @@ type result[T any] struct {
 	stack    []byte
 }
 
-func (r *race[T]) run(cancel context.CancelCauseFunc) (T, error) {
+func (r *race[T]) run() (T, error) {
 	r.begin()
 	if !nested(r.ctx, r.name) {
 		r.arm()
@@ -227,7 +228,7 @@ func (r *race[T]) run(cancel context.CancelCauseFunc) (T, error) {
 		select {
 		case res := <-r.results:
 			if r.ended(res) {
-				return r.win(res, cancel)
+				return r.win(res)
 			}
 		case <-r.next:
 			r.hedge()
@@ -304,9 +305,12 @@ func (r *race[T]) ended(res result[T]) (won bool) {
 	case !res.returned:
 		r.crash(res)
 		return false
-	case res.err == nil:
+	case res.err == nil && r.crashed == nil:
 		r.observe(time.Since(r.starts[res.number-1]))
-		return r.crashed == nil
+		return true
+	case res.err == nil:
+		r.drop(res.value)
+		return false
 	}
 	r.failed = append(r.failed, Tried{Number: res.number, Err: res.err})
 	if outcome.Permanent(res.err) {
@@ -315,18 +319,19 @@ func (r *race[T]) ended(res result[T]) (won bool) {
 	return false
 }
 
-// crash remembers the first panic. The other attempts are let go: the caller gets the panic, not their answers.
+// crash remembers the first panic and lets the other attempts go: the caller gets the panic, not their answers.
 func (r *race[T]) crash(res result[T]) {
 	r.disarm()
+	r.cancel(errLost)
 	if r.crashed == nil {
 		r.crashed = &res
 	}
 }
 
 // win returns the value of the winner and deals with the losers.
-func (r *race[T]) win(winner result[T], cancel context.CancelCauseFunc) (T, error) {
+func (r *race[T]) win(winner result[T]) (T, error) {
 	r.disarm()
-	cancel(errLost)
+	r.cancel(errLost)
 	if winner.number > 1 {
 		r.wins.Add(1)
 		// What the first attempt would have taken is unknown but longer than this. Leaving it out would
@@ -356,8 +361,14 @@ func (r *race[T]) settle() {
 		case !res.returned:
 			r.logPanic(res)
 		case res.err == nil:
-			r.discard(res.value)
+			r.drop(res.value)
 		}
+	}
+}
+
+func (r *race[T]) drop(value T) {
+	if r.discard != nil {
+		r.discard(value)
 	}
 }
 

@@ -296,30 +296,26 @@ func (q *Sequence) announce(err error) {
 // giveUp makes the error of a call that ends without success.
 func (q *Sequence) giveUp(reason Reason, cause error) error {
 	q.state.gaveUp[reason].Add(1)
+	if q.attempts == 1 && needsNoError(reason, q.first[0].Err, cause) {
+		return q.first[0].Err
+	}
 	history := q.history()
-	e := &Error{Name: q.state.owner.Name, Attempts: q.attempts, Reason: reason, Cause: cause, History: history}
+	e := &Error{Name: q.state.owner.Name, Attempts: q.attempts, Elapsed: q.elapsed(), Reason: reason, Cause: cause,
+		History: history, outcome: q.joinOutcome(history)}
 	if len(history) > 0 {
 		e.Last = history[len(history)-1].Err
-		e.Elapsed = q.elapsed()
 	}
-	if q.unchanged(e) {
-		return e.Last
-	}
-	e.outcome = q.joinOutcome(history)
 	q.report(e)
 	return e
 }
 
-// unchanged reports whether the error of a single attempt needs no Error around it.
-func (q *Sequence) unchanged(e *Error) bool {
-	if q.attempts != 1 {
-		return false
-	}
-	switch e.Reason {
+// needsNoError reports whether the error of a single attempt says all that an Error around it would.
+func needsNoError(reason Reason, err, cause error) bool {
+	switch reason {
 	case ReasonNotRetryable, ReasonNested:
 		return true
 	case ReasonContext:
-		return errors.Is(e.Last, e.Cause)
+		return errors.Is(err, cause)
 	}
 	return false
 }
