@@ -78,6 +78,21 @@ func TestHedgeLearnsTheQuantile(t *testing.T) {
 	})
 }
 
+func TestHedgesDoNotLowerTheirOwnQuantile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &Hedging[int]{Repeatable: true, Quantile: 0.5, Budget: NoBudget}
+		for range 20 {
+			_, _ = Hedge(t.Context(), h, takes(10*time.Millisecond))
+		}
+		for range 100 { // the first attempt hangs, the hedge answers at once
+			_, _ = Hedge(t.Context(), h, takes(time.Hour, 0))
+		}
+		if got := h.stateOf().patience(); got != 10*time.Millisecond {
+			t.Errorf("the next hedge begins after %v, want 10ms", got)
+		}
+	})
+}
+
 func TestLatenciesComputeTheQuantile(t *testing.T) {
 	for _, tt := range []struct {
 		quantile float64

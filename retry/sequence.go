@@ -300,8 +300,10 @@ func (q *Sequence) giveUp(reason Reason, cause error) error {
 		return q.first[0].Err
 	}
 	history := q.history()
-	e := &Error{Name: q.state.owner.Name, Attempts: q.attempts, Elapsed: q.elapsed(), Reason: reason, Cause: cause,
-		History: history, outcome: q.joinOutcome(history)}
+	e := &Error{
+		Name: q.state.owner.Name, Attempts: q.attempts, Elapsed: q.elapsed(), Reason: reason, Cause: cause,
+		History: history, outcome: q.joinOutcome(history),
+	}
 	if len(history) > 0 {
 		e.Last = history[len(history)-1].Err
 	}

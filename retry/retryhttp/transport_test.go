@@ -201,8 +201,10 @@ func TestABodyWithoutGetBodyIsSentOnce(t *testing.T) {
 func TestAGetBodyThatFailsEndsTheCall(t *testing.T) {
 	broken := errors.New("file is gone")
 	transport := &Transport{Policy: quick(), Base: roundTripper(func(*http.Request) (*http.Response, error) { return nil, errReset })}
-	req := &http.Request{Method: "PUT", Body: &testBody{Reader: strings.NewReader("x")},
-		GetBody: func() (io.ReadCloser, error) { return nil, broken }}
+	req := &http.Request{
+		Method: "PUT", Body: &testBody{Reader: strings.NewReader("x")},
+		GetBody: func() (io.ReadCloser, error) { return nil, broken },
+	}
 	_, err := transport.RoundTrip(req)
 	if !errors.Is(err, broken) || !errors.Is(err, errReset) || outcome.Of(err) != outcome.Unknown {
 		t.Errorf("RoundTrip = %v, outcome %d, want both errors and Unknown", err, outcome.Of(err))
@@ -408,17 +410,22 @@ func TestAttemptTimeoutCoversTheHeader(t *testing.T) {
 }
 
 func TestATimeoutWithoutAConnectionHasNotRun(t *testing.T) {
-	base := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		<-ctx.Done() // a Region that swallows packets
-		return nil, ctx.Err()
-	}}
-	p := quick()
-	p.AttemptTimeout = time.Millisecond
-	req, _ := http.NewRequest("POST", "http://blackhole.test/", strings.NewReader("x"))
-	_, err := (&Transport{Policy: p, Base: base}).RoundTrip(req)
-	if e, ok := errors.AsType[*retry.Error](err); !ok || e.Attempts != 3 || !e.NotRun() {
-		t.Errorf("RoundTrip = %v, want 3 attempts that have not run", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		over := make(chan struct{})
+		defer close(over)
+		base := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+			<-over // a Region that swallows packets; net/http dials on after the request has ended
+			return nil, errRefused
+		}}
+		p := quick()
+		p.AttemptTimeout = time.Second
+		req, _ := http.NewRequest("POST", "http://blackhole.test/", strings.NewReader("x"))
+		start := time.Now()
+		_, err := (&Transport{Policy: p, Base: base}).RoundTrip(req)
+		if e, ok := errors.AsType[*retry.Error](err); !ok || e.Attempts != 3 || !e.NotRun() || time.Since(start) != 3*time.Second {
+			t.Errorf("RoundTrip = %v after %v, want 3 attempts in 3s that have not run", err, time.Since(start))
+		}
+	})
 }
 
 func TestCloseEndsTheAttemptsContext(t *testing.T) {
