@@ -93,6 +93,23 @@ func TestHedgesDoNotLowerTheirOwnQuantile(t *testing.T) {
 	})
 }
 
+func TestAFailedFirstAttemptTeachesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &Hedging[int]{Repeatable: true, Quantile: 0.5, Delay: time.Second}
+		_, _ = Hedge(t.Context(), h, func(ctx context.Context) (int, error) {
+			if From(ctx).Number == 1 {
+				time.Sleep(2 * time.Second)
+				return 0, errDown
+			}
+			time.Sleep(time.Minute)
+			return 2, nil
+		})
+		if n := h.stateOf().seen.n; n != 0 {
+			t.Errorf("%d latencies noted, want none", n)
+		}
+	})
+}
+
 func TestLatenciesComputeTheQuantile(t *testing.T) {
 	for _, tt := range []struct {
 		quantile float64
