@@ -20,6 +20,7 @@ func TestBudgetConfigIsValidated(t *testing.T) {
 		{"Ratio", BudgetConfig{Ratio: -0.1}},
 		{"Ratio", BudgetConfig{Ratio: 1.1}},
 		{"Ratio", BudgetConfig{Ratio: math.NaN()}},
+		{"Ratio", BudgetConfig{Ratio: 1e-7}},
 		{"PerSecond", BudgetConfig{PerSecond: -1}},
 		{"PerSecond", BudgetConfig{PerSecond: math.Inf(1)}},
 		{"Burst", BudgetConfig{Burst: -1}},

@@ -20,6 +20,7 @@ import (
 
 const (
 	defaultHedges   = 2
+	maxHedges       = 100
 	defaultQuantile = 0.95
 )
 
@@ -29,7 +30,8 @@ type Hedging[T any] struct {
 	// Name is the dependency's, in errors and metrics, and the Name of [From] and [WithAttempt].
 	Name string
 
-	// Max is how many attempts may run at once, the first included. Zero means 2; 1 never hedges.
+	// Max is how many attempts may run at once, the first included. Zero means 2; 1 never hedges;
+	// more than 100 is an error.
 	Max int
 
 	// Delay is how long each attempt is given before the next is begun. With a Quantile it serves until that is
@@ -92,8 +94,8 @@ func (h *Hedging[T]) Validate() error {
 	switch {
 	case h == nil || !h.Repeatable:
 		return errors.New("retry: Hedging.Repeatable: is false: the call may not run twice")
-	case h.Max < 0:
-		return fmt.Errorf("retry: Hedging.Max: %d is negative", h.Max)
+	case h.Max < 0 || h.Max > maxHedges:
+		return fmt.Errorf("retry: Hedging.Max: %d is outside [0, %d]", h.Max, maxHedges)
 	case h.Delay < 0:
 		return fmt.Errorf("retry: Hedging.Delay: %v is negative", h.Delay)
 	case !(h.Quantile >= 0 && h.Quantile <= 1):

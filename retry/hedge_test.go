@@ -192,6 +192,7 @@ func TestHedgeRefusals(t *testing.T) {
 		{"Repeatable", t.Context(), none},
 		{"Repeatable", t.Context(), &Hedging[int]{}},
 		{"Hedging.Max: -1", t.Context(), &Hedging[int]{Repeatable: true, Max: -1}},
+		{"Hedging.Max: 101", t.Context(), &Hedging[int]{Repeatable: true, Max: 101}},
 		{"Hedging.Delay: -1ns", t.Context(), &Hedging[int]{Repeatable: true, Delay: -1}},
 		{"Hedging.Quantile: 1.1", t.Context(), &Hedging[int]{Repeatable: true, Quantile: 1.1}},
 		{"Hedging.Quantile: NaN", t.Context(), &Hedging[int]{Repeatable: true, Quantile: math.NaN()}},

@@ -24,6 +24,7 @@ func sendWithin(base http.RoundTripper, req *http.Request, timeout time.Duration
 	timer.Stop()
 	late := context.Cause(ctx) == expired
 	switch {
+	case err == nil && (resp == nil || resp.Body == nil): // a broken or forgiving Base
 	case err == nil && !late:
 		resp.Body = newBody(resp.Body, cancel)
 		return resp, nil
@@ -37,7 +38,7 @@ func sendWithin(base http.RoundTripper, req *http.Request, timeout time.Duration
 		err = expired
 	}
 	cancel(nil)
-	return nil, err
+	return resp, err
 }
 
 // connTrace sees whether net/http found a connection for a request. Other transports tell it nothing.

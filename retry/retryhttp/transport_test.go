@@ -501,6 +501,53 @@ func TestMiddlewareCountsTheMeshsAttempts(t *testing.T) {
 	}
 }
 
+func TestTransientAsRetryableRepeatsSafeRequests(t *testing.T) {
+	p := quick()
+	p.Retryable = retry.Transient
+	for method, want := range map[string]int{"GET": 3, "PUT": 1} { // whether a PUT ran is not known
+		attempts := 0
+		transport := &Transport{Policy: p, Base: roundTripper(func(*http.Request) (*http.Response, error) {
+			attempts++
+			return response(503, ""), nil
+		})}
+		if _, err := transport.RoundTrip(&http.Request{Method: method}); err != nil || attempts != want {
+			t.Errorf("%s: %d attempts, %v, want %d", method, attempts, err, want)
+		}
+	}
+}
+
+func TestBasesThatBreakTheContract(t *testing.T) {
+	timed := quick()
+	timed.AttemptTimeout = time.Hour
+	for _, p := range []*retry.Policy{quick(), timed} {
+		transport := &Transport{Policy: p, Base: roundTripper(func(*http.Request) (*http.Response, error) { return nil, nil })}
+		if resp, err := transport.RoundTrip(&http.Request{Method: "GET"}); resp != nil || !errors.Is(err, errNoResponse) {
+			t.Errorf("RoundTrip = %v, %v, want %v", resp, err, errNoResponse)
+		}
+		transport.Base = roundTripper(func(*http.Request) (*http.Response, error) { return &http.Response{StatusCode: 503}, nil })
+		if resp, err := transport.RoundTrip(&http.Request{Method: "GET"}); err != nil || resp.Body == nil {
+			t.Errorf("RoundTrip = %v, %v, want a response with a body", resp, err)
+		}
+	}
+}
+
+// closer is a Base that can close its idle connections.
+type closer struct {
+	roundTripper
+	closed bool
+}
+
+func (c *closer) CloseIdleConnections() { c.closed = true }
+
+func TestCloseIdleConnectionsReachesBase(t *testing.T) {
+	base := &closer{}
+	(&http.Client{Transport: &Transport{Base: base}}).CloseIdleConnections()
+	if !base.closed {
+		t.Error("Base did not hear of it")
+	}
+	(&Transport{Base: roundTripper(nil)}).CloseIdleConnections()
+}
+
 func TestRealErrors(t *testing.T) {
 	plain := httptest.NewTLSServer(http.NotFoundHandler())
 	plain.Config.ErrorLog = nil
@@ -519,7 +566,7 @@ func TestRealErrors(t *testing.T) {
 }
 
 func TestStatusErrorText(t *testing.T) {
-	e := newStatusError(response(503, "", "Retry-After", "3"), time.Now())
+	e := newStatusError(response(503, "", "Retry-After", "3"), false, time.Now())
 	if e.Error() != "http status 503 Service Unavailable" || e.RetryAfter() != 3*time.Second || e.NotRun() || !e.OutcomeUnknown() {
 		t.Errorf("StatusError = %v, %v, %t, %t", e, e.RetryAfter(), e.NotRun(), e.OutcomeUnknown())
 	}
