@@ -201,6 +201,10 @@ func (h *Bulkhead) handOver() bool {
 
 // wait queues the call until it has a place. It returns a FullError or nil.
 func (h *Bulkhead) wait(ctx context.Context) error {
+	if h.cfg.MaxQueue == 0 {
+		h.refused.Add(1)
+		return h.full
+	}
 	w := &waiter{ready: make(chan struct{})}
 	place, err := h.enqueue(w)
 	if err != nil || place == nil {
