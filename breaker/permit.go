@@ -40,12 +40,16 @@ func (p Permit) Done(err error) {
 	}
 }
 
-// DoneAs ends the call with a verdict that the caller reached itself. err, which may be nil, is asked only
-// for its RetryAfter. A bulkhead ignores both arguments.
+// DoneAs ends the call with a verdict that the caller reached itself; a failure is still neutral if the call's
+// context ended as [Config].DeadlineCounts describes. err, which may be nil, is asked only for its RetryAfter.
+// A bulkhead ignores both arguments.
 func (p Permit) DoneAs(verdict Verdict, err error) {
 	if p.breaker == nil {
 		p.Done(err)
 		return
+	}
+	if verdict == VerdictFailure && p.breaker.blameless(p.ctx, p.admission.start) {
+		verdict = VerdictNeutral
 	}
 	p.breaker.record(p.admission, verdict, err)
 }

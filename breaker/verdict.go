@@ -39,14 +39,19 @@ func DefaultVerdict(err error) Verdict {
 
 // judge is the verdict on a call's error: first what its caller's end makes of it, then what the error says.
 func (b *Breaker) judge(ctx context.Context, start int64, err error) Verdict {
+	if b.blameless(ctx, start) {
+		return VerdictNeutral
+	}
+	return b.cfg.Verdict(err)
+}
+
+// blameless reports whether the caller of a call that began at start stopped waiting too soon to blame anyone.
+func (b *Breaker) blameless(ctx context.Context, start int64) bool {
 	toLive := caller.Forever
 	if start != 0 {
 		toLive = caller.ToLive(ctx, b.base.Add(time.Duration(start)))
 	}
-	if caller.Neutral(ctx, toLive, b.cfg.SlowCall, b.cfg.DeadlineCounts) {
-		return VerdictNeutral
-	}
-	return b.cfg.Verdict(err)
+	return caller.Neutral(ctx, toLive, b.cfg.SlowCall, b.cfg.DeadlineCounts)
 }
 
 // hintOf is how long err asks to be left alone; zero if it does not.
