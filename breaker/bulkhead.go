@@ -52,8 +52,11 @@ func (c BulkheadConfig) validate() error {
 	if c.MaxWait != Off {
 		checks = append(checks, notNegative("MaxWait", c.MaxWait))
 	}
-	if c.MaxInFlight > maxCalls || c.MaxQueue > maxCalls {
-		checks = append(checks, fmt.Errorf("MaxInFlight, MaxQueue: %d, %d: above the maximum %d", c.MaxInFlight, c.MaxQueue, maxCalls))
+	if c.MaxInFlight > maxCalls {
+		checks = append(checks, fmt.Errorf("MaxInFlight: %d is above the maximum %d", c.MaxInFlight, maxCalls))
+	}
+	if c.MaxQueue > maxCalls {
+		checks = append(checks, fmt.Errorf("MaxQueue: %d is above the maximum %d", c.MaxQueue, maxCalls))
 	}
 	if c.Order > OrderLIFO {
 		checks = append(checks, fmt.Errorf("Order: %v is unknown", c.Order))

@@ -94,12 +94,13 @@ func (b *Breaker) settleLocked(p *probe, verdict Verdict, why cause) {
 // context calls do: otherwise a probe that hangs would keep the breaker open for good.
 func (b *Breaker) ownProbesLocked() bool { return b.cfg.Probe != nil && !b.probing }
 
-// startProbingLocked lets Config.Probe run as soon as the lock is free.
+// startProbingLocked prepares a half-open generation. It runs inside gobreaker, which must not be asked
+// for a slot there; ring does that next.
 func (b *Breaker) startProbingLocked(now int64) {
 	b.nextProbe = 0
 	if b.ownProbesLocked() {
 		b.setFullLocked(true)
-		b.runProbeLocked(now)
+		b.nextProbe = now
 	}
 }
 
