@@ -84,6 +84,9 @@ func (b *Breaker) now() int64 { return int64(time.Since(b.base)) }
 // fn returned, unchanged. A panic or runtime.Goexit in fn counts as a failure and passes through.
 func Do[T any](ctx context.Context, b *Breaker, fn func(context.Context) (T, error)) (value T, err error) {
 	word := b.word.Load()
+	if word&(stateMask|observeBit) == uint64(StateOpen) {
+		return value, b.refuse(ctx)
+	}
 	if word&stateMask != uint64(StateClosed) || b.mustTime(ctx) {
 		return doTracked(ctx, b, fn)
 	}
@@ -170,19 +173,23 @@ func (b *Breaker) admit(ctx context.Context) (admission, error) {
 	return a, nil
 }
 
-// reject counts a rejection; when only observing it admits the call without counting its result.
+// reject refuses a call; when only observing it admits it without counting its result.
 func (b *Breaker) reject(ctx context.Context, word uint64) (admission, error) {
-	s := &b.window.stripes[striped.Index(stripes)]
 	if word&observeBit != 0 {
-		s.observed.Add(1)
+		b.window.stripes[striped.Index(stripes)].observed.Add(1)
 		return admission{word: staleWord}, nil
 	}
-	s.rejected.Add(1)
+	return admission{}, b.refuse(ctx)
+}
+
+// refuse counts a rejection and returns its error.
+func (b *Breaker) refuse(ctx context.Context) error {
+	b.window.stripes[striped.Index(stripes)].rejected.Add(1)
 	err := b.refusal.Load()
 	if span, ok := telemetry.Recording(ctx); ok {
 		span.AddEvent("holdfast.breaker.rejected", rejectedBy(err))
 	}
-	return admission{}, err
+	return err
 }
 
 // verdictOn judges a call's result.
