@@ -79,8 +79,8 @@ func smallest(ctx context.Context, limits []time.Duration) time.Duration {
 
 type attemptKey struct{}
 
-// WithAttemptTimeout is context.WithTimeout for one attempt of a call. It makes timeout known to [Neutral],
+// WithAttemptTimeout is context.WithTimeoutCause for one attempt of a call. It makes timeout known to [Neutral],
 // so that an attempt that used its whole time counts as a failure however short that time is.
-func WithAttemptTimeout(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithValue(ctx, attemptKey{}, timeout), timeout)
+func WithAttemptTimeout(ctx context.Context, timeout time.Duration, cause error) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(context.WithValue(ctx, attemptKey{}, timeout), timeout, cause)
 }

@@ -72,7 +72,7 @@ func TestNeutral(t *testing.T) {
 					defer cancel()
 				}
 				if tt.attempt > 0 {
-					ctx, cancel = WithAttemptTimeout(ctx, tt.attempt)
+					ctx, cancel = WithAttemptTimeout(ctx, tt.attempt, nil)
 					defer cancel()
 				}
 				toLive := ToLive(ctx, time.Now())
