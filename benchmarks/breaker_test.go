@@ -14,6 +14,7 @@ import (
 	fsbulkhead "github.com/failsafe-go/failsafe-go/bulkhead"
 	fsbreaker "github.com/failsafe-go/failsafe-go/circuitbreaker"
 	fsrate "github.com/failsafe-go/failsafe-go/ratelimiter"
+	"github.com/failsafe-go/failsafe-go/retrypolicy"
 	gobreaker1 "github.com/sony/gobreaker"
 	gobreaker2 "github.com/sony/gobreaker/v2"
 	"golang.org/x/sync/semaphore"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/breaker/limit"
+	"github.com/holdfast-go/holdfast/retry"
 )
 
 // A contender is one library's call, ready to be made again and again.
@@ -269,5 +271,35 @@ func BenchmarkLimit(b *testing.B) {
 			}
 			return call()
 		}},
+	})
+}
+
+// BenchmarkComposed measures a retry around a breaker around a bulkhead around one call that succeeds.
+func BenchmarkComposed(b *testing.B) {
+	ctx := context.Background()
+	work := func() error { return nil }
+	attempts := &retry.Policy{Name: "bench"}
+	circuit := must(breaker.New(breaker.Config{}))
+	places := must(breaker.NewBulkhead(breaker.BulkheadConfig{}))
+	executor := failsafe.With[any](retrypolicy.NewWithDefaults[any](),
+		fsbreaker.NewBuilder[any]().WithFailureRateThreshold(0.5, 20, 10*time.Second).Build(), fsbulkhead.New[any](64))
+	compare(b, false, []contender{
+		{"holdfast", func() error {
+			_, err := retry.Do(ctx, attempts, func(ctx context.Context) (int, error) {
+				return breaker.Do(ctx, circuit, func(ctx context.Context) (n int, err error) {
+					err = places.Do(ctx, func(context.Context) error { n = 1; return work() })
+					return n, err
+				})
+			})
+			return err
+		}},
+		{"holdfast methods", func() error {
+			return attempts.Do(ctx, func(ctx context.Context) error {
+				return circuit.Do(ctx, func(ctx context.Context) error {
+					return places.Do(ctx, func(context.Context) error { return work() })
+				})
+			})
+		}},
+		{"failsafe", func() error { return executor.Run(work) }},
 	})
 }

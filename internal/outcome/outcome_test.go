@@ -139,33 +139,6 @@ func TestPermanent(t *testing.T) {
 	}
 }
 
-type local bool
-
-func (l local) Error() string      { return "local" }
-func (l local) LocalRefusal() bool { return bool(l) }
-
-func TestLocalRefusal(t *testing.T) {
-	tests := []struct {
-		name string
-		err  error
-		want bool
-	}{
-		{"nil", nil, false},
-		{"plain", plain, false},
-		{"not run is not enough", notRun, false},
-		{"local", local(true), true},
-		{"wrapped", fmt.Errorf("call: %w", local(true)), true},
-		{"the outermost answers", fmt.Errorf("%w", errors.Join(local(false), local(true))), false},
-		{"all branches", errors.Join(local(true), local(true)), true},
-		{"one branch was sent", errors.Join(local(true), plain), false},
-	}
-	for _, tt := range tests {
-		if got := LocalRefusal(tt.err); got != tt.want {
-			t.Errorf("%s: LocalRefusal(%v) = %t, want %t", tt.name, tt.err, got, tt.want)
-		}
-	}
-}
-
 func TestRetryAfter(t *testing.T) {
 	if d, ok := RetryAfter(errors.Join(errPlain, after(time.Second))); !ok || d != time.Second {
 		t.Errorf("RetryAfter = %v, %t, want 1s, true", d, ok)
