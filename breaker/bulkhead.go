@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -112,8 +113,9 @@ func NewBulkhead(cfg BulkheadConfig) (*Bulkhead, error) {
 // Do runs call when it has a place and returns what it returned, or a [FullError] that it did not run. It
 // waits as [Bulkhead.Acquire] does. The place comes back also when call panics or ends its goroutine.
 func (h *Bulkhead) Do(ctx context.Context, call func(context.Context) error) error {
-	if !h.tryAcquire() {
-		if err := h.wait(ctx); err != nil {
+	room := h.state.Load() < h.limit
+	if !room || h.state.Add(1) > h.limit { // tryAcquire by hand: a call less
+		if err := h.enter(ctx, room); err != nil {
 			return err
 		}
 	}
@@ -153,12 +155,34 @@ type BulkheadStats struct {
 // Stats returns the current figures.
 func (h *Bulkhead) Stats() BulkheadStats {
 	state := h.state.Load()
-	return BulkheadStats{MaxInFlight: h.cfg.MaxInFlight, InFlight: int(state % oneWaiting), Queued: int(state / oneWaiting),
+	return BulkheadStats{MaxInFlight: h.cfg.MaxInFlight, InFlight: int(min(state%oneWaiting, h.limit)), Queued: int(state / oneWaiting),
 		Refused: h.refused.Load(), TimedOut: h.timedOut.Load(), GaveUp: h.gaveUp.Load()}
 }
 
 // tryAcquire takes a free place. Nobody overtakes those who wait: with one waiting, state is above any limit.
 func (h *Bulkhead) tryAcquire() bool {
+	if h.state.Load() >= h.limit {
+		return false
+	}
+	return h.state.Add(1) <= h.limit || h.stepBack()
+}
+
+// enter is the rest of Do's tryAcquire, and the wait if that failed. added says whether there is a place to undo.
+func (h *Bulkhead) enter(ctx context.Context, added bool) error {
+	if added && h.stepBack() {
+		return nil
+	}
+	return h.wait(ctx)
+}
+
+// stepBack undoes a place that somebody else was faster to take, and tries again with more care: adding is
+// cheaper than comparing and swapping, but while the place too many stands it hides one that comes free.
+func (h *Bulkhead) stepBack() bool {
+	h.release()
+	return h.takeIfFree()
+}
+
+func (h *Bulkhead) takeIfFree() bool {
 	for {
 		state := h.state.Load()
 		if state >= h.limit {
@@ -170,36 +194,30 @@ func (h *Bulkhead) tryAcquire() bool {
 	}
 }
 
-// release gives a place back, to a waiter if there is one.
+// release gives a place back, and to a waiter if there is one.
 func (h *Bulkhead) release() {
-	for {
-		state := h.state.Load()
-		switch {
-		case state >= oneWaiting:
-			if h.handOver() {
-				return
-			}
-		case state == 0:
-			panic("breaker: Done of a bulkhead's Permit that is done")
-		case h.state.CompareAndSwap(state, state-1):
-			return
-		}
+	if state := h.state.Add(^uint64(0)); state >= oneWaiting {
+		h.handOver(state)
 	}
 }
 
-// handOver gives the caller's place to a waiter. It is false if all have left.
-func (h *Bulkhead) handOver() bool {
+// handOver gives the place that release has freed to a waiter. There may be none any more, or no room: another
+// goroutine may be between its two steps of tryAcquire, and will come here when it steps back.
+func (h *Bulkhead) handOver(state uint64) {
+	if uint32(state) == math.MaxUint32 { // below zero: release has borrowed from the upper half
+		h.state.Add(1)
+		panic("breaker: Done of a bulkhead's Permit that is done")
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	next := h.waiters.Front()
-	if next == nil {
-		return false
+	if next == nil || h.state.Load()%oneWaiting >= h.limit {
+		return
 	}
+	h.state.Add(^uint64(oneWaiting - 2)) // one waiting less, one in flight more
 	w := h.waiters.Remove(next).(*waiter)
-	h.state.Add(^uint64(oneWaiting - 1))
 	w.granted = true
 	close(w.ready)
-	return true
 }
 
 // wait queues the call until it has a place. It returns a FullError or nil.
@@ -235,18 +253,15 @@ func (h *Bulkhead) enqueue(w *waiter) (place *list.Element, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for {
-		state := h.state.Load()
-		if state < h.limit {
-			if h.state.CompareAndSwap(state, state+1) {
-				return nil, nil
-			}
-			continue
+		if h.takeIfFree() {
+			return nil, nil
 		}
 		if h.waiters.Len() >= h.cfg.MaxQueue {
 			h.refused.Add(1)
 			return nil, h.full
 		}
-		if h.state.CompareAndSwap(state, state+oneWaiting) {
+		state := h.state.Load()
+		if state >= h.limit && h.state.CompareAndSwap(state, state+oneWaiting) {
 			break // no release can miss w: from now on they come here, and wait for mu
 		}
 	}
