@@ -19,7 +19,7 @@ type Breaker struct {
 	// Read by every call, written by transitions only.
 	word    atomic.Uint64 // generation, flags and state, see word.go
 	refusal atomic.Pointer[OpenError]
-	share   atomic.Uint32 // of 1<<32 calls those that pass while ramping
+	share   atomic.Uint64 // of 1<<32 calls those that pass while ramping
 	timed   bool          // SlowCall is set: every call is timed
 	base    time.Time     // the zero of now
 	cfg     Config        // with defaults
@@ -155,7 +155,7 @@ func (b *Breaker) admit(ctx context.Context) (admission, error) {
 	case StateOpen:
 		return b.reject(ctx, a.word)
 	case StateRamp:
-		if rand.Uint32() >= b.share.Load() {
+		if uint64(rand.Uint32()) >= b.share.Load() {
 			return b.reject(ctx, a.word)
 		}
 	case StateHalfOpen:

@@ -90,7 +90,7 @@ type Config struct {
 
 	// OnStateChange is told every transition, in order, one at a time, outside any lock; it may call the
 	// breaker. It runs on the goroutine that caused the transition or found another listener running,
-	// and delays that call, nothing else. While it blocks, up to 256 transitions wait; older ones are dropped.
+	// and delays that call, nothing else; it must not panic, as that goroutine may be a timer's. While it blocks, up to 256 transitions wait; older ones are dropped.
 	OnStateChange func(Transition)
 
 	// Mode is the mode whenever none is forced: ModeAuto, or ModeObserve to try the breaker out.
@@ -158,6 +158,11 @@ func (c Config) validate() error {
 		notNegative("ProbeTimeout", c.ProbeTimeout),
 		notNegative("DeadlineCounts", c.DeadlineCounts),
 		notNegative("RampStep", c.RampStep),
+		atMost("Window", c.Window),
+		atMost("OpenFor", c.OpenFor),
+		atMost("MaxOpenFor", c.MaxOpenFor),
+		atMost("ProbeTimeout", c.ProbeTimeout),
+		atMost("RampStep", c.RampStep),
 		c.validateTogether(),
 	}
 	for _, err := range checks {
@@ -195,6 +200,16 @@ func (c Config) validateTogether() error {
 func atLeast(field string, d, least time.Duration) error {
 	if d != 0 && d < least {
 		return fmt.Errorf("%s: %v is below the minimum %v", field, d, least)
+	}
+	return nil
+}
+
+// longest bounds every duration: with it no sum of two can overflow.
+const longest = 365 * 24 * time.Hour
+
+func atMost(field string, d time.Duration) error {
+	if d > longest {
+		return fmt.Errorf("%s: %v is above the maximum %v", field, d, longest)
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		{"Config.SlowRate: 0.5 without SlowCall", Config{SlowRate: 0.5}},
 		{"Config.OpenFor: 3ms is below the minimum 10ms", Config{OpenFor: 3 * time.Millisecond}},
 		{"Config.MaxOpenFor: 1s is below OpenFor 5s", Config{MaxOpenFor: time.Second}},
+		{"Config.OpenFor: 8760h0m0.000000001s is above the maximum", Config{OpenFor: longest + 1}},
 		{"Config.Jitter: 1.5 is outside (0, 1]", Config{Jitter: 1.5}},
 		{"Config.Probes: -1 is negative", Config{Probes: -1}},
 		{"Config.Probes: 1048577 is above", Config{Probes: maxProbes + 1}},

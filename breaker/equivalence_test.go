@@ -135,7 +135,12 @@ func theirRolling() *gobreaker.CircuitBreaker[int] {
 // the window never count.
 func TestDifferenceHangingCallsTrip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ours, theirs := must(New(Config{OpenFor: time.Minute})), theirRolling()
+		start, opened := time.Now(), time.Duration(0)
+		ours, theirs := must(New(Config{OpenFor: time.Minute, OnStateChange: func(tr Transition) {
+			if opened == 0 {
+				opened = time.Since(start)
+			}
+		}})), theirRolling()
 		hang := func(ctx context.Context) error {
 			<-ctx.Done()
 			return ctx.Err()
@@ -147,8 +152,9 @@ func TestDifferenceHangingCallsTrip(t *testing.T) {
 			go theirs.Execute(func() (int, error) { return 0, hang(ctx) })
 			time.Sleep(100 * time.Millisecond)
 		}
-		if ours.Stats().Opened == 0 {
-			t.Error("a dependency that hangs has not opened the breaker")
+		synctest.Wait()
+		if opened < 30*time.Second || opened > 40*time.Second {
+			t.Errorf("a dependency that hangs opened the breaker after %v, want within a window of the first results at 30s", opened)
 		}
 		if got := theirs.State(); got != gobreaker.StateClosed {
 			t.Errorf("gobreaker is %v: the difference is gone", got)

@@ -23,14 +23,11 @@ func (f Forced) validate() error {
 		return fmt.Errorf("Forced.By: empty")
 	case f.Mode == ModeAuto && f.For != 0:
 		return fmt.Errorf("Forced.For: %v: ModeAuto has no end", f.For)
-	case f.Mode != ModeAuto && (f.For <= 0 || f.For > maxForced):
-		return fmt.Errorf("Forced.For: %v is outside (0, %v]", f.For, maxForced)
+	case f.Mode != ModeAuto && (f.For <= 0 || f.For > longest):
+		return fmt.Errorf("Forced.For: %v is outside (0, %v]", f.For, longest)
 	}
 	return nil
 }
-
-// maxForced is a year: longer is a matter of configuration.
-const maxForced = 365 * 24 * time.Hour
 
 // Force puts the breaker in a mode for a time, in place of the one forced before. After ModeOpen it is
 // half-open and probes; ModeClosed also ends an opening, and after it the results counted meanwhile stay

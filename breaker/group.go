@@ -15,8 +15,8 @@ import (
 
 // GroupConfig configures a [Group]. The zero value is ready to use.
 type GroupConfig struct {
-	// PerKey returns the Config of a key's breaker, given the group's. It runs once per new key, on the
-	// goroutine that asked, outside any lock. A Config that New would refuse is logged and the group's is
+	// PerKey returns the Config of a key's breaker, given the group's. It runs for each new key, on a
+	// goroutine that asked, outside any lock, perhaps on several at once. A Config that New would refuse is logged and the group's is
 	// used instead. Name, Logger and MeterProvider stay the group's. Nil means the group's for all keys.
 	PerKey func(key string, base Config) Config
 
@@ -114,15 +114,20 @@ func (g *Group) Get(key string) *Breaker {
 // All yields the keys and breakers that the group held when the walk began, in no order.
 func (g *Group) All() iter.Seq2[string, *Breaker] {
 	return func(yield func(string, *Breaker) bool) {
-		g.mu.Lock()
-		members := maps.Clone(g.members)
-		g.mu.Unlock()
+		_, members := g.snapshot()
 		for key, m := range members {
 			if !yield(key, m.breaker) {
 				return
 			}
 		}
 	}
+}
+
+// snapshot returns the members and the counts of those dropped before, which together are everything counted.
+func (g *Group) snapshot() (tally, map[string]*member) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.retired, maps.Clone(g.members)
 }
 
 // find looks in members, and makes the breaker if it is not there.

@@ -156,14 +156,14 @@ func (b *Breaker) changedLocked(to gobreaker.State) {
 // MaxOpenFor, so that neither zero nor an hour can be asked for; the random part then comes on top.
 func (b *Breaker) openTimeLocked(hint time.Duration) time.Duration {
 	b.opens++
-	longest := b.cfg.MaxOpenFor
+	most := b.cfg.MaxOpenFor
 	if hint > 0 {
-		hint = min(max(hint, b.cfg.OpenFor), longest)
-		return min(hint+b.jitter(hint), longest)
+		hint = min(max(hint, b.cfg.OpenFor), most)
+		return min(hint+b.jitter(hint), most)
 	}
 	d := b.cfg.OpenFor
-	for i := 1; i < b.opens && d < longest; i++ {
-		d = min(2*d, longest)
+	for i := 1; i < b.opens && d < most; i++ {
+		d = min(2*d, most)
 	}
 	return d - b.jitter(d)
 }
@@ -226,7 +226,8 @@ func (b *Breaker) nextShareLocked(now int64) {
 	b.noteLocked(StateRamp, StateClosed, cause{reason: "the ramp is complete"}, 0, counts)
 }
 
-func shareOf(share float64) uint32 { return uint32(share * math.MaxUint32) }
+// shareOf is share as a number of random values out of 1<<32.
+func shareOf(share float64) uint64 { return uint64(share * (1 << 32)) }
 
 // setAlarmLocked sets the one timer for everything that ends by time.
 func (b *Breaker) setAlarmLocked(now int64) {

@@ -56,11 +56,9 @@ func (b *Breaker) tallyLocked() tally {
 
 // tally reads a group.
 func (g *Group) tally() tally {
-	g.mu.Lock()
-	t := g.retired
-	g.mu.Unlock()
-	for _, b := range g.All() {
-		t.addLive(b.tally())
+	t, members := g.snapshot()
+	for _, m := range members {
+		t.addLive(m.breaker.tally())
 	}
 	return t
 }

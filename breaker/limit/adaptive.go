@@ -169,6 +169,7 @@ func (a *Adaptive) admit(context.Context) (started, error) {
 
 func (a *Adaptive) done(ctx context.Context, call started, err error) {
 	if a.inFlight.Add(-1) < 0 {
+		a.inFlight.Add(1)
 		panic("limit: Done of an Adaptive's Permit that is done")
 	}
 	verdict := judge(ctx, a.cfg.Verdict, a.base.Add(time.Duration(call.at)), err)
