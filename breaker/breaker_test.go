@@ -331,6 +331,23 @@ func TestNeutralProbeGivesItsSlotBack(t *testing.T) {
 	})
 }
 
+func TestNeutralProbeGivesItsSlotBackToThoseRefused(t *testing.T) {
+	bubble(t, quick, func(t *testing.T, b *Breaker) {
+		times(1, b, errBoom)
+		time.Sleep(time.Second + time.Millisecond)
+		probe, err := b.Allow()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Allow(); !errors.Is(err, ErrOpen) {
+			t.Fatalf("a second probe: %v", err)
+		}
+		probe.DoneAs(VerdictNeutral, nil)
+		times(1, b, nil)
+		wantState(t, b, StateClosed)
+	})
+}
+
 func TestSlowProbeFails(t *testing.T) {
 	cfg := with(quick, func(c *Config) { c.SlowCall = time.Second })
 	bubble(t, cfg, func(t *testing.T, b *Breaker) {

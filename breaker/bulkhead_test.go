@@ -162,6 +162,32 @@ func TestBulkheadWaitEndsWithItsContext(t *testing.T) {
 	})
 }
 
+// TestBulkheadStepBackFreesNothing plays by hand a goroutine that is between the two steps of tryAcquire: what it
+// undoes was never a place, and no waiter may get it.
+func TestBulkheadStepBackFreesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := must(NewBulkhead(BulkheadConfig{MaxInFlight: 1, MaxQueue: 1, MaxWait: Off}))
+		permit := take(t, h, 1)[0]
+		served := false
+		go h.Do(context.Background(), func(context.Context) error { served = true; return nil })
+		synctest.Wait()
+		h.state.Add(1)
+		if h.stepBack() {
+			t.Error("stepping back found a place in a full bulkhead")
+		}
+		synctest.Wait()
+		if served {
+			t.Error("a waiter runs beside the only permit")
+		}
+		permit.Done(nil)
+		synctest.Wait()
+		if !served {
+			t.Error("the waiter was forgotten")
+		}
+		wantBulkhead(t, h, 0, 0)
+	})
+}
+
 // TestBulkheadUnderRace: never more in flight than allowed, no place lost, nobody forgotten.
 func TestBulkheadUnderRace(t *testing.T) {
 	for _, order := range []Order{OrderFIFO, OrderLIFO} {

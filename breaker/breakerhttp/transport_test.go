@@ -81,7 +81,7 @@ func TestRetryAfterIsTheOpenTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		date := time.Now().Add(40 * time.Second).UTC().Format(http.TimeFormat)
 		tests := map[string]time.Duration{"30": 30 * time.Second, date: 40 * time.Second, "soon": time.Second, "-5": time.Second, "": time.Second,
-			"99999999999999999999": time.Second, "7200": time.Minute}
+			"99999999999999999999": time.Minute, "7200": time.Minute}
 		for header, want := range tests {
 			b := must(breaker.New(quick))
 			_ = get(t.Context(), &Transport{Base: status(503, "Retry-After", header), Breaker: One(b)})

@@ -3,10 +3,10 @@ package breakerhttp
 import (
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/holdfast-go/holdfast/breaker"
+	"github.com/holdfast-go/holdfast/internal/retryafter"
 )
 
 // DefaultVerdict judges a response by its status: 429 and 5xx are failures, but 408 and 501 are neutral; all
@@ -31,16 +31,6 @@ func (e *statusError) Error() string             { return fmt.Sprintf("status %d
 func (e *statusError) RetryAfter() time.Duration { return e.after }
 
 func errorOf(resp *http.Response) error {
-	return &statusError{code: resp.StatusCode, after: retryAfter(resp.Header.Get("Retry-After"))}
-}
-
-// retryAfter reads the header's two forms, seconds and a date; zero if it is neither or past.
-func retryAfter(value string) time.Duration {
-	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
-		return max(0, time.Duration(seconds)*time.Second)
-	}
-	if at, err := http.ParseTime(value); err == nil {
-		return max(0, time.Until(at))
-	}
-	return 0
+	after, _ := retryafter.Parse(resp.Header, time.Now())
+	return &statusError{code: resp.StatusCode, after: after}
 }
