@@ -186,10 +186,17 @@ func (b *Breaker) reject(ctx context.Context, word uint64) (admission, error) {
 func (b *Breaker) refuse(ctx context.Context) error {
 	b.window.stripes[striped.Index(stripes)].rejected.Add(1)
 	err := b.refusal.Load()
+	if ctx != context.Background() { // to look for a span costs half of a rejection
+		traceRejection(ctx, err)
+	}
+	return err
+}
+
+// traceRejection adds an event to the caller's span if that is recorded.
+func traceRejection(ctx context.Context, err *OpenError) {
 	if span, ok := telemetry.Recording(ctx); ok {
 		span.AddEvent("holdfast.breaker.rejected", rejectedBy(err))
 	}
-	return err
 }
 
 // verdictOn judges a call's result.

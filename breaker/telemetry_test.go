@@ -13,6 +13,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 )
 
 // collect returns every data point as name{attributes}.
@@ -123,4 +125,18 @@ func TestTransitionCarriesItsEvidence(t *testing.T) {
 			t.Errorf("told %s", fmt.Sprintf("%+v", told))
 		}
 	})
+}
+
+func TestRejectionIsAnEventOfTheCallersSpan(t *testing.T) {
+	spans := tracetest.NewSpanRecorder()
+	tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans)).Tracer("test")
+	b := must(New(quick))
+	times(1, b, errBoom)
+	ctx, span := tracer.Start(t.Context(), "checkout")
+	_ = b.Do(ctx, ok)
+	span.End()
+	events := spans.Ended()[0].Events()
+	if len(events) != 1 || events[0].Name != "holdfast.breaker.rejected" || len(events[0].Attributes) != 3 {
+		t.Errorf("events %+v, want one rejection with name, state and reason", events)
+	}
 }
