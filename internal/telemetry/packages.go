@@ -4,5 +4,7 @@ package telemetry
 func Packages() []*Package {
 	return []*Package{
 		Retry,
+		Breaker,
+		Limit,
 	}
 }
