@@ -12,12 +12,12 @@ import (
 // and nothing on calls while no level has changed of late. A context that is pinned stays as it is.
 func (c *Controller) Pin(ctx context.Context) context.Context {
 	r := request.From(ctx)
-	switch {
-	case r == nil, r.Owner != nil && r.Owner != any(c):
-		r = &request.Context{Context: ctx}
-		ctx = r
-	case r.Owner == any(c):
+	if r.Of(c) != nil {
 		return ctx
+	}
+	if r == nil || r.Owner != nil { // else degradehttp made it and left it to be filled
+		r = &request.Context{Context: ctx, Outer: r}
+		ctx = r
 	}
 	r.Owner = c
 	if levels := c.pins.Load(); levels != nil {
@@ -28,7 +28,7 @@ func (c *Controller) Pin(ctx context.Context) context.Context {
 
 // pinned is the level ctx was pinned at, or now.
 func (f *Feature) pinned(ctx context.Context, now Level) Level {
-	if r := request.From(ctx); r != nil && r.Owner == any(f.c) && f.index < len(r.Levels) {
+	if r := request.From(ctx).Of(f.c); r != nil && f.index < len(r.Levels) {
 		return Level(r.Levels[f.index])
 	}
 	return now

@@ -17,8 +17,21 @@ type Context struct {
 	Owner  any
 	Levels []uint8
 
+	// Outer is the Context this one was made inside of, if there is one: notes are told to it too.
+	Outer *Context
+
 	mu    sync.Mutex // guards notes
 	notes []Note
+}
+
+// Of returns the Context that owner's levels are pinned in, c itself or one around it, or nil. c may be nil.
+func (c *Context) Of(owner any) *Context {
+	for ; c != nil; c = c.Outer {
+		if c.Owner == owner {
+			return c
+		}
+	}
+	return nil
 }
 
 // A Note says that something else than the primary answer was served.
@@ -50,7 +63,7 @@ func From(ctx context.Context) *Context {
 func Shadow(ctx context.Context) context.Context {
 	shadow := &Context{Context: Serving(ctx, &Served{})}
 	if c := From(ctx); c != nil {
-		shadow.Owner, shadow.Levels = c.Owner, c.Levels
+		shadow.Owner, shadow.Levels = c.Owner, c.Levels // of the innermost; others are seen as they are now
 	}
 	return shadow
 }
@@ -59,6 +72,9 @@ const maxNotes = 16
 
 // Add keeps n for the answer, unless there are too many or the same was said.
 func (c *Context) Add(n Note) {
+	if c.Outer != nil {
+		c.Outer.Add(n)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range c.notes {
