@@ -97,6 +97,9 @@ func checkUnique(data []byte) error {
 		if err != nil {
 			return err
 		}
+		if token == nil {
+			return fmt.Errorf("null stands for nothing here")
+		}
 		if delim, ok := token.(json.Delim); ok {
 			switch delim {
 			case '{':

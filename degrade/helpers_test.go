@@ -3,6 +3,7 @@ package degrade
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -79,3 +80,5 @@ func wantPanic(t *testing.T, text string, register func()) {
 	}()
 	register()
 }
+
+func goexit() { runtime.Goexit() }
