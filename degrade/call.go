@@ -8,8 +8,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/holdfast-go/holdfast/degrade/internal/request"
 	"github.com/holdfast-go/holdfast/internal/outcome"
+	"github.com/holdfast-go/holdfast/internal/request"
 	"github.com/holdfast-go/holdfast/internal/telemetry"
 )
 

@@ -3,7 +3,7 @@ package degrade
 import (
 	"context"
 
-	"github.com/holdfast-go/holdfast/degrade/internal/request"
+	"github.com/holdfast-go/holdfast/internal/request"
 )
 
 // Pin returns a context whose request sees every feature at the level it has now, until a minute (Config.PinFor) after a

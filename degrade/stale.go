@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/holdfast-go/holdfast/degrade/internal/request"
 	"github.com/holdfast-go/holdfast/internal/outcome"
+	"github.com/holdfast-go/holdfast/internal/request"
 )
 
 // StaleConfig says how long copies may be used. The windows begin where Fresh ends, as in RFC 5861; at least one must be set.

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/holdfast-go/holdfast/degrade/internal/request"
+	"github.com/holdfast-go/holdfast/internal/request"
 )
 
 // A Stub stands in for a client of a dependency that exists in one Region only. T is usually an interface.

@@ -2,5 +2,8 @@ package telemetry
 
 // Packages lists every instrumented package in the order of docs/metrics.md.
 func Packages() []*Package {
-	return []*Package{Degrade, DegradeShed}
+	return []*Package{
+		Retry,
+		Degrade, DegradeShed,
+	}
 }
