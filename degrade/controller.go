@@ -146,9 +146,18 @@ func (cfg *Config) check() error {
 		field string
 		value time.Duration
 	}{
-		{"FlapWindow", cfg.FlapWindow}, {"MaxHold", cfg.MaxHold}, {"UnknownHold", cfg.UnknownHold}, {"PollEvery", cfg.PollEvery},
-		{"PollTimeout", cfg.PollTimeout}, {"RefreshEvery", cfg.RefreshEvery}, {"RefreshTimeout", cfg.RefreshTimeout}, {"Stagger", cfg.Stagger},
-		{"MaxTTL", cfg.MaxTTL}, {"GateDeadline", cfg.GateDeadline}, {"PinFor", cfg.PinFor}, {"Hold", max(cfg.Hold, 0)},
+		{"FlapWindow", cfg.FlapWindow},
+		{"MaxHold", cfg.MaxHold},
+		{"UnknownHold", cfg.UnknownHold},
+		{"PollEvery", cfg.PollEvery},
+		{"PollTimeout", cfg.PollTimeout},
+		{"RefreshEvery", cfg.RefreshEvery},
+		{"RefreshTimeout", cfg.RefreshTimeout},
+		{"Stagger", cfg.Stagger},
+		{"MaxTTL", cfg.MaxTTL},
+		{"GateDeadline", cfg.GateDeadline},
+		{"PinFor", cfg.PinFor},
+		{"Hold", max(cfg.Hold, 0)},
 	} {
 		if d.value < 0 {
 			return fmt.Errorf("degrade: Config.%s: %v is negative", d.field, d.value)

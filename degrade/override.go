@@ -110,7 +110,12 @@ func (c *Controller) Override(ctx context.Context, o Override) (id string, err e
 		if !o.UntilCleared {
 			o.Until = new(o.Set.Add(o.TTL))
 		}
-		err = c.edit(ctx, o.Scope, func(all []Override) ([]Override, error) { return append(all, o), nil })
+		err = c.edit(ctx, o.Scope, func(all []Override) ([]Override, error) {
+			if i := slices.IndexFunc(all, func(other Override) bool { return other.ID == o.ID }); i >= 0 {
+				return all, nil // an earlier attempt got there and its reply was lost
+			}
+			return append(all, o), nil
+		})
 	}
 	c.auditOverride("set", &o, Request{o.Reason, o.By}, from, err)
 	if err != nil {

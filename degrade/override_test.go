@@ -149,8 +149,10 @@ func TestOverrideTimeline(t *testing.T) {
 				t.Errorf("events lack %q: %v", want, events)
 			}
 		}
-		for _, want := range []string{`"action":"degrade.override.set","subject":"feature f on instance","who":"ana","why":"payments are down","from":"normal","to":"read-only"`,
-			`"action":"degrade.override.extend"`, `"action":"degrade.override.expire"`} {
+		for _, want := range []string{
+			`"action":"degrade.override.set","subject":"feature f on instance","who":"ana","why":"payments are down","from":"normal","to":"read-only"`,
+			`"action":"degrade.override.extend"`, `"action":"degrade.override.expire"`,
+		} {
 			if !contains(log.String(), want) {
 				t.Errorf("audit log lacks %s:\n%s", want, log.String())
 			}
@@ -359,8 +361,11 @@ func TestConflictsEnd(t *testing.T) {
 func TestInsaneStoreContentIsIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{set: OverrideSet{Revision: 1, Overrides: []Override{
-			{ID: "1", Feature: "f", Level: 9, UntilCleared: true}, {ID: "2", Feature: "f", Level: Offline}, {Feature: "f", Level: Offline, UntilCleared: true},
-			{ID: "3", Feature: "f", Level: Offline, Until: new(time.Now().Add(-time.Hour))}, {ID: "4", Feature: "f", Level: Limited, UntilCleared: true},
+			{ID: "1", Feature: "f", Level: 9, UntilCleared: true},
+			{ID: "2", Feature: "f", Level: Offline},
+			{Feature: "f", Level: Offline, UntilCleared: true},
+			{ID: "3", Feature: "f", Level: Offline, Until: new(time.Now().Add(-time.Hour))},
+			{ID: "4", Feature: "f", Level: Limited, UntilCleared: true},
 		}}}
 		a, _, fa, _ := fleet(t, m)
 		time.Sleep(time.Second)

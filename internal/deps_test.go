@@ -30,7 +30,7 @@ var leaves = map[string][]string{
 	"breaker/limit":             {"golang.org/x/time"},
 	"idempotency/redisstore":    {"github.com/redis/go-redis/v9", "go.uber.org/atomic", "github.com/cespare/xxhash/v2"},
 	"queue/sqsqueue":            {"github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
-	"degrade/redisflags":        {"github.com/redis/go-redis/v9", "go.uber.org/atomic", "github.com/cespare/xxhash/v2"},
+	"degrade/redisflags":        {"github.com/redis/go-redis/v9", "go.uber.org/atomic", "github.com/cespare/xxhash/v2", "golang.org/x/sys/cpu"},
 	"degrade/openfeatureflags":  {"github.com/open-feature/go-sdk", "go.uber.org/mock"},
 	"failover/rediscoord":       {"github.com/redis/go-redis/v9", "go.uber.org/atomic", "github.com/cespare/xxhash/v2"},
 	"failover/dynamocoord":      {"github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
