@@ -95,9 +95,9 @@ var (
 		},
 		Description: "requests refused for load (shed) or for want of time (late), and admitted above their share so that recovery is seen (spared)",
 	}
-	ShedAdmitted = &Instrument{
-		Name: "holdfast.degrade.shed.admitted", Unit: "{request}", Kind: KindCounter, Attributes: []Attribute{NameAttribute},
-		Description: "requests admitted",
+	ShedEnded = &Instrument{
+		Name: "holdfast.degrade.shed.ended", Unit: "{request}", Kind: KindCounter, Attributes: []Attribute{NameAttribute},
+		Description: "admitted requests that have ended; starts again at 2^32",
 	}
 	ShedInFlight = &Instrument{
 		Name: "holdfast.degrade.shed.in_flight", Unit: "{request}", Kind: KindGauge, Attributes: []Attribute{NameAttribute},
@@ -106,4 +106,4 @@ var (
 )
 
 // DegradeShed is package degrade/shed.
-var DegradeShed = &Package{Name: "degrade/shed", Instruments: []*Instrument{ShedRequests, ShedAdmitted, ShedInFlight}}
+var DegradeShed = &Package{Name: "degrade/shed", Instruments: []*Instrument{ShedRequests, ShedEnded, ShedInFlight}}
