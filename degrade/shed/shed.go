@@ -55,7 +55,7 @@ type Shedder struct {
 	// word is the number of requests in flight in its low half, and of those that have ended, modulo 2^32, above: one
 	// atomic operation for each of Admit and Done.
 	word   atomic.Uint64
-	limits [5]uint32 // by class; the count up to which it is admitted
+	limits [8]uint32 // by class; the count up to which it is admitted; 0 for what is no class
 	spared uint32    // the count up to which anybody may be spared
 	every  uint64    // one of how many refused is spared; 0 = none
 	cfg    Config
@@ -138,6 +138,12 @@ func (cfg *Config) fill() error {
 		return errors.New("shed: Config.MinTime or RetryAfter is negative")
 	}
 	return nil
+}
+
+// Allows reports whether a request of the class would be admitted now: the decision alone, one atomic load, for work that is
+// dropped and not counted, such as a prefetch. Somebody else may take the place before it is used.
+func (s *Shedder) Allows(class Class) bool {
+	return uint32(s.word.Load()) < s.limits[class&7]
 }
 
 // Admit admits a request of the class and with the deadline of ctx, or returns a [*degrade.RefusedError] that matches

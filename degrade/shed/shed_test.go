@@ -68,6 +68,11 @@ func TestClassesUseTheirShares(t *testing.T) {
 	if err := s.AdmitClass(t.Context(), Sheddable); err == nil {
 		t.Error("sheddable is admitted at 70 in flight")
 	}
+	for class, want := range map[Class]bool{Sheddable: false, SheddablePlus: false, Critical: true, CriticalPlus: true, 0: false, 9: false} {
+		if got := s.Allows(class); got != want {
+			t.Errorf("Allows(%v) = %t at 70 in flight, want %t", class, got, want)
+		}
+	}
 }
 
 func TestEveryClassHasAPlaceInASmallServer(t *testing.T) {
