@@ -37,7 +37,7 @@ func (f *Feature) advanceLocked(now time.Time, due *due) {
 	target := f.targetLocked()
 	switch {
 	case target.level > f.held:
-		f.worseLocked(target.level, now)
+		f.worseLocked(target, now)
 	case target.level == f.held:
 		f.clearSince = time.Time{}
 		f.closeGateLocked()
@@ -65,13 +65,13 @@ func (f *Feature) targetLocked() reason {
 	return r
 }
 
-func (f *Feature) worseLocked(to Level, now time.Time) {
-	window := f.c.cfg.FlapWindow
+// worseLocked follows target. Only a dependency relapses: what people and flags do is deliberate and costs no longer hold.
+func (f *Feature) worseLocked(target reason, now time.Time) {
 	f.forgiveLocked(now)
-	if !f.better.IsZero() && now.Sub(f.better) < window {
+	if target.cause == CauseDependency && !f.better.IsZero() && now.Sub(f.better) < f.c.cfg.FlapWindow {
 		f.flaps, f.flapped = f.flaps+1, now
 	}
-	f.held, f.clearSince = to, time.Time{}
+	f.held, f.clearSince = target.level, time.Time{}
 	f.closeGateLocked()
 }
 

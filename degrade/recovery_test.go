@@ -77,6 +77,20 @@ func TestFlapDampingDoublesAndForgets(t *testing.T) {
 	})
 }
 
+func TestPeopleDoNotRelapse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, Config{Hold: 10 * time.Second})
+		f := c.Feature("f", FeatureConfig{})
+		for range 5 {
+			id := mustOverride(t, c, override("f", Limited))
+			if err := c.Clear(t.Context(), id, Request{"over", "ana"}); err != nil {
+				t.Fatal(err)
+			}
+			wantSteps(t, f, step{Normal, 8 * time.Second, 12 * time.Second})
+		}
+	})
+}
+
 // TestInstancesDoNotComeBackInLockstep: of 20 instances not all take the first step within a second.
 func TestInstancesDoNotComeBackInLockstep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -14,6 +14,9 @@ import (
 // stopTimeout is how long Run waits for callbacks that ignore the end of their context.
 const stopTimeout = 5 * time.Second
 
+// maxSleep bounds how late an override's end is noticed after the wall clock was set or the machine slept: timers follow neither.
+const maxSleep = time.Minute
+
 // running is what belongs to one call of Run.
 type running struct {
 	tell   chan struct{}
@@ -60,7 +63,7 @@ func (c *Controller) control(ctx context.Context) {
 
 		var timer <-chan time.Time
 		if !next.IsZero() {
-			timer = time.After(max(time.Millisecond, next.Sub(now)))
+			timer = time.After(min(max(time.Millisecond, next.Sub(now)), maxSleep))
 		}
 		select {
 		case <-ctx.Done():

@@ -165,6 +165,9 @@ func TestDegradedAnswersSaySo(t *testing.T) {
 		if got, want := h1.Get(HeaderDegradation), "checkout;level=limited, history;source=stale;age=42"; got != want {
 			t.Errorf("Degradation = %q, want %q", got, want)
 		}
+		if n := len(h1.Values(HeaderDegradation)) + len(h1.Values("Cache-Status")); n != 2 {
+			t.Errorf("fields are written %d times: %v", n, h1)
+		}
 		if h1.Get("Age") != "42" || h1.Get("Cache-Status") != "holdfast; hit; ttl=-32" {
 			t.Errorf("Age = %q, Cache-Status = %q", h1.Get("Age"), h1.Get("Cache-Status"))
 		}

@@ -32,5 +32,6 @@
 // # Order
 //
 // Server: shed ▸ failoverhttp ▸ idempotencyhttp ▸ degradehttp ▸ handler, so that a replay is served in read-only mode and a refusal is
-// never stored as a result. Put a middleware that authenticates where it was: refusals tell feature names, and nothing else.
+// never stored as a result. Refusals and the Degradation field tell the names of features, and of dependencies that are stubbed, to
+// whoever asks: name them accordingly, or strip the field at the edge.
 package degradehttp

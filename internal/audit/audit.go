@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 )
 
@@ -72,9 +73,11 @@ func sum(line []byte) string {
 type Log struct {
 	w io.Writer
 
-	// turn holds one token: the writer's turn, and the right to use head. A channel and not a mutex,
-	// because the write happens while it is held.
+	// turn holds one token: the right to seal and write. A channel and not a mutex, because the write happens
+	// while it is held.
 	turn chan struct{}
+
+	mu   sync.Mutex // guards head, so that Head does not wait for a write that hangs
 	head Head
 }
 
@@ -91,21 +94,23 @@ func NewLog(w io.Writer, head Head) *Log {
 func (l *Log) Append(r Record) error {
 	l.turn <- struct{}{}
 	defer func() { <-l.turn }()
-	line, next, err := Seal(l.head, r)
+	line, next, err := Seal(l.Head(), r)
 	if err != nil {
 		return err
 	}
+	l.mu.Lock()
 	l.head = next
+	l.mu.Unlock()
 	if _, err := l.w.Write(append(line, '\n')); err != nil {
 		return fmt.Errorf("audit: record %d (%s) not written: %w", next.Sequence, r.Action, err)
 	}
 	return nil
 }
 
-// Head returns the end of the chain.
+// Head returns the end of the chain. It does not wait for writes.
 func (l *Log) Head() Head {
-	l.turn <- struct{}{}
-	defer func() { <-l.turn }()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	return l.head
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -126,6 +127,24 @@ func TestConcurrentAppends(t *testing.T) {
 	if head, err := Verify(&b, Head{}); err != nil || head.Sequence != 50 {
 		t.Errorf("Verify = %v, %v, want 50 records", head, err)
 	}
+}
+
+// blocking is a writer that hangs until it is released.
+type blocking chan struct{}
+
+func (b blocking) Write(p []byte) (int, error) { <-b; return len(p), nil }
+
+func TestHeadDoesNotWaitForAWriteThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := make(blocking)
+		l := NewLog(b, Head{})
+		go func() { _ = l.Append(sample()) }()
+		synctest.Wait()
+		if l.Head().Sequence != 1 {
+			t.Errorf("Head = %v, want the record being written", l.Head())
+		}
+		close(b)
+	})
 }
 
 func FuzzVerify(f *testing.F) {
