@@ -275,7 +275,7 @@ type told struct {
 	err error
 }
 
-func (w *told) Failed(err error) { w.err = err }
+func (w *told) ReportOutcome(err error) { w.err = err }
 
 type wrapping struct{ http.ResponseWriter }
 

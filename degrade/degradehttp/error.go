@@ -20,7 +20,7 @@ import (
 //   - anything else: 500.
 //
 // The text of err is not sent, but for refusals, whose text is names and times. A ResponseWriter around the handler that has a method
-// Failed(error), itself or below Unwrap, is told err first: a guard that stores answers must tell a refusal from a result.
+// ReportOutcome(error), itself or below Unwrap, is told err first: a guard that stores answers must tell a refusal from a result.
 func Error(w http.ResponseWriter, r *http.Request, err error) {
 	tell(w, err)
 	problem.Write(w, r, describe(err))
@@ -29,8 +29,8 @@ func Error(w http.ResponseWriter, r *http.Request, err error) {
 // tell finds who wants to know the error behind an answer.
 func tell(w http.ResponseWriter, err error) {
 	for w != nil {
-		if t, ok := w.(interface{ Failed(error) }); ok {
-			t.Failed(err)
+		if t, ok := w.(interface{ ReportOutcome(error) }); ok {
+			t.ReportOutcome(err)
 			return
 		}
 		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
