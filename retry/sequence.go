@@ -94,9 +94,8 @@ func (q *Sequence) Next(err error) (wait time.Duration, stop error) {
 	} else {
 		q.record(err)
 	}
-	wait, reason, cause := q.decide(err)
-	if reason != 0 {
-		return 0, q.giveUp(reason, cause)
+	if wait, stop = q.decide(err); stop != nil {
+		return 0, stop
 	}
 	q.wait = wait
 	q.uncounted++
@@ -164,36 +163,37 @@ func (q *Sequence) elapsed() time.Duration {
 	return time.Since(q.started)
 }
 
-// decide returns the wait for the next attempt, or why there is none. The budget comes last: only a
+// decide returns the wait for the next attempt, or the error of a call that has none. The budget comes last: only a
 // repetition that will happen is paid for.
-func (q *Sequence) decide(err error) (wait time.Duration, reason Reason, cause error) {
+func (q *Sequence) decide(err error) (wait time.Duration, stop error) {
 	if q.ctx.Err() != nil {
-		return 0, ReasonContext, context.Cause(q.ctx)
+		return 0, q.giveUp(ReasonContext, context.Cause(q.ctx))
 	}
 	signs, hint := outcome.Read(err)
-	switch {
-	case !q.mayRepeat(signs, err):
-		return 0, ReasonNotRetryable, nil
-	case !q.state.owner.allows(q.attempts + 1):
-		return 0, ReasonAttempts, nil
-	case q.schedule == nil:
-		if reason, cause = q.firstFailure(); reason != 0 {
-			return 0, reason, cause
+	if !q.mayRepeat(signs, err) {
+		return 0, q.giveUp(ReasonNotRetryable, nil)
+	}
+	if !q.state.owner.allows(q.attempts + 1) {
+		return 0, q.giveUp(ReasonAttempts, nil)
+	}
+	if q.schedule == nil {
+		if reason, cause := q.firstFailure(); reason != 0 {
+			return 0, q.giveUp(reason, cause)
 		}
 	}
 	if wait = q.schedule.NextBackOff(); wait < 0 { // backoff.Stop, or a broken schedule
-		return 0, ReasonSchedule, nil
+		return 0, q.giveUp(ReasonSchedule, nil)
 	}
 	if hint > wait {
 		wait = q.state.owner.hinted(wait, hint)
 	}
-	if reason = q.outOfTime(wait); reason != 0 {
-		return 0, reason, nil
+	if reason := q.outOfTime(wait); reason != 0 {
+		return 0, q.giveUp(reason, nil)
 	}
 	if !q.state.budget.spendFor(err) {
-		return 0, ReasonBudget, nil
+		return 0, q.giveUp(ReasonBudget, nil)
 	}
-	return wait, 0, nil
+	return wait, nil
 }
 
 // firstFailure does what a call needs once, when its first attempt has failed.
