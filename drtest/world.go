@@ -92,11 +92,11 @@ func (w *World) now() time.Duration { return time.Since(w.start) }
 // heartbeatEvery is how often virtual time shows that it moves.
 const heartbeatEvery = time.Second
 
-// heartbeat tells the watchdog that virtual time moves.
+// heartbeat tells the watchdog that virtual time moves, and ends a World that reaches its limit.
 func (w *World) heartbeat() {
 	ticker := time.NewTicker(heartbeatEvery)
 	defer ticker.Stop()
-	for {
+	for w.now() < w.config.Limit {
 		select {
 		case <-ticker.C:
 			w.run.beats.Add(1)
@@ -104,6 +104,10 @@ func (w *World) heartbeat() {
 			return
 		}
 	}
+	own := ownGoroutine()
+	gs := slices.DeleteFunc(inBubble(allGoroutines(), own.bubble), func(g goroutine) bool { return g.id == own.id })
+	w.run.fail("drtest: the World reached its limit of %v of virtual time; it waits for:\n%s", w.config.Limit, describe(gs))
+	close(w.run.expired)
 }
 
 // phase returns a sub-grain offset that no other source of events has. Offsets keep events of different
