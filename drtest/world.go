@@ -35,7 +35,7 @@ type World struct {
 	mu           sync.Mutex // guards all below; never held while waiting
 	regions      map[string]*Region
 	order        []*Region
-	phases       time.Duration
+	phases       int
 	endpoints    map[string]*endpoint // by "host:port"
 	hosts        map[string]bool
 	stores       map[string]*Store
@@ -116,12 +116,8 @@ func (w *World) phase() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.phases++
-	return w.phases % sourcePhases
+	return simnet.Lane * time.Duration(w.phases%sourceLanes)
 }
-
-// sourcePhases is how many of the offsets below simnet.Grain are for single sources: faults, processes,
-// tickers. The rest is for loads.
-const sourcePhases = 1000 * time.Nanosecond
 
 // Region returns the Region of a name and makes it if it is new. A place where clients live is a Region
 // too.
