@@ -256,7 +256,9 @@ func (w *World) reportLeaks() {
 		return
 	}
 	w.run.fail("drtest: %d goroutines left %v after the World was swept:\n%s", len(gs), sweepGrace, describe(gs))
-	close(w.run.leaked)
+	w.run.mu.Lock()
+	defer w.run.mu.Unlock()
+	w.run.leaked = true
 }
 
 // finish completes the record.
