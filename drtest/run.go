@@ -186,8 +186,8 @@ func (r *run) bubble(f func(*testing.T, *World)) {
 		r.world = w
 		r.mu.Unlock()
 		liveWorlds.Store(r.id.Load(), r)
-		defer liveWorlds.Delete(r.id.Load())
-		t.Cleanup(w.sweep) // registered first: runs after the cleanups of f
+		t.Cleanup(func() { liveWorlds.Delete(r.id.Load()) })
+		t.Cleanup(w.sweep) // registered before those of f, so it runs after them
 		f(t, w)
 		w.Wait()
 	})
