@@ -86,7 +86,7 @@ func TestBarGet(t *testing.T) {
 	barred(t)
 	limits := map[drtest.Fidelity]time.Duration{drtest.FidelityBytes: 65 * time.Microsecond, drtest.FidelityMessages: 12 * time.Microsecond}
 	fidelities(t, func(t *testing.T, fidelity drtest.Fidelity) {
-		const gets = 3000
+		const gets = 20000 // beside which the cost of the World itself is small
 		bar(t, limits[fidelity], gets, func() {
 			drtest.Run(t, drtest.Config{Fidelity: fidelity}, func(t *testing.T, w *drtest.World) { getAll(t, w, gets) })
 		})

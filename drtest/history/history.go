@@ -134,8 +134,12 @@ type instant struct {
 	at     time.Duration
 	source string
 	n, m   int
+	own    bool // an act of the simulation itself
 	seen   bool
 }
+
+// same reports whether two instants are of one source.
+func (a instant) same(b instant) bool { return a.source == b.source && a.n == b.n && a.m == b.m }
 
 // New returns an empty History.
 func New() *History {
@@ -154,32 +158,34 @@ func (h *History) noteLocked(kind string, at time.Duration, fields ...string) {
 	_, _ = h.hash.Write(b) // never fails
 }
 
-// Occur notes that a source acts at an instant, and reports false if another source did so in the same
-// nanosecond. A source is a name and two numbers, as a load, a client and an arrival.
+// Occur notes that a source of the simulation acts at an instant, and reports false if another source of the
+// simulation did so in the same nanosecond, which its lanes rule out. A source is a name and two numbers,
+// as a load, a client and an arrival.
 func (h *History) Occur(at time.Duration, source string, n, m int) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.occurLocked(instant{at, source, n, m, true})
+	return h.occurLocked(instant{at, source, n, m, true, true})
 }
 
+// occurLocked counts ties; it returns false for one between two acts of the simulation.
 func (h *History) occurLocked(now instant) bool {
 	was := h.last
 	h.last = now
-	if !was.seen || was.at != now.at || was == now {
+	if !was.seen || was.at != now.at || was.same(now) {
 		return true
 	}
 	h.ties++
 	if h.firstTie == "" {
 		h.firstTie = fmt.Sprintf("%s %d/%d and %s %d/%d at %v", was.source, was.n, was.m, now.source, now.n, now.m, now.at)
 	}
-	return false
+	return !was.own || !now.own
 }
 
 // AddOp records the end of an operation.
 func (h *History) AddOp(op Op) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.occurLocked(instant{op.End, op.Load, op.Client, op.Seq, true})
+	h.occurLocked(instant{op.End, op.Load, op.Client, op.Seq, false, true})
 	h.noteLocked("op", op.End, op.Class, op.Load, strconv.Itoa(op.Client), strconv.Itoa(op.Seq),
 		strconv.FormatInt(int64(op.Start), 10), op.Outcome.String(), op.Region)
 	h.ops = append(h.ops, op)
