@@ -3,6 +3,7 @@ package drtest
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -86,6 +87,12 @@ var authority = sync.OnceValue(func() *simnet.CA {
 	}
 	return ca
 })
+
+// Stream returns the random stream of a name, drawn from Config.Seed: for servers and clients that are to
+// repeat with the World. It is not safe for concurrent use.
+func (w *World) Stream(name string) *rand.Rand {
+	return simnet.Stream(w.config.Seed, "user/"+name)
+}
 
 // now is the time since the World began.
 func (w *World) now() time.Duration { return time.Since(w.start) }

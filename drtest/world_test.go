@@ -122,3 +122,13 @@ func TestHandlerPanics(t *testing.T) {
 		})
 	})
 }
+
+func TestStreamsFollowTheSeed(t *testing.T) {
+	draw := func(seed uint64, name string) (n uint64) {
+		drtest.Run(t, drtest.Config{Seed: seed}, func(_ *testing.T, w *drtest.World) { n = w.Stream(name).Uint64() })
+		return n
+	}
+	if a := draw(1, "x"); a != draw(1, "x") || a == draw(2, "x") || a == draw(1, "y") {
+		t.Error("a stream is not fixed by seed and name")
+	}
+}
