@@ -127,6 +127,7 @@ func (w *World) Load(l Load) *Traffic {
 	t := &Traffic{Load: l, w: w, start: w.now()}
 	t.ctx, t.cancel = context.WithCancel(w.ctx)
 	w.mu.Lock()
+	w.resumeLocked()
 	t.lattice = w.lattices.next(l.Clients)
 	w.traffic = append(w.traffic, t)
 	w.mu.Unlock()

@@ -128,6 +128,7 @@ type History struct {
 	alive   map[string]map[string]bool // group → keys in the store that is its writer at the end
 	groups  map[string]string          // store → group
 	end     time.Duration
+	done    bool // Finish was called
 }
 
 type instant struct {
@@ -185,6 +186,9 @@ func (h *History) occurLocked(now instant) bool {
 func (h *History) AddOp(op Op) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.done {
+		return
+	}
 	h.occurLocked(instant{op.End, op.Load, op.Client, op.Seq, false, true})
 	h.noteLocked("op", op.End, op.Class, op.Load, strconv.Itoa(op.Client), strconv.Itoa(op.Seq),
 		strconv.FormatInt(int64(op.Start), 10), op.Outcome.String(), op.Region)
@@ -195,6 +199,9 @@ func (h *History) AddOp(op Op) {
 func (h *History) AddAck(a Ack) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.done {
+		return
+	}
 	h.noteLocked("ack", a.At, a.Key)
 	h.acks = append(h.acks, a)
 }
@@ -203,6 +210,9 @@ func (h *History) AddAck(a Ack) {
 func (h *History) AddEffect(e Effect) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.done {
+		return
+	}
 	h.noteLocked("effect", e.At, e.Kind, e.Key)
 	h.effects = append(h.effects, e)
 }
@@ -211,6 +221,9 @@ func (h *History) AddEffect(e Effect) {
 func (h *History) AddWrite(w Write) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.done {
+		return
+	}
 	h.noteLocked("write", w.At, w.Store, w.Key)
 	h.writes = append(h.writes, w)
 }
@@ -219,6 +232,9 @@ func (h *History) AddWrite(w Write) {
 func (h *History) FaultStarts(f Fault) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.done {
+		return -1
+	}
 	h.noteLocked("fault", f.From, f.Text)
 	h.faults = append(h.faults, f)
 	return len(h.faults) - 1
@@ -228,6 +244,9 @@ func (h *History) FaultStarts(f Fault) int {
 func (h *History) FaultEnds(n int, at time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.done {
+		return
+	}
 	h.noteLocked("heal", at, h.faults[n].Text)
 	h.faults[n].To, h.faults[n].Ended = at, true
 }
@@ -236,6 +255,9 @@ func (h *History) FaultEnds(n int, at time.Duration) {
 func (h *History) AddMark(m Mark) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.done {
+		return
+	}
 	h.markLocked(m)
 }
 
@@ -249,6 +271,9 @@ func (h *History) markLocked(m Mark) {
 func (h *History) SetEpoch(name string, epoch uint64, at time.Duration) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.done {
+		return false
+	}
 	if i, open := h.terms[name]; open {
 		if h.closed[i].Epoch == epoch {
 			return false
@@ -272,6 +297,9 @@ func (h *History) SetEpoch(name string, epoch uint64, at time.Duration) bool {
 func (h *History) AddSample(gauge string, s Sample) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.done {
+		return
+	}
 	h.samples[gauge] = append(h.samples[gauge], s)
 }
 
@@ -296,11 +324,12 @@ func (h *History) SetSurvivors(group string, keys map[string]bool) {
 	h.alive[group] = keys
 }
 
-// Finish records the end: open faults and terms last until then.
+// Finish records the end: open faults and terms last until then, and what comes later is dropped. It would only
+// tell how the World was taken down.
 func (h *History) Finish(at time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.end = at
+	h.end, h.done = at, true
 	for i := range h.faults {
 		if !h.faults[i].Ended {
 			h.faults[i].To = at

@@ -104,3 +104,25 @@ func TestOutcomeString(t *testing.T) {
 		}
 	}
 }
+
+func TestNothingIsRecordedAfterTheEnd(t *testing.T) {
+	h := history.New()
+	n := h.FaultStarts(history.Fault{From: 1})
+	h.Finish(5)
+	sum := h.Hash()
+	h.AddOp(history.Op{})
+	h.AddAck(history.Ack{})
+	h.AddEffect(history.Effect{})
+	h.AddWrite(history.Write{})
+	h.AddMark(history.Mark{})
+	h.AddSample("g", history.Sample{})
+	h.SetEpoch("x", 1, 6)
+	h.FaultEnds(n, 7)
+	h.FaultStarts(history.Fault{})
+	if h.Hash() != sum || len(h.Ops())+len(h.Acks())+len(h.Effects())+len(h.Writes())+len(h.Marks())+len(h.Samples("g"))+len(h.Terms()) != 0 {
+		t.Error("something was recorded after the end")
+	}
+	if f := h.Faults(); len(f) != 1 || f[0].Ended || f[0].To != 5 {
+		t.Errorf("faults %+v", f)
+	}
+}
