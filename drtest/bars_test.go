@@ -10,6 +10,7 @@ import (
 	"github.com/holdfast-go/holdfast/drtest"
 	"github.com/holdfast-go/holdfast/drtest/check"
 	"github.com/holdfast-go/holdfast/drtest/fault"
+	"github.com/holdfast-go/holdfast/drtest/internal/cputime"
 )
 
 // barred skips a test of a bar where processor time says nothing.
@@ -48,9 +49,9 @@ func bar(t *testing.T, limit time.Duration, n int, f func()) {
 	t.Helper()
 	best := time.Duration(1 << 62)
 	for range 3 {
-		start := cpuTime()
+		start := cputime.Used()
 		f()
-		if best = min(best, (cpuTime()-start)/time.Duration(n)); best <= limit {
+		if best = min(best, (cputime.Used()-start)/time.Duration(n)); best <= limit {
 			break
 		}
 	}

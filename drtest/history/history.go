@@ -196,36 +196,26 @@ func (h *History) AddOp(op Op) {
 }
 
 // AddAck records that a caller was told that key is safe.
-func (h *History) AddAck(a Ack) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.done {
-		return
-	}
-	h.noteLocked("ack", a.At, a.Key)
-	h.acks = append(h.acks, a)
-}
+func (h *History) AddAck(a Ack) { record(h, &h.acks, a, "ack", a.At, a.Key) }
 
 // AddEffect records an effect.
-func (h *History) AddEffect(e Effect) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.done {
-		return
-	}
-	h.noteLocked("effect", e.At, e.Kind, e.Key)
-	h.effects = append(h.effects, e)
-}
+func (h *History) AddEffect(e Effect) { record(h, &h.effects, e, "effect", e.At, e.Kind, e.Key) }
 
 // AddWrite records a committed write.
-func (h *History) AddWrite(w Write) {
+func (h *History) AddWrite(w Write) { record(h, &h.writes, w, "write", w.At, w.Store, w.Key) }
+
+// AddMark records a moment.
+func (h *History) AddMark(m Mark) { record(h, &h.marks, m, "mark", m.At, m.Kind, m.Name, m.Text) }
+
+// record adds a record to its list and to the hash.
+func record[T any](h *History, list *[]T, x T, kind string, at time.Duration, fields ...string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.done {
 		return
 	}
-	h.noteLocked("write", w.At, w.Store, w.Key)
-	h.writes = append(h.writes, w)
+	h.noteLocked(kind, at, fields...)
+	*list = append(*list, x)
 }
 
 // FaultStarts records the start of a fault and returns a number for [History.FaultEnds].
@@ -249,16 +239,6 @@ func (h *History) FaultEnds(n int, at time.Duration) {
 	}
 	h.noteLocked("heal", at, h.faults[n].Text)
 	h.faults[n].To, h.faults[n].Ended = at, true
-}
-
-// AddMark records a moment.
-func (h *History) AddMark(m Mark) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.done {
-		return
-	}
-	h.markLocked(m)
 }
 
 func (h *History) markLocked(m Mark) {

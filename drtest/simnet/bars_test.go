@@ -4,20 +4,12 @@ package simnet_test
 
 import (
 	"net"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
-)
 
-// cpuTime is the processor time this process has used.
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
+	"github.com/holdfast-go/holdfast/drtest/internal/cputime"
+)
 
 // An echo costs no more than over net.Pipe.
 func TestBarEcho(t *testing.T) {
@@ -28,9 +20,9 @@ func TestBarEcho(t *testing.T) {
 		best := time.Hour
 		for range 7 {
 			synctest.Test(t, func(*testing.T) {
-				start := cpuTime()
+				start := cputime.Used()
 				echoes(20000, connect)
-				best = min(best, (cpuTime()-start)/20000)
+				best = min(best, (cputime.Used()-start)/20000)
 			})
 		}
 		return best
