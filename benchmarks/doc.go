@@ -4,5 +4,5 @@
 // On a shared machine wall time mostly measures the neighbours. Every benchmark here also reports cpu-ns/op: the
 // CPU time of the whole process divided by the number of operations. Compare those, and only within one run:
 //
-//	go test -bench Retry -benchmem -count 10 -cpu 1,2 -benchtime 200ms
+//	go test -run ^$ -bench Retry -benchmem -count 10 -cpu 1,2 -benchtime 200ms
 package benchmarks

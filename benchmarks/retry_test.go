@@ -138,13 +138,12 @@ func BenchmarkRetrySuccess(b *testing.B) {
 	}
 }
 
-// BenchmarkRetryTwoFailures measures two failures and a success. The budget of "holdfast" grants what it earns: its
-// refusals are not errors here.
+// BenchmarkRetryTwoFailures measures two failures and a success.
 func BenchmarkRetryTwoFailures(b *testing.B) {
 	ctx := context.Background()
 	for _, r := range retriers {
 		if r.name == "holdfast" || r.name == "holdfast-nil-policy" {
-			continue // would be refused by the budget, or wait
+			continue // a budget refuses so many retries, and the default schedule waits
 		}
 		b.Run(r.name+"/serial", func(b *testing.B) {
 			run, op := r.make(), failTwice()
