@@ -367,7 +367,7 @@ func TestHungProbe(t *testing.T) {
 		go func() { got = b.Do(context.Background(), func(context.Context) error { <-release; return nil }) }()
 		time.Sleep(10*time.Second - 1)
 		wantState(t, b, StateHalfOpen)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		wantState(t, b, StateOpen)
 		if s := b.Stats(); s.Probing != 0 || s.Wait != 2*time.Second {
@@ -710,12 +710,15 @@ func TestAllocations(t *testing.T) {
 // TestConcurrentUse: whatever 16 goroutines do, transitions are legal and in order, each starts where the last
 // ended, and nobody deadlocks.
 func TestConcurrentUse(t *testing.T) {
-	legal := map[[2]State]bool{{StateClosed, StateOpen}: true, {StateOpen, StateHalfOpen}: true, {StateHalfOpen, StateRamp}: true,
-		{StateHalfOpen, StateOpen}: true, {StateRamp, StateClosed}: true, {StateRamp, StateOpen}: true}
+	legal := map[[2]State]bool{
+		{StateClosed, StateOpen}: true, {StateOpen, StateHalfOpen}: true, {StateHalfOpen, StateRamp}: true,
+		{StateHalfOpen, StateOpen}: true, {StateRamp, StateClosed}: true, {StateRamp, StateOpen}: true,
+	}
 	var b *Breaker
 	var last State // guarded by the breaker's promise to call one listener at a time; -race checks it
 	var told atomic.Int64
-	b = must(New(Config{Window: 100 * time.Millisecond, OpenFor: 10 * time.Millisecond, ProbeTimeout: 5 * time.Millisecond, SlowCall: time.Millisecond,
+	b = must(New(Config{
+		Window: 100 * time.Millisecond, OpenFor: 10 * time.Millisecond, ProbeTimeout: 5 * time.Millisecond, SlowCall: time.Millisecond,
 		Ramp: []float64{0.5}, RampStep: 5 * time.Millisecond, OnStateChange: func(tr Transition) {
 			if !legal[[2]State{tr.From, tr.To}] || tr.From != last {
 				t.Errorf("transition %v to %v after %v", tr.From, tr.To, last)
@@ -723,7 +726,8 @@ func TestConcurrentUse(t *testing.T) {
 			last = tr.To
 			told.Add(1)
 			_ = b.Stats()
-		}}))
+		},
+	}))
 	var bad atomic.Bool
 	var ran, refused atomic.Int64
 	var wg sync.WaitGroup
