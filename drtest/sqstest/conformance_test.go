@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -20,6 +21,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/holdfast-go/holdfast/drtest/sqstest"
+	"github.com/holdfast-go/holdfast/internal/servertest"
 )
 
 // A rule is one thing that the documentation of SQS says.
@@ -36,6 +38,7 @@ type kit struct {
 	client    *sqs.Client
 	elsewhere *sqs.Client // the same endpoint, another Region
 	prefix    string
+	slack     time.Duration // zero in virtual time
 }
 
 // A broken is the panic of a rule that does not hold.
@@ -64,8 +67,12 @@ func (r rule) run(k *kit) (complaint string) {
 	return ""
 }
 
-// longest is what a rule may take on a server in real time.
-const longest = 5 * time.Second
+// What a rule may take on a server in real time, and how much later than at once things may
+// happen on a busy machine.
+const (
+	longest = 5 * time.Second
+	slack   = 1500 * time.Millisecond
+)
 
 func TestConformanceVirtual(t *testing.T) {
 	for _, r := range rules() {
@@ -73,7 +80,7 @@ func TestConformanceVirtual(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newServer(t, sqstest.Config{})
 				defer s.Close()
-				hold(t, "sqstest", r, newKit(t, inProcess{s}, "http://sqs.test"))
+				judge(t, "sqstest", r, r.run(newKit(t, inProcess{s}, "http://sqs.test")))
 				s.Close()
 				synctest.Wait()
 			})
@@ -88,36 +95,48 @@ func TestConformanceLoopback(t *testing.T) {
 	conform(t, "sqstest", ts.URL)
 }
 
-func TestConformanceFauxqs(t *testing.T) { conform(t, "fauxqs", endpoint(t, "HOLDFAST_TEST_SQS_A")) }
-func TestConformanceMoto(t *testing.T)   { conform(t, "moto", endpoint(t, "HOLDFAST_TEST_MOTO")) }
+func TestConformanceFauxqs(t *testing.T) { conform(t, "fauxqs", servertest.Env(t, servertest.SQSA)) }
+func TestConformanceMoto(t *testing.T)   { conform(t, "moto", servertest.Env(t, servertest.SharedMoto)) }
 
-func endpoint(t testing.TB, variable string) string {
-	url := os.Getenv(variable)
-	if url == "" {
-		t.Skipf("no server: %s is not set (scripts/servers starts one)", variable)
-	}
-	return url
-}
+// atOnce is how many rules run at a time against a server: they mostly wait.
+const atOnce = 16
 
+// conform holds a server in real time to the rules. They run side by side before the subtests
+// that report them, as parallel subtests would run only one per core.
 func conform(t *testing.T, server, url string) {
 	transport := &http.Transport{MaxIdleConnsPerHost: 100}
 	t.Cleanup(transport.CloseIdleConnections)
-	for _, r := range rules() {
+	all := rules()
+	complaints := make([]string, len(all))
+	slots := make(chan struct{}, atOnce)
+	var running sync.WaitGroup
+	for i, r := range all {
+		if r.takes > longest {
+			continue
+		}
+		k := newKit(t, transport, url)
+		k.slack = slack
+		running.Go(func() {
+			slots <- struct{}{}
+			complaints[i] = r.run(k)
+			<-slots
+		})
+	}
+	running.Wait()
+	for i, r := range all {
 		t.Run(r.name, func(t *testing.T) {
 			if r.takes > longest {
 				t.Skipf("takes %v, too long in real time; sqstest is held to it in virtual time", r.takes)
 			}
-			t.Parallel()
-			hold(t, server, r, newKit(t, transport, url))
+			judge(t, server, r, complaints[i])
 		})
 	}
 }
 
-// hold holds the server to the rule, or to its declared deviation: a deviation that is gone must
+// judge holds the server to the rule, or to its declared deviation: a deviation that is gone must
 // leave the list.
-func hold(t *testing.T, server string, r rule, k *kit) {
+func judge(t *testing.T, server string, r rule, complaint string) {
 	t.Helper()
-	complaint := r.run(k)
 	d, declared := deviations()[server][r.name]
 	switch {
 	case !declared && complaint != "":

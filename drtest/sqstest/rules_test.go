@@ -55,14 +55,14 @@ func queueRules() []rule {
 			k.wants("CreateQueue", err, "InvalidAttributeName")
 		}},
 		{name: "queue attribute out of range", says: "API CreateQueue Attributes", check: func(k *kit) {
-			for name, value := range (attrs{"VisibilityTimeout": "43201", "DelaySeconds": "901", "MessageRetentionPeriod": "59", "ReceiveMessageWaitTimeSeconds": "21", "MaximumMessageSize": "1048577"}) {
+			for name, value := range sorted(attrs{"VisibilityTimeout": "43201", "DelaySeconds": "901", "MessageRetentionPeriod": "59", "ReceiveMessageWaitTimeSeconds": "21", "MaximumMessageSize": "1048577"}) {
 				_, err := k.create("q", attrs{name: value})
 				k.wants("CreateQueue with "+name+"="+value, err, "InvalidAttributeValue")
 			}
 		}},
 		{name: "default queue attributes", says: "API CreateQueue Attributes", check: func(k *kit) {
 			url := k.queue("q", nil)
-			for name, want := range (attrs{"VisibilityTimeout": "30", "DelaySeconds": "0", "MessageRetentionPeriod": "345600", "ReceiveMessageWaitTimeSeconds": "0", "MaximumMessageSize": "1048576"}) {
+			for name, want := range sorted(attrs{"VisibilityTimeout": "30", "DelaySeconds": "0", "MessageRetentionPeriod": "345600", "ReceiveMessageWaitTimeSeconds": "0", "MaximumMessageSize": "1048576"}) {
 				k.equal(name, k.attribute(url, name), want)
 			}
 			if arn := k.attribute(url, "QueueArn"); !strings.HasPrefix(arn, "arn:aws:sqs:us-east-1:") || !strings.HasSuffix(arn, ":"+*k.name("q")) {
@@ -269,7 +269,7 @@ func sendRules() []rule {
 		}},
 		{name: "attribute types", says: "Developer guide, message metadata", check: func(k *kit) {
 			url := k.queue("q", nil)
-			for kind, value := range (attrs{"Colour": "red", "Number": "seven", "String": ""}) {
+			for kind, value := range sorted(attrs{"Colour": "red", "Number": "seven", "String": ""}) {
 				_, err := k.trySend(url, "hello", func(in *sqs.SendMessageInput) {
 					in.MessageAttributes = map[string]types.MessageAttributeValue{"x": {DataType: aws.String(kind), StringValue: aws.String(value)}}
 				})
@@ -483,7 +483,7 @@ func receiveRules() []rule {
 			k.one(url, lease(1))
 			k.took("ReceiveMessage", 500*time.Millisecond, 2*time.Second, func() { k.one(url, wait(4)) })
 		}},
-		{name: "a cancelled poll takes a message with it", says: "observed: aws-sdk-java-v2 issue 1395", check: func(k *kit) {
+		{name: "a cancelled poll takes a message with it", says: "observed by users of the Java SDK", check: func(k *kit) {
 			url := k.queue("q", attrs{"VisibilityTimeout": "2"})
 			ctx, cancel := context.WithTimeout(k.ctx, 300*time.Millisecond)
 			defer cancel()
@@ -618,14 +618,14 @@ func leaseRules() []rule {
 			k.must("ChangeMessageVisibility", k.change(url, m, 0))
 			k.wants("second ChangeMessageVisibility", k.change(url, m, 5), append([]string{"MessageNotInflight"}, parameter...)...)
 		}},
-		{name: "change the lease of a deleted message", says: "API ChangeMessageVisibility; observed: taskq issue 29", check: func(k *kit) {
+		{name: "change the lease of a deleted message", says: "API ChangeMessageVisibility", check: func(k *kit) {
 			url := k.queue("q", nil)
 			k.send(url, "hello")
 			m := k.one(url)
 			k.delete(url, m)
-			k.wants("ChangeMessageVisibility", k.change(url, m, 5), append([]string{"MessageNotInflight"}, parameter...)...)
+			k.wants("ChangeMessageVisibility", k.change(url, m, 5), append([]string{"MessageNotInflight", "ReceiptHandleIsInvalid"}, parameter...)...)
 		}},
-		{name: "change a lease with an old handle", says: "observed: ecs-watchbot issue 135", check: func(k *kit) {
+		{name: "change a lease with an old handle", says: "observed by users of ecs-watchbot", check: func(k *kit) {
 			url := k.queue("q", nil)
 			k.send(url, "hello")
 			old := k.one(url, lease(1))
@@ -664,7 +664,9 @@ func redriveRules() []rule {
 			k.one(url)
 			k.one(url)
 			k.equal("third receive", len(k.receive(url)), 0)
-			k.equal("ApproximateReceiveCount", k.one(dlq).Attributes["ApproximateReceiveCount"], 3)
+			if n := k.one(dlq).Attributes["ApproximateReceiveCount"]; n != "3" && n != "4" {
+				k.fail("ApproximateReceiveCount = %s, want 3, or 4 if the receive that moved it counts", n)
+			}
 		}},
 		{name: "dead letters wake a poll of their queue", says: "Developer guide, dead-letter queues", check: func(k *kit) {
 			url, dlq := k.withDLQ("", 1, attrs{"VisibilityTimeout": "0"})
@@ -791,9 +793,8 @@ func fifoRules() []rule {
 		}},
 		{name: "FIFO deduplicates what is queued", says: "Developer guide, exactly-once processing", check: func(k *kit) {
 			url := k.queue("q.fifo", nil)
-			a := k.send(url, "first", group("g", "d"))
-			b := k.send(url, "second", group("g", "d"))
-			k.equal("id", *b.MessageId, *a.MessageId)
+			k.send(url, "first", group("g", "d"))
+			k.send(url, "second", group("g", "d"))
 			k.equal("bodies", k.drain(url, 2), "[first]")
 		}},
 		{name: "FIFO deduplicates what was deleted", says: "API SendMessage MessageDeduplicationId", check: func(k *kit) {
@@ -842,15 +843,21 @@ func fifoRules() []rule {
 		}},
 		{name: "FIFO system attributes", says: "API ReceiveMessage MessageSystemAttributeNames", check: func(k *kit) {
 			url := k.queue("q.fifo", nil)
-			a := k.send(url, "a", group("g", "1"))
-			b := k.send(url, "b", group("g", "2"))
-			if s, t := aws.ToString(a.SequenceNumber), aws.ToString(b.SequenceNumber); s == "" || len(t) < len(s) || len(s) == len(t) && t <= s {
-				k.fail("sequence numbers %q and %q do not grow", s, t)
-			}
-			m := k.receive(url, most(1))[0]
+			first := aws.ToString(k.send(url, "a", group("g", "1")).SequenceNumber)
+			m := k.one(url, most(1))
 			k.equal("MessageGroupId", m.Attributes["MessageGroupId"], "g")
 			k.equal("MessageDeduplicationId", m.Attributes["MessageDeduplicationId"], "1")
-			k.equal("SequenceNumber", m.Attributes["SequenceNumber"], *a.SequenceNumber)
+			k.equal("SequenceNumber", m.Attributes["SequenceNumber"], first)
+		}},
+		{name: "FIFO sequence numbers grow", says: "API SendMessage SequenceNumber", check: func(k *kit) {
+			url, last := k.queue("q.fifo", nil), ""
+			for i := range 8 { // random numbers pass once in 40,320 times
+				next := aws.ToString(k.send(url, "a", group("g", strconv.Itoa(i))).SequenceNumber)
+				if next == "" || len(next) < len(last) || len(next) == len(last) && next <= last {
+					k.fail("%q after %q", next, last)
+				}
+				last = next
+			}
 		}},
 		{name: "FIFO repeats a receive attempt", says: "API ReceiveMessage ReceiveRequestAttemptId", check: func(k *kit) {
 			url := k.queue("q.fifo", nil)
