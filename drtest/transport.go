@@ -1,0 +1,204 @@
+package drtest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/holdfast-go/holdfast/drtest/simnet"
+)
+
+// discardLog swallows what net/http says about connections that faults broke.
+var discardLog = log.New(io.Discard, "", 0)
+
+// Transport returns a new RoundTripper for a client in the Region, with a connection pool of its own. Two
+// clients that are to fail apart need two.
+func (r *Region) Transport() http.RoundTripper {
+	if r.w.config.Fidelity == FidelityMessages {
+		return &messenger{r}
+	}
+	tr := &http.Transport{
+		DialContext: r.DialContext, TLSClientConfig: authority().ClientTLS(), ForceAttemptHTTP2: true,
+		MaxIdleConnsPerHost: idlePerHost, IdleConnTimeout: idleTimeout, TLSHandshakeTimeout: handshakeTimeout,
+	}
+	r.OnClose(tr.CloseIdleConnections)
+	return tr
+}
+
+// What a pool keeps: net/http's own defaults, but for more idle connections per host, as SDKs have.
+const (
+	idlePerHost      = 100
+	idleTimeout      = 90 * time.Second
+	handshakeTimeout = 10 * time.Second
+)
+
+// HTTPClient returns a new client over [Region.Transport], without a time-out of its own.
+func (r *Region) HTTPClient() *http.Client { return &http.Client{Transport: r.Transport()} }
+
+// An endpoint is a host that serves HTTP.
+type endpoint struct {
+	region  *Region
+	host    string
+	handler http.Handler
+}
+
+// ServeHTTP runs the handler behind the faults of its host.
+func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) { e.handler.ServeHTTP(w, r) }
+
+func (w *World) addEndpoint(address string, e *endpoint) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.endpoints == nil {
+		w.endpoints = map[string]*endpoint{}
+	}
+	w.endpoints[address] = e
+}
+
+// find returns the endpoint of a request.
+func (w *World) find(req *http.Request) *endpoint {
+	address := req.URL.Host
+	if req.URL.Port() == "" {
+		port := "80"
+		if req.URL.Scheme == "https" {
+			port = "443"
+		}
+		address = net.JoinHostPort(req.URL.Hostname(), port)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.endpoints[address]
+}
+
+// A messenger carries requests as single messages.
+type messenger struct{ from *Region }
+
+// RoundTrip hands the request to the handler of its host after the way there, and returns the answer after
+// the way back. Like a real server, the handler goes on when the client has gone away; its context ends
+// then if the network can still tell.
+func (m *messenger) RoundTrip(req *http.Request) (*http.Response, error) {
+	w := m.from.w
+	if req.Body != nil {
+		defer func() { _ = req.Body.Close() }()
+	}
+	e := w.find(req)
+	if e == nil {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: req.URL.Host, IsNotFound: true}}
+	}
+	body, err := readBody(req)
+	if err != nil {
+		return nil, err
+	}
+	ctx := req.Context()
+	if err := w.net.Carry(ctx, m.from.name, e.region.name, messageOverhead+len(body)); err != nil {
+		return nil, err
+	}
+	rec := newRecorder()
+	if err := e.answer(ctx, m.from, rec, req, body); err != nil {
+		return nil, err
+	}
+	if err := w.net.Carry(ctx, e.region.name, m.from.name, messageOverhead+rec.body.Len()); err != nil {
+		return nil, err
+	}
+	return rec.response(req), nil
+}
+
+// messageOverhead is what headers add to a message.
+const messageOverhead = 400
+
+func readBody(req *http.Request) ([]byte, error) {
+	if req.Body == nil || req.Body == http.NoBody {
+		return nil, nil
+	}
+	return io.ReadAll(req.Body)
+}
+
+var errAborted = errors.New("drtest: handler aborted the response")
+
+// answer runs the handler on a goroutine of its own and waits for it or for the end of ctx.
+func (e *endpoint) answer(ctx context.Context, from *Region, rec *recorder, req *http.Request, body []byte) error {
+	served := make(chan error, 1)
+	serverCtx, cancel := context.WithCancel(e.region.lifetime())
+	go func() {
+		defer cancel()
+		defer func() {
+			if p := recover(); p != nil {
+				served <- fmt.Errorf("%w: %v", errAborted, p)
+			}
+		}()
+		e.ServeHTTP(rec, incoming(serverCtx, from, req, body))
+		served <- nil
+	}()
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+		if from.w.net.Shape(from.name, e.region.name).Mode == simnet.ModeUp {
+			cancel()
+		}
+		return ctx.Err()
+	}
+}
+
+// incoming returns the request as the server sees it.
+func incoming(ctx context.Context, from *Region, req *http.Request, body []byte) *http.Request {
+	in := req.WithContext(ctx)
+	in.RequestURI = req.URL.RequestURI()
+	in.RemoteAddr = from.name + ":0"
+	if in.Host == "" {
+		in.Host = req.URL.Host
+	}
+	in.Header = cloneHeader(req.Header) // the client may go on to use its own
+	in.Body = http.NoBody
+	if body != nil {
+		in.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	in.ContentLength = int64(len(body))
+	return in
+}
+
+func cloneHeader(h http.Header) http.Header {
+	if h == nil {
+		return http.Header{}
+	}
+	return h.Clone()
+}
+
+// A recorder is the ResponseWriter of a message.
+type recorder struct {
+	status int
+	header http.Header
+	body   bytes.Buffer
+}
+
+func newRecorder() *recorder { return &recorder{header: http.Header{}} }
+
+func (r *recorder) Header() http.Header { return r.header }
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 && status >= 200 {
+		r.status = status
+	}
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	r.WriteHeader(http.StatusOK)
+	return r.body.Write(b)
+}
+
+// Flush does nothing: a message arrives whole.
+func (r *recorder) Flush() {}
+
+func (r *recorder) response(req *http.Request) *http.Response {
+	r.WriteHeader(http.StatusOK)
+	return &http.Response{
+		StatusCode: r.status, Status: fmt.Sprintf("%d %s", r.status, http.StatusText(r.status)),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: r.header, Body: io.NopCloser(&r.body), ContentLength: int64(r.body.Len()), Request: req,
+	}
+}
