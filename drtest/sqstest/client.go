@@ -2,8 +2,6 @@ package sqstest
 
 import (
 	"context"
-	"net/http"
-	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -18,25 +16,5 @@ func (s *Server) Options(endpoint string) sqs.Options {
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: "AKIDSQSTEST", SecretAccessKey: "secret"}, nil
 		}),
-	}
-}
-
-// clients are the HTTP clients that the server gave out.
-type clients struct {
-	mu   sync.Mutex
-	made []*http.Client
-}
-
-func (c *clients) add(h *http.Client) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.made = append(c.made, h)
-}
-
-func (c *clients) closeIdle() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, h := range c.made {
-		h.CloseIdleConnections()
 	}
 }

@@ -135,14 +135,14 @@ func (q *Queue) Polls() int {
 
 // Totals counts what happened to a queue's messages since it was created.
 type Totals struct {
-	Sent         int // stored: by producers, by faults and by redrive from other queues
+	Sent         int // stored: by producers, twice under a Duplicate fault, and by redrive from other queues
 	Received     int // deliveries, redeliveries included
 	Deleted      int // by consumers
 	Purged       int
 	Expired      int // older than the retention period
 	DeadLettered int // moved to the dead-letter queue
 	Deduplicated int // accepted but not stored by a FIFO queue
-	Doubled      int // made by Duplicate faults
+	Doubled      int // twins that Duplicate faults made of received messages
 }
 
 // Totals returns the counts of what happened so far.

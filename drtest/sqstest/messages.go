@@ -92,7 +92,6 @@ func (c *call) send(q *queue, e *entry, now time.Time) (sendOutput, *apiError) {
 	}
 	out := q.store(e, c.sender, now)
 	if c.twice {
-		q.totals.Doubled++
 		q.store(e, c.sender, now)
 	}
 	return out, nil

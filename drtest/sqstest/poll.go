@@ -54,8 +54,8 @@ func (q *queue) attemptPoll(p *poll, now time.Time) (got []delivery, done bool, 
 	if got = q.again(p, now); got != nil {
 		return got, true, nil
 	}
-	if !q.fifo && q.inFlight >= q.region.server.inFlightLimit() {
-		return nil, false, errOverLimit.with("Too many messages in flight: the limit of queue %q is %d.", q.name, q.region.server.inFlightLimit())
+	if !q.fifo && q.inFlight >= q.region.server.inFlight {
+		return nil, false, errOverLimit.with("Too many messages in flight: the limit of queue %q is %d.", q.name, q.region.server.inFlight)
 	}
 	if len(q.polls) > 0 && p.wait > 0 {
 		return nil, false, nil // older polls come first

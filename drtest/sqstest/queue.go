@@ -197,7 +197,7 @@ func (q *queue) place(l *lane) {
 func (q *queue) take(p *poll, now time.Time) []delivery {
 	var got []delivery
 	var twins []*message
-	for len(got) < p.most && q.inFlight < q.region.server.inFlightLimit() {
+	for len(got) < p.most && q.inFlight < q.region.server.inFlight {
 		l := q.next()
 		if l == nil {
 			break

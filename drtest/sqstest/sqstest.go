@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -13,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/holdfast-go/holdfast/drtest/simnet"
 )
 
 // A Server is an SQS endpoint. It is an [http.Handler], safe for concurrent use; it starts no
@@ -21,12 +22,11 @@ type Server struct {
 	region   string
 	account  string
 	endpoint string
-	inFlight int
+	inFlight int // limit of a queue
 	seed     uint64
 	stamp    func() time.Time // what consumers are told; leases and delays run on plain time
 	done     chan struct{}
 	close    sync.Once
-	client   clients
 
 	mu      sync.Mutex // guards regions, faults, draws and calls
 	regions map[string]*region
@@ -85,7 +85,7 @@ func New(cfg Config) (*Server, error) {
 	if s.seed == 0 {
 		s.seed = rand.Uint64()
 	}
-	s.draws = s.stream("faults")
+	s.draws = simnet.Stream(s.seed, "faults")
 	return s, nil
 }
 
@@ -94,7 +94,6 @@ func New(cfg Config) (*Server, error) {
 // call does nothing.
 func (s *Server) Close() {
 	s.close.Do(func() { close(s.done) })
-	s.client.closeIdle()
 	for _, g := range s.all() {
 		g.mu.Lock()
 		for _, q := range g.queues {
@@ -113,15 +112,6 @@ func (s *Server) closed() bool {
 	}
 }
 
-func (s *Server) inFlightLimit() int { return s.inFlight }
-
-// stream is a random stream of its own for each name.
-func (s *Server) stream(name string) *rand.Rand {
-	h := fnv.New64a()
-	_, _ = io.WriteString(h, name)
-	return rand.New(rand.NewPCG(s.seed, h.Sum64()))
-}
-
 // home is the Region that introspection means.
 func (s *Server) home() string {
 	if s.region == "" {
@@ -138,7 +128,7 @@ func (s *Server) in(name string) *region {
 	if g == nil {
 		g = &region{
 			server: s, name: name, queues: map[string]*queue{}, deleted: map[string]time.Time{},
-			ids: s.stream("ids/" + name),
+			ids: simnet.Stream(s.seed, "ids/"+name),
 		}
 		s.regions[name] = g
 	}
