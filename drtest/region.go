@@ -25,6 +25,8 @@ type Region struct {
 	closers []func()
 	serving sync.WaitGroup
 	skew    time.Duration
+	procs   []*Process
+	downs   int
 	life    context.Context // ends when the Region goes down, or the World ends
 	dead    context.CancelCauseFunc
 }
@@ -47,6 +49,49 @@ func (r *Region) Name() string { return r.name }
 
 // World returns the World of the Region.
 func (r *Region) World() *World { return r.w }
+
+// skewBy sets the clocks of the Region ahead.
+func (r *Region) skewBy(d time.Duration) (undo func()) {
+	add := func(d time.Duration) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.skew += d
+	}
+	add(d)
+	return func() { add(-d) }
+}
+
+func (r *Region) skewed() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.skew
+}
+
+// die kills what runs in the Region.
+func (r *Region) die() {
+	r.mu.Lock()
+	r.downs++
+	procs := r.procs
+	r.mu.Unlock()
+	r.dead(ErrCrashed)
+	for _, p := range procs {
+		p.down()
+	}
+}
+
+// revive lets it start again.
+func (r *Region) revive() {
+	r.mu.Lock()
+	r.downs--
+	if r.downs == 0 {
+		r.life, r.dead = context.WithCancelCause(r.w.ctx)
+	}
+	procs := r.procs
+	r.mu.Unlock()
+	for _, p := range procs {
+		p.release()
+	}
+}
 
 // Now returns the time as the clocks of the Region show it: time.Now plus the skew of a ClockSkew fault.
 // package time has one clock per bubble, so code that is to feel a skew must ask here.

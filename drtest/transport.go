@@ -21,14 +21,42 @@ var discardLog = log.New(io.Discard, "", 0)
 // clients that are to fail apart need two.
 func (r *Region) Transport() http.RoundTripper {
 	if r.w.config.Fidelity == FidelityMessages {
-		return &messenger{r}
+		return &counter{r.w, &messenger{r}}
 	}
 	tr := &http.Transport{
 		DialContext: r.DialContext, TLSClientConfig: authority().ClientTLS(), ForceAttemptHTTP2: true,
 		MaxIdleConnsPerHost: idlePerHost, IdleConnTimeout: idleTimeout, TLSHandshakeTimeout: handshakeTimeout,
 	}
 	r.OnClose(tr.CloseIdleConnections)
-	return tr
+	return &counter{r.w, tr}
+}
+
+// A counter tells the operation in whose name a request is sent about the attempt and about who answered.
+type counter struct {
+	w    *World
+	base http.RoundTripper
+}
+
+func (c *counter) RoundTrip(req *http.Request) (*http.Response, error) {
+	op, ok := OpFrom(req.Context())
+	if !ok {
+		return c.base.RoundTrip(req)
+	}
+	op.Attempt()
+	resp, err := c.base.RoundTrip(req)
+	if err == nil {
+		if e := c.w.find(req); e != nil {
+			op.Served(e.region.name)
+		}
+	}
+	return resp, err
+}
+
+// CloseIdleConnections closes the pool, as [http.Client.CloseIdleConnections] asks for.
+func (c *counter) CloseIdleConnections() {
+	if pool, ok := c.base.(interface{ CloseIdleConnections() }); ok {
+		pool.CloseIdleConnections()
+	}
 }
 
 // What a pool keeps: net/http's own defaults, but for more idle connections per host, as SDKs have.
@@ -48,16 +76,11 @@ type endpoint struct {
 	handler http.Handler
 }
 
-// ServeHTTP runs the handler behind the faults of its host.
-func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) { e.handler.ServeHTTP(w, r) }
-
 func (w *World) addEndpoint(address string, e *endpoint) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.endpoints == nil {
-		w.endpoints = map[string]*endpoint{}
-	}
 	w.endpoints[address] = e
+	w.hosts[e.host] = true
 }
 
 // find returns the endpoint of a request.

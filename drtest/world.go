@@ -9,6 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/holdfast-go/holdfast/drtest/check"
+	"github.com/holdfast-go/holdfast/drtest/history"
+	"github.com/holdfast-go/holdfast/drtest/report"
 	"github.com/holdfast-go/holdfast/drtest/simnet"
 )
 
@@ -24,12 +27,32 @@ type World struct {
 	end    context.CancelCauseFunc
 	tasks  sync.WaitGroup // the World's own goroutines
 
-	mu      sync.Mutex // guards all below; never held while waiting
-	regions map[string]*Region
-	order   []*Region
-	phases  time.Duration
+	history *history.History
+	playing sync.WaitGroup // events that Wait waits for
+	quiet   chan struct{}  // closed when the loads are over
+	sampler sync.Once
 
-	endpoints map[string]*endpoint // by "host:port"
+	mu           sync.Mutex // guards all below; never held while waiting
+	regions      map[string]*Region
+	order        []*Region
+	phases       time.Duration
+	endpoints    map[string]*endpoint // by "host:port"
+	hosts        map[string]bool
+	stores       map[string]*Store
+	groups       []*group
+	processes    map[string]*Process
+	scenarios    []Scenario
+	timeline     []*played
+	edges        []edge // of events that had to wait for a condition
+	disturbances []*disturbance
+	traffic      []*Traffic
+	lattices     lattices
+	followed     []followed
+	gauges       []gauge
+	checks       []check.Check
+	waiting      bool
+	waitedAt     time.Duration
+	report       *report.Report
 }
 
 // intraZone is the one-way delay between two Availability Zones of one Region, "single-digit millisecond"
@@ -41,11 +64,14 @@ const unknownRTT = 60 * time.Millisecond
 
 func newWorld(t *testing.T, r *run) *World {
 	w := &World{
-		t: t, run: r, config: r.config, start: time.Now(), regions: map[string]*Region{},
+		t: t, run: r, config: r.config, start: time.Now(), history: history.New(), quiet: make(chan struct{}),
+		regions: map[string]*Region{}, endpoints: map[string]*endpoint{}, hosts: map[string]bool{},
+		stores: map[string]*Store{}, processes: map[string]*Process{},
 		net: simnet.New(simnet.Config{Seed: r.config.Seed, Default: simnet.Shape{Latency: unknownRTT / 2}}),
 	}
 	// The context of t ends before the cleanups of the test run; what they close may still need the World.
 	w.ctx, w.end = context.WithCancelCause(context.WithoutCancel(t.Context()))
+	w.net.Watch(w.catchUp)
 	w.tasks.Go(w.heartbeat)
 	return w
 }
@@ -96,18 +122,20 @@ const sourcePhases = 1000 * time.Nanosecond
 // Region returns the Region of a name and makes it if it is new. A place where clients live is a Region
 // too.
 func (w *World) Region(name string) *Region {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if r, ok := w.regions[name]; ok {
-		return r
-	}
 	if name == "" || name == simnet.Any {
 		panic(fmt.Sprintf("drtest: %q is no name for a Region", name))
 	}
-	r := newRegion(w, name)
-	w.regions[name] = r
-	w.order = append(w.order, r)
-	w.net.SetLink(name, name, simnet.Shape{Latency: intraZone})
+	w.mu.Lock()
+	r, ok := w.regions[name]
+	if !ok {
+		r = newRegion(w, name)
+		w.regions[name] = r
+		w.order = append(w.order, r)
+	}
+	w.mu.Unlock()
+	if !ok {
+		w.net.SetLink(name, name, simnet.Shape{Latency: intraZone})
+	}
 	return r
 }
 
@@ -118,14 +146,87 @@ func (w *World) Link(a, b *Region, shape simnet.Shape) { w.net.SetLinks(a.name, 
 func (w *World) Net() *simnet.Net { return w.net }
 
 // Wait blocks until every scenario has been played, every load has ended and its calls have returned. A load
-// without an end of its own ends Config.Settle after the last event. [Run] calls Wait after its function.
-func (w *World) Wait() {}
+// without a length ends Config.Settle after the last event, or after the call of Wait if that is later. An
+// event without a length, and one whose condition has not come true when the loads have ended, is not
+// waited for. [Run] calls Wait after its function.
+func (w *World) Wait() {
+	w.mu.Lock()
+	first := !w.waiting
+	w.waiting = true
+	w.waitedAt = max(w.waitedAt, w.now())
+	traffic := slices.Clone(w.traffic)
+	w.mu.Unlock()
+	for _, t := range traffic {
+		t.tasks.Wait()
+	}
+	if first {
+		close(w.quiet)
+	}
+	w.playing.Wait()
+}
+
+// loadEnd returns when loads without a length end, or 0 while that is open.
+func (w *World) loadEnd() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.waiting {
+		return 0
+	}
+	end := w.waitedAt
+	for _, p := range w.timeline {
+		if p.wanted == nil {
+			end = max(end, p.base+p.end())
+		}
+	}
+	for _, e := range w.edges {
+		end = max(end, e.to)
+	}
+	return end + w.config.Settle
+}
+
+// History returns the record of the World. It is complete when the World has ended.
+func (w *World) History() *history.History { return w.history }
+
+// Check adds checks, which are evaluated when the World has ended. Each that does not pass fails the test.
+func (w *World) Check(checks ...check.Check) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.checks = append(w.checks, checks...)
+}
+
+// Applied records an effect that must not happen twice, as "charge" of an order. Call it where the effect
+// becomes real.
+func (w *World) Applied(kind, key string) {
+	w.history.AddEffect(history.Effect{Kind: kind, Key: key, At: w.now()})
+}
+
+func (w *World) addProcess(p *Process) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.processes[p.name] != nil {
+		panic(fmt.Sprintf("drtest: Region %q: Go(%q): there is a process of that name", p.region.name, p.name))
+	}
+	w.processes[p.name] = p
+}
+
+func (w *World) process(name string) *Process {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.processes[name]
+}
+
+func (w *World) store(name string) *Store {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.stores[name]
+}
 
 // sweepGrace is how long, in virtual time, goroutines may take to end after the sweep.
 const sweepGrace = 10 * time.Minute
 
 // sweep ends all that belongs to the World and reports goroutines that stay.
 func (w *World) sweep() {
+	w.finish()
 	w.end(errEnded)
 	w.mu.Lock()
 	regions := slices.Clone(w.order)
@@ -137,7 +238,7 @@ func (w *World) sweep() {
 	for _, r := range regions {
 		r.wait()
 	}
-	w.tasks.Wait()
+	w.settled()
 	time.Sleep(sweepGrace)
 	synctest.Wait()
 	w.reportLeaks()
@@ -156,5 +257,31 @@ func (w *World) reportLeaks() {
 	close(w.run.leaked)
 }
 
-// conclude runs outside the bubble, after its end.
-func (w *World) conclude() {}
+// finish completes the record.
+func (w *World) finish() {
+	w.history.Finish(w.now())
+	w.mu.Lock()
+	groups := slices.Clone(w.groups)
+	w.mu.Unlock()
+	for _, g := range groups {
+		w.history.SetSurvivors(g.name, g.survivors())
+	}
+}
+
+// settled waits for the World's own goroutines, but not for ever: what still hangs is a leak.
+func (w *World) settled() {
+	done := make(chan struct{})
+	go func() {
+		w.tasks.Wait()
+		for _, t := range w.traffic {
+			t.tasks.Wait()
+		}
+		close(done)
+	}()
+	timer := time.NewTimer(sweepGrace)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
+}
