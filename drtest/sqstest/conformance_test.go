@@ -18,7 +18,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	"github.com/aws/smithy-go"
 
 	"github.com/holdfast-go/holdfast/drtest/sqstest"
 	"github.com/holdfast-go/holdfast/internal/servertest"
@@ -222,7 +221,10 @@ func code(err error) string {
 	if err == nil {
 		return "success"
 	}
-	if api, ok := errors.AsType[smithy.APIError](err); ok {
+	if api, ok := errors.AsType[interface {
+		error
+		ErrorCode() string
+	}](err); ok {
 		return api.ErrorCode()
 	}
 	return err.Error()
