@@ -74,13 +74,14 @@ func (p *Process) supervise() {
 		}
 		w.stimulus("process "+p.name, 0)
 		err := p.call(ctx)
-		if ctx.Err() == nil {
-			p.note("ended")
-			if err != nil {
-				w.run.fail("drtest: process %q in %s ended: %v", p.name, p.region.name, err)
-			}
-			return
+		if ctx.Err() != nil && !errors.Is(err, errPanicked) {
+			continue
 		}
+		p.note("ended")
+		if err != nil {
+			w.run.fail("drtest: process %q in %s ended: %v", p.name, p.region.name, err)
+		}
+		return
 	}
 }
 
@@ -118,12 +119,13 @@ func (p *Process) start() (ctx context.Context, again, ok bool) {
 
 func (p *Process) note(text string) { p.region.w.Mark(history.MarkProcess, p.name, text) }
 
-// call runs f and turns a panic into a failure of the test.
+var errPanicked = errors.New("panicked")
+
+// call runs f and turns a panic into an error.
 func (p *Process) call(ctx context.Context) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			p.region.w.run.fail("drtest: process %q in %s panicked: %v, at %s", p.name, p.region.name, v, panicPlace())
-			p.kill(errEnded)
+			err = fmt.Errorf("%w: %v, at %s", errPanicked, v, panicPlace())
 		}
 	}()
 	return p.f(ctx)

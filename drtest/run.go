@@ -33,6 +33,10 @@ type Config struct {
 	// the name of the goroutine that holds it up. Zero means 10 s.
 	Watchdog time.Duration
 
+	// Limit is how long, in virtual time, the World may last. One that waits for what never comes would run
+	// for ever in no time, and fails at the limit with the list of who waits for what. Zero means 7 days.
+	Limit time.Duration
+
 	// Fidelity is what carries HTTP requests. The zero value is FidelityBytes.
 	Fidelity Fidelity
 
@@ -62,6 +66,7 @@ const (
 	defaultSeed     = 1
 	defaultSettle   = 5 * time.Minute
 	defaultWatchdog = 10 * time.Second
+	defaultLimit    = 7 * 24 * time.Hour
 )
 
 // bubbleStart is where the clock of every bubble starts.
@@ -80,6 +85,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Watchdog == 0 {
 		c.Watchdog = defaultWatchdog
 	}
+	if c.Limit == 0 {
+		c.Limit = defaultLimit
+	}
 	switch {
 	case c.StartAt.Before(bubbleStart):
 		return c, fmt.Errorf("drtest: Config.StartAt: %v is before %v", c.StartAt, bubbleStart)
@@ -87,6 +95,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("drtest: Config.Settle: %v is negative", c.Settle)
 	case c.Watchdog < 0:
 		return c, fmt.Errorf("drtest: Config.Watchdog: %v is negative", c.Watchdog)
+	case c.Limit < 0:
+		return c, fmt.Errorf("drtest: Config.Limit: %v is negative", c.Limit)
 	case c.Fidelity > FidelityMessages:
 		return c, fmt.Errorf("drtest: Config.Fidelity: unknown value %d", c.Fidelity)
 	}
@@ -97,7 +107,7 @@ func (c Config) withDefaults() (Config, error) {
 // [World.Wait] does, runs the cleanups of t, sweeps the World (heals the network, ends processes,
 // servers and connections), and evaluates the checks. The test fails if a check does, if a load or
 // process panicked, if a goroutine is left, or if the World stood still for Config.Watchdog; the last
-// three name file and line.
+// three name file and line. So it does when the World reaches Config.Limit.
 //
 // f gets a t of the bubble: t.Run, t.Parallel and t.Deadline must not be called on it, and f must use
 // its context, not one made outside. Run may be called by parallel tests.
@@ -111,7 +121,7 @@ func Run(t *testing.T, config Config, f func(t *testing.T, w *World)) {
 		t.Fatal("drtest: Run called inside a bubble; call it from an ordinary test")
 	}
 	prepareProcess()
-	r := &run{t: t, config: config, done: make(chan struct{}), leaked: make(chan struct{})}
+	r := &run{t: t, config: config, done: make(chan struct{}), expired: make(chan struct{}), leaked: make(chan struct{})}
 	go r.bubble(f)
 	r.await()
 	r.conclude()
@@ -119,12 +129,13 @@ func Run(t *testing.T, config Config, f func(t *testing.T, w *World)) {
 
 // A run is one World on its way through a bubble. It lives outside, where real time passes.
 type run struct {
-	t      *testing.T
-	config Config
-	done   chan struct{} // closed when the bubble has ended
-	leaked chan struct{} // closed when goroutines were left at the end
-	id     atomic.Int64  // of the bubble
-	beats  atomic.Int64  // grows while virtual time moves
+	t       *testing.T
+	config  Config
+	done    chan struct{} // closed when the bubble has ended
+	expired chan struct{} // closed when the World reached its limit
+	leaked  chan struct{} // closed when goroutines were left at the end
+	id      atomic.Int64  // of the bubble
+	beats   atomic.Int64  // grows while virtual time moves
 
 	mu       sync.Mutex // guards all below
 	world    *World
@@ -208,12 +219,22 @@ func (r *run) await() {
 	case <-r.done:
 	case verdict := <-dog.barks:
 		r.fail("%s", verdict)
+		r.abandon()
+	case <-r.expired:
+		r.abandon()
 	case <-r.leaked:
 		select {
 		case <-r.done:
 		case <-time.After(leakGrace):
 		}
 	}
+}
+
+// abandon leaves a World behind that will not end. Its records are incomplete and still change.
+func (r *run) abandon() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.world = nil
 }
 
 // conclude evaluates what the World recorded and prints failures.

@@ -35,7 +35,7 @@ type World struct {
 	mu           sync.Mutex // guards all below; never held while waiting
 	regions      map[string]*Region
 	order        []*Region
-	phases       time.Duration
+	phases       int
 	endpoints    map[string]*endpoint // by "host:port"
 	hosts        map[string]bool
 	stores       map[string]*Store
@@ -92,11 +92,11 @@ func (w *World) now() time.Duration { return time.Since(w.start) }
 // heartbeatEvery is how often virtual time shows that it moves.
 const heartbeatEvery = time.Second
 
-// heartbeat tells the watchdog that virtual time moves.
+// heartbeat tells the watchdog that virtual time moves, and ends a World that reaches its limit.
 func (w *World) heartbeat() {
 	ticker := time.NewTicker(heartbeatEvery)
 	defer ticker.Stop()
-	for {
+	for w.now() < w.config.Limit {
 		select {
 		case <-ticker.C:
 			w.run.beats.Add(1)
@@ -104,6 +104,10 @@ func (w *World) heartbeat() {
 			return
 		}
 	}
+	own := ownGoroutine()
+	gs := slices.DeleteFunc(inBubble(allGoroutines(), own.bubble), func(g goroutine) bool { return g.id == own.id })
+	w.run.fail("drtest: the World reached its limit of %v of virtual time; it waits for:\n%s", w.config.Limit, describe(gs))
+	close(w.run.expired)
 }
 
 // phase returns a sub-grain offset that no other source of events has. Offsets keep events of different
@@ -112,12 +116,8 @@ func (w *World) phase() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.phases++
-	return w.phases % sourcePhases
+	return simnet.Lane * time.Duration(w.phases%sourceLanes)
 }
-
-// sourcePhases is how many of the offsets below simnet.Grain are for single sources: faults, processes,
-// tickers. The rest is for loads.
-const sourcePhases = 1000 * time.Nanosecond
 
 // Region returns the Region of a name and makes it if it is new. A place where clients live is a Region
 // too.

@@ -81,7 +81,8 @@ const (
 	MarkDecided  = "decided"  // somebody decided to move
 	MarkSwitched = "switched" // traffic or writes go elsewhere
 	MarkPromoted = "promoted" // a store became writable
-	MarkEpoch    = "epoch"    // a followed process has another epoch
+	MarkEpoch    = "epoch"    // a followed process may write under a new epoch
+	MarkDeposed  = "deposed"  // a followed process may no longer write
 	MarkProcess  = "process"  // a process started, died or ended
 	MarkLoad     = "load"     // a load started or ended
 )
@@ -251,10 +252,12 @@ func (h *History) SetEpoch(name string, epoch uint64, at time.Duration) bool {
 	} else if epoch == 0 {
 		return false
 	}
-	if epoch != 0 {
-		h.terms[name] = len(h.closed)
-		h.closed = append(h.closed, Term{Name: name, Epoch: epoch, From: at})
+	if epoch == 0 {
+		h.markLocked(Mark{MarkDeposed, name, "may no longer write", at})
+		return true
 	}
+	h.terms[name] = len(h.closed)
+	h.closed = append(h.closed, Term{Name: name, Epoch: epoch, From: at})
 	h.markLocked(Mark{MarkEpoch, name, fmt.Sprintf("may write under epoch %d", epoch), at})
 	return true
 }

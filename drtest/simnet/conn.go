@@ -141,7 +141,7 @@ func (c *Conn) crash() {
 	c.out.finished = true
 	c.out.mu.Unlock()
 	if s := c.out.link.state.Load(); s.Mode == ModeUp {
-		c.peer.resetAt(align(c.n.now()+roundUp(s.Latency), c.peer.lastActive()))
+		c.peer.resetAt(hop(c.n.now()+roundUp(s.Latency), c.peer.lastActive()))
 	}
 }
 

@@ -78,7 +78,8 @@ func (n *Net) handshake(ctx context.Context, there, back *link, rng *rand.Rand) 
 		}
 		t, b := there.state.Load(), back.state.Load()
 		if t.Mode != ModeBlackhole && b.Mode != ModeBlackhole {
-			answered := next + t.delay(rng) + b.delay(rng)
+			arrived := hop(next+t.delay(rng), next)
+			answered := hop(arrived+b.delay(rng), arrived)
 			if err := n.sleepUntil(ctx, answered); err != nil {
 				return 0, err
 			}

@@ -18,10 +18,12 @@
 // takes microseconds. Every wait is on a channel or a timer and no mutex is held across one: synctest
 // calls such waits durable, and time moves on. Outside a bubble it works on wall time.
 //
-// Delays are whole multiples of [Grain], and whatever a fault wakes is moved to the next instant that
-// has the sub-grain remainder of the message it belongs to. Two chains of events that start with
-// different remainders therefore never meet in one nanosecond. That is what lets package drtest promise
-// one order of events per seed; ties would be broken by the scheduler.
+// Delays are whole multiples of [Grain], give or take [Lane], and whatever a fault wakes is moved to the next
+// instant in the lane of the message it belongs to: the remainder of its time by Grain stays between the
+// same two multiples of Lane. Two chains of events that start in different lanes therefore never meet in
+// one nanosecond, and within a chain each way over a link moves to another nanosecond of the lane, so an
+// answer does not meet the time-out that was set with its request. That is what lets package drtest
+// promise one order of events per seed; ties would be broken by the scheduler.
 //
 // # Faults
 //

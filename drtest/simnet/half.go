@@ -119,7 +119,10 @@ func (h *half) sendLocked(m mark) {
 
 // arriveLocked sets when a mark that leaves at an instant arrives: after those before it.
 func (h *half) arriveLocked(m *mark, leaves time.Duration, s *Shape) {
-	m.at = max(align(leaves+s.delay(h.rng), m.sent), h.last)
+	m.at = hop(leaves+s.delay(h.rng), m.sent)
+	if m.at < h.last {
+		m.at = align(h.last, m.at) // behind what left before, and not together with another chain of events
+	}
 	m.held = false
 	h.last = m.at
 }
@@ -127,7 +130,7 @@ func (h *half) arriveLocked(m *mark, leaves time.Duration, s *Shape) {
 // refuseLocked sends a reset back to the writer, for bytes that reach a gone reader at an instant.
 func (h *half) refuseLocked(at time.Duration, back *Shape) {
 	if back.Mode == ModeUp {
-		h.writer.resetAt(align(at+roundUp(back.Latency), h.active))
+		h.writer.resetAt(hop(at+roundUp(back.Latency), at))
 	}
 }
 
@@ -160,7 +163,7 @@ func (h *half) relink(now time.Duration) (gaveUp bool) {
 	defer h.mu.Unlock()
 	there, back := h.link.state.Load(), h.back.state.Load()
 	if there.Mode == ModeRefuse || back.Mode == ModeRefuse || there.Mode == ModeReset || back.Mode == ModeReset {
-		h.writer.resetAt(align(now+roundUp(back.Latency), h.active))
+		h.writer.resetAt(hop(now+roundUp(back.Latency), h.active))
 	}
 	black := there.Mode == ModeBlackhole || back.Mode == ModeBlackhole
 	if black {

@@ -36,31 +36,43 @@ type message struct {
 	n          *Net
 	link, back *link
 	sent       time.Duration
+	at         time.Duration // when it arrives, once it is on a link that is up
+	lost       bool          // the network dropped it: it arrives after a retransmission
 }
 
 func (m *message) carry(ctx context.Context, size int) error {
 	state := m.link.state.Load()
-	leaves := m.link.transmit(&state.Shape, m.sent, size)
-	lost := false // the network dropped it once
+	m.depart(state, m.link.transmit(&state.Shape, m.sent, size))
 	for {
-		err := m.attempt(ctx, state, leaves)
+		err := m.attempt(ctx, state)
 		if err != errChanged {
 			return err
 		}
-		now := m.n.now()
-		lost = lost || state.Mode == ModeBlackhole
 		was := state.Mode
 		state = m.link.state.Load()
+		now := m.n.now()
 		switch {
-		case was == ModeUp && state.Mode == ModeBlackhole:
-			lost = true
 		case was == ModeUp && (state.Mode == ModeRefuse || state.Mode == ModeReset):
-			return cmpOr(m.n.sleepUntil(ctx, align(now, m.sent)), errReset)
-		case was != ModeUp && lost:
-			leaves = retransmission(m.sent, now, MinRTO)
-		case was != ModeUp:
-			leaves = align(now, m.sent)
+			return cmpOr(m.n.sleepUntil(ctx, hop(now+Lane, m.sent)), errReset)
+		case was == ModeUp:
+			m.lost = m.lost || state.Mode == ModeBlackhole // what is on its way on a link that stays up is not touched
+		case m.lost:
+			m.depart(state, retransmission(m.sent, now, MinRTO))
+		default:
+			m.depart(state, align(now, m.sent))
 		}
+	}
+}
+
+// depart puts the message on the link, or lets it wait, from an instant on.
+func (m *message) depart(state *linkState, leaves time.Duration) {
+	switch state.Mode {
+	case ModeUp:
+		m.at = hop(leaves+state.delay(m.stream(&state.Shape)), m.sent)
+	case ModeRefuse, ModeReset:
+		m.at = hop(leaves+rtt(m.link, m.back), m.sent)
+	case ModeBlackhole:
+		m.lost = true
 	}
 }
 
@@ -73,25 +85,20 @@ func cmpOr(a, b error) error {
 }
 
 // attempt waits for what happens to the message while the link stays in a state; errChanged if it does not.
-func (m *message) attempt(ctx context.Context, state *linkState, leaves time.Duration) error {
-	var at time.Duration
-	var outcome error
+func (m *message) attempt(ctx context.Context, state *linkState) error {
 	switch state.Mode {
 	case ModeUp:
-		at = align(leaves+state.delay(m.stream(&state.Shape)), m.sent)
+		return m.wait(ctx, state, m.at, nil)
 	case ModeRefuse:
-		at, outcome = leaves+m.roundTrip(), errRefusing
+		return m.wait(ctx, state, m.at, errRefusing)
 	case ModeReset:
-		at, outcome = leaves+m.roundTrip(), errReset
+		return m.wait(ctx, state, m.at, errReset)
 	case ModeBlackhole:
-		at, outcome = m.sent+DataGiveUp, errTimeout
+		return m.wait(ctx, state, m.sent+DataGiveUp, errTimeout)
 	default:
-		at = never
+		return m.wait(ctx, state, never, nil)
 	}
-	return m.wait(ctx, state, at, outcome)
 }
-
-func (m *message) roundTrip() time.Duration { return rtt(m.link, m.back) }
 
 // stream returns the random stream of this message, named by link and instant; nil if none is needed.
 func (m *message) stream(s *Shape) *rand.Rand {

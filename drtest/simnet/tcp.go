@@ -20,8 +20,12 @@ const (
 	Backlog    = 4096
 )
 
-// Grain is the resolution of every delay of the network. See the package comment, "Time".
-const Grain = 100 * time.Microsecond
+// Grain is the resolution of every delay of the network, and Lane how many neighbouring nanoseconds belong
+// to one chain of events. See the package comment, "Time".
+const (
+	Grain = 100 * time.Microsecond
+	Lane  = 7 * time.Nanosecond
+)
 
 // retransmission returns the first instant at or after now at which a sender that transmitted at
 // sent, and again after rto, 2·rto, 4·rto … up to MaxRTO apart, transmits once more.
@@ -45,3 +49,15 @@ func align(t, ref time.Duration) time.Duration {
 
 // roundUp returns d rounded up to a multiple of Grain.
 func roundUp(d time.Duration) time.Duration { return align(d, 0) }
+
+// hop returns when what left at sent, and needs until t, arrives: next to t, in the lane of sent, but on
+// another of its nanoseconds. A timer that was set when a request left has the nanosecond of its start, so
+// it does not fire together with the answer, not even where the delays add up to the time-out.
+func hop(t, sent time.Duration) time.Duration {
+	if t == sent {
+		return t
+	}
+	r := sent % Grain
+	k := r % Lane
+	return align(t-Lane+1, r-k+(k+1)%Lane)
+}

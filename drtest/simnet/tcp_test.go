@@ -95,3 +95,23 @@ func FuzzDNSAnswer(f *testing.F) {
 		}
 	})
 }
+
+// An answer never arrives in the nanosecond of a timer that was set with its request.
+func TestHopLeavesTheNanosecond(t *testing.T) {
+	for sent := range 3 * Lane {
+		at := sent
+		for i := range 10 {
+			next := hop(at+Grain, at)
+			if next <= at || next/Lane%(Grain/Lane) == 0 && sent >= Lane {
+				t.Fatalf("hop %d from %d = %d", i, at, next)
+			}
+			if k := (next - sent) % Grain; k == 0 && i%int(Lane) != int(Lane)-1 {
+				t.Errorf("after %d hops from %d: the same nanosecond", i+1, sent)
+			}
+			if got, want := next%Grain/Lane, sent/Lane; got != want {
+				t.Errorf("hop from %d leaves lane %d for %d", at, want, got)
+			}
+			at = next
+		}
+	}
+}
