@@ -12,7 +12,7 @@ import (
 type Calls struct {
 	Requests int // all that were read
 	Errors   int // answered with an error, injected ones included; a batch with failed entries is none
-	Faulted  int // hit by a [Fault]
+	Faulted  int // hit by a [Fault], or by a Gray or Throttle fault of the World
 }
 
 func (s *Server) countLocked(op string, p plan) {
@@ -30,6 +30,14 @@ func (s *Server) countLocked(op string, p plan) {
 func (s *Server) countError(op string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.calls[op].Errors++
+}
+
+// countRefused counts a request that never reached the server.
+func (s *Server) countRefused(op string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.countLocked(op, plan{hit: true})
 	s.calls[op].Errors++
 }
 

@@ -176,12 +176,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.reply(w, out, err)
 }
 
+// target is what comes before the action's name in the X-Amz-Target header.
+const target = "AmazonSQS."
+
 // accept reads the request: which action, in which Region, with what.
 func (s *Server) accept(r *http.Request) (*call, *apiError) {
 	if s.closed() {
 		return nil, errUnavailable.with("The server is closed.")
 	}
-	op, ok := strings.CutPrefix(r.Header.Get("X-Amz-Target"), "AmazonSQS.")
+	op, ok := strings.CutPrefix(r.Header.Get("X-Amz-Target"), target)
 	if r.Method != http.MethodPost || !ok || !slices.Contains(Operations(), op) {
 		return nil, errUnknownOperation.with("The action %q is not valid for this endpoint.", op)
 	}

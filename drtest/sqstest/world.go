@@ -2,6 +2,10 @@ package sqstest
 
 import (
 	"hash/fnv"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
@@ -42,4 +46,21 @@ func (s *Server) Client(from *drtest.Region, change ...func(*sqs.Options)) *sqs.
 	o := s.Options(s.endpoint)
 	o.HTTPClient = from.HTTPClient()
 	return sqs.New(o, change...)
+}
+
+// Refuse answers a request that a Gray or Throttle fault of the World keeps from the server, in the
+// protocol of SQS: with RequestThrottled for 429, ServiceUnavailable for 503, InternalFailure else.
+func (s *Server) Refuse(w http.ResponseWriter, r *http.Request, status int, retryAfter time.Duration) {
+	code := "InternalFailure"
+	switch status {
+	case http.StatusTooManyRequests:
+		code = "RequestThrottled"
+	case http.StatusServiceUnavailable:
+		code = "ServiceUnavailable"
+	}
+	if retryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.FormatInt(int64((retryAfter+time.Second-1)/time.Second), 10))
+	}
+	s.countRefused(strings.TrimPrefix(r.Header.Get("X-Amz-Target"), target))
+	s.reply(w, nil, kindOf(code, status).with("Injected fault."))
 }
