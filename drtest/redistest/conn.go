@@ -3,6 +3,7 @@ package redistest
 import (
 	"bufio"
 	"net"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -117,7 +118,21 @@ func (s *Server) admit(name string) (f Fault, ok bool) {
 	s.counts[name]++
 	f = s.hitLocked(name)
 	s.mu.Unlock()
+	if status, _, hit := s.region.Disturbed(s.host, name); hit && (&Fault{}).matches(name) {
+		f.Error = refusal(status)
+	}
 	return f, s.delay(f.Latency)
+}
+
+// refusal is the error of Redis that is closest to an HTTP status.
+func refusal(status int) string {
+	switch status {
+	case http.StatusTooManyRequests:
+		return "ERR max number of clients reached"
+	case http.StatusServiceUnavailable:
+		return "LOADING Redis is loading the dataset in memory"
+	}
+	return "ERR injected fault"
 }
 
 func (s *Server) delay(d time.Duration) bool {

@@ -43,7 +43,11 @@
 // [Server.Pause] freezes a server with its connections open. [Server.Restart] cuts them.
 // [Server.Flush] loses everything. [Server.Inject] spoils commands: an error such as LOADING or
 // OOM, latency, or a reply that is lost after the command ran. Faults of the network are the
-// World's.
+// World's; so are Gray and Throttle, whose host is [Server.Host] and whose operation is a command
+// (503 becomes LOADING, 429 "max number of clients reached").
+//
+// go-redis does not end a command with its context unless Options.ContextTimeoutEnabled is set; a
+// BLPOP without a time-out then waits for ever, in virtual time as in real.
 //
 // # Time
 //

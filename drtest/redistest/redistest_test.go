@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/holdfast-go/holdfast/drtest"
+	"github.com/holdfast-go/holdfast/drtest/fault"
 	"github.com/holdfast-go/holdfast/drtest/redistest"
 	"github.com/holdfast-go/holdfast/drtest/simnet"
 )
@@ -188,6 +189,27 @@ func TestFaults(t *testing.T) {
 		if took := time.Since(start); took > time.Second {
 			t.Errorf("GET after the fault took %v", took)
 		}
+	})
+}
+
+func TestWorldFaultsSpeakTheProtocol(t *testing.T) {
+	world(t, func(t *testing.T, w *drtest.World, s *redistest.Server, _ *redis.Client) {
+		o := s.Options(w.Region("app"))
+		o.MaxRetries = -1
+		c := redis.NewClient(o)
+		defer func() { _ = c.Close() }()
+		w.Play(drtest.Timeline("refusals",
+			drtest.At(time.Second, fault.Throttle(s.Host(), 1, 503, 0).On("SET")).For(time.Second),
+			drtest.At(3*time.Second, fault.Gray(s.Host(), 1)).For(time.Second),
+		))
+		for _, want := range []string{"LOADING", "ERR injected fault"} {
+			time.Sleep(1700 * time.Millisecond)
+			if err := c.Set(t.Context(), "k", "v", 0).Err(); err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("SET = %v, want %s", err, want)
+			}
+		}
+		time.Sleep(2 * time.Second)
+		set(t, c, "k", "v")
 	})
 }
 
