@@ -40,7 +40,7 @@ func golden(t *testing.T, name, got string) {
 func storm(w *drtest.World, rate drtest.Rate) {
 	s := openShop(w)
 	w.Link(w.Region("users"), w.Region(eastName), simnet.Shape{Latency: 20 * time.Millisecond, Jitter: 30 * time.Millisecond, Dist: simnet.DistExponential})
-	w.Load(s.orders(10, rate, drtest.Edges{}))
+	w.Load(s.orders(6, rate, drtest.Edges{}))
 	w.Play(drtest.Timeline("storm",
 		drtest.At(20*time.Second, fault.Gray("api.us-east-1", 0.3)).For(20*time.Second),
 		drtest.At(25*time.Second, fault.Latency("users", eastName, 300*time.Millisecond).WithJitter(200*time.Millisecond)).For(20*time.Second).Ramp(5*time.Second),

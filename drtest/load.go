@@ -174,7 +174,11 @@ func (t *Traffic) drive(client int) {
 		}
 		t.sent.Add(1)
 		op := &Op{t: t, client: client, seq: seq, due: due, weight: weight, class: t.Name}
-		t.tasks.Go(func() { t.one(op) })
+		t.tasks.Add(1)
+		t.w.workers.run(func() {
+			defer t.tasks.Done()
+			t.one(op)
+		})
 	}
 }
 

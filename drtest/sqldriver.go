@@ -87,14 +87,20 @@ func (t *sqlTx) Rollback() error {
 	return nil
 }
 
-// bound returns a context that ends with ctx and with that of the transaction.
-func (c *sqlConn) bound(ctx context.Context) (context.Context, func()) {
+// call goes to the store and back. It ends with ctx and with the context of the transaction.
+func (c *sqlConn) call(ctx context.Context, size int, f func() error) error {
 	if c.tx == nil || c.tx.ctx.Done() == nil {
-		return ctx, func() {}
+		return c.client.call(ctx, size, f)
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(c.tx.ctx, func() { cancel(context.Cause(c.tx.ctx)) })
-	return ctx, func() { stop(); cancel(nil) }
+	tx := c.tx.ctx
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(tx, cancel)()
+	err := c.client.call(ctx, size, f)
+	if err != nil && tx.Err() != nil {
+		return tx.Err()
+	}
+	return err
 }
 
 // statements are what a store understands, with the number of their arguments.
@@ -133,9 +139,7 @@ func (c *sqlConn) ExecContext(ctx context.Context, query string, args []driver.N
 	if err != nil {
 		return nil, err
 	}
-	ctx, free := c.bound(ctx)
-	defer free()
-	err = c.client.call(ctx, len(query), func() error { return c.exec(verb, values) })
+	err = c.call(ctx, len(query), func() error { return c.exec(verb, values) })
 	return driver.RowsAffected(1), err
 }
 
@@ -180,10 +184,8 @@ func (c *sqlConn) QueryContext(ctx context.Context, query string, args []driver.
 	if err != nil {
 		return nil, err
 	}
-	ctx, free := c.bound(ctx)
-	defer free()
 	rows := &sqlRows{}
-	err = c.client.call(ctx, len(query), func() error { return c.query(verb, values, rows) })
+	err = c.call(ctx, len(query), func() error { return c.query(verb, values, rows) })
 	return rows, err
 }
 

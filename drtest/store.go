@@ -311,12 +311,15 @@ func (g *group) survivors() map[string]bool {
 
 // A StoreClient reaches a store from a Region over the network. It is safe for concurrent use.
 type StoreClient struct {
-	store *Store
-	from  *Region
+	store       *Store
+	there, back simnet.Route
 }
 
 // Client returns a client in a Region.
-func (s *Store) Client(from *Region) *StoreClient { return &StoreClient{s, from} }
+func (s *Store) Client(from *Region) *StoreClient {
+	there := from.w.net.Route(from.name, s.region.name)
+	return &StoreClient{s, there, there.Back(from.name)}
+}
 
 // Put writes a key under an epoch; 0 means that the caller has none, and is fenced by nothing. When it
 // returns nil the write is committed here, and not yet in any replica. Errors: [ErrFenced] and
@@ -345,12 +348,11 @@ func (c *StoreClient) Get(ctx context.Context, key string) (value string, ok boo
 
 // call goes to the store, runs f there, and comes back.
 func (c *StoreClient) call(ctx context.Context, size int, f func() error) error {
-	net, there := c.store.region.w.net, c.store.region.name
-	if err := net.Carry(ctx, c.from.name, there, messageOverhead+size); err != nil {
+	if err := c.there.Carry(ctx, messageOverhead+size); err != nil {
 		return err
 	}
 	answer := f()
-	if err := net.Carry(ctx, there, c.from.name, messageOverhead); err != nil {
+	if err := c.back.Carry(ctx, messageOverhead); err != nil {
 		return err
 	}
 	return answer

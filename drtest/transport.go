@@ -9,6 +9,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/holdfast-go/holdfast/drtest/simnet"
@@ -21,7 +22,7 @@ var discardLog = log.New(io.Discard, "", 0)
 // clients that are to fail apart need two.
 func (r *Region) Transport() http.RoundTripper {
 	if r.w.config.Fidelity == FidelityMessages {
-		return &counter{r.w, &messenger{r}}
+		return &counter{r.w, &messenger{from: r, routes: map[*endpoint]simnet.Route{}}}
 	}
 	tr := &http.Transport{
 		DialContext: r.DialContext, TLSClientConfig: authority().ClientTLS(), ForceAttemptHTTP2: true,
@@ -99,7 +100,24 @@ func (w *World) find(req *http.Request) *endpoint {
 }
 
 // A messenger carries requests as single messages.
-type messenger struct{ from *Region }
+type messenger struct {
+	from *Region
+
+	mu     sync.Mutex // guards routes
+	routes map[*endpoint]simnet.Route
+}
+
+// route returns the way to an endpoint.
+func (m *messenger) route(e *endpoint) simnet.Route {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r, ok := m.routes[e]
+	if !ok {
+		r = m.from.w.net.Route(m.from.name, e.region.name)
+		m.routes[e] = r
+	}
+	return r
+}
 
 // RoundTrip hands the request to the handler of its host after the way there, and returns the answer after
 // the way back. Like a real server, the handler goes on when the client has gone away; its context ends
@@ -117,15 +135,15 @@ func (m *messenger) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx := req.Context()
-	if err := w.net.Carry(ctx, m.from.name, e.region.name, messageOverhead+len(body)); err != nil {
+	ctx, there := req.Context(), m.route(e)
+	if err := there.Carry(ctx, messageOverhead+len(body)); err != nil {
 		return nil, err
 	}
 	rec := newRecorder()
-	if err := e.answer(ctx, m.from, rec, req, body); err != nil {
+	if err := e.answer(ctx, there, rec, req, body); err != nil {
 		return nil, err
 	}
-	if err := w.net.Carry(ctx, e.region.name, m.from.name, messageOverhead+rec.body.Len()); err != nil {
+	if err := there.Back(m.from.name).Carry(ctx, messageOverhead+rec.body.Len()); err != nil {
 		return nil, err
 	}
 	return rec.response(req), nil
@@ -144,24 +162,25 @@ func readBody(req *http.Request) ([]byte, error) {
 var errAborted = errors.New("drtest: handler aborted the response")
 
 // answer runs the handler on a goroutine of its own and waits for it or for the end of ctx.
-func (e *endpoint) answer(ctx context.Context, from *Region, rec *recorder, req *http.Request, body []byte) error {
+func (e *endpoint) answer(ctx context.Context, there simnet.Route, rec *recorder, req *http.Request, body []byte) error {
 	served := make(chan error, 1)
 	serverCtx, cancel := context.WithCancel(e.region.lifetime())
-	go func() {
+	in := incoming(serverCtx, req, body)
+	e.region.w.workers.run(func() {
 		defer cancel()
 		defer func() {
 			if p := recover(); p != nil {
 				served <- fmt.Errorf("%w: %v", errAborted, p)
 			}
 		}()
-		e.ServeHTTP(rec, incoming(serverCtx, from, req, body))
+		e.ServeHTTP(rec, in)
 		served <- nil
-	}()
+	})
 	select {
 	case err := <-served:
 		return err
 	case <-ctx.Done():
-		if from.w.net.Shape(from.name, e.region.name).Mode == simnet.ModeUp {
+		if there.Up() {
 			cancel()
 		}
 		return ctx.Err()
@@ -169,10 +188,10 @@ func (e *endpoint) answer(ctx context.Context, from *Region, rec *recorder, req 
 }
 
 // incoming returns the request as the server sees it.
-func incoming(ctx context.Context, from *Region, req *http.Request, body []byte) *http.Request {
+func incoming(ctx context.Context, req *http.Request, body []byte) *http.Request {
 	in := req.WithContext(ctx)
 	in.RequestURI = req.URL.RequestURI()
-	in.RemoteAddr = from.name + ":0"
+	in.RemoteAddr = "100.64.0.1:32768"
 	if in.Host == "" {
 		in.Host = req.URL.Host
 	}

@@ -18,14 +18,15 @@ import (
 // A World is a set of Regions on a simulated network, in a bubble of its own. [Run] makes it. It is safe
 // for concurrent use by goroutines of the bubble.
 type World struct {
-	t      *testing.T
-	run    *run
-	config Config
-	net    *simnet.Net
-	start  time.Time
-	ctx    context.Context // ends with the World
-	end    context.CancelCauseFunc
-	tasks  sync.WaitGroup // the World's own goroutines
+	t       *testing.T
+	run     *run
+	config  Config
+	net     *simnet.Net
+	start   time.Time
+	ctx     context.Context // ends with the World
+	end     context.CancelCauseFunc
+	tasks   sync.WaitGroup // the World's own goroutines
+	workers workers        // those that run operations and handlers
 
 	history *history.History
 	playing sync.WaitGroup // events that Wait waits for
@@ -235,6 +236,7 @@ func (w *World) sweep() {
 		r.close()
 	}
 	_ = w.net.Close()
+	w.workers.close()
 	for _, r := range regions {
 		r.wait()
 	}
@@ -273,9 +275,7 @@ func (w *World) settled() {
 	done := make(chan struct{})
 	go func() {
 		w.tasks.Wait()
-		for _, t := range w.traffic {
-			t.tasks.Wait()
-		}
+		w.workers.all.Wait()
 		close(done)
 	}()
 	timer := time.NewTimer(sweepGrace)

@@ -14,27 +14,48 @@ type lost struct {
 	store     string        // "" = no store ever committed it
 }
 
+// commits says for each key which write committed it first, and in which further groups it was written.
+type commits struct {
+	first  map[string]*history.Write
+	others map[string][]string
+}
+
+func commitsOf(writes []history.Write) commits {
+	c := commits{make(map[string]*history.Write, len(writes)), map[string][]string{}}
+	for i := range writes {
+		w := &writes[i]
+		if was, ok := c.first[w.Key]; !ok {
+			c.first[w.Key] = w
+		} else if was.Group != w.Group {
+			c.others[w.Key] = append(c.others[w.Key], w.Group)
+		}
+	}
+	return c
+}
+
+// survived reports whether every group that committed a key still has it.
+func (c commits) survived(h *history.History, key string) bool {
+	for _, g := range append(c.others[key], c.first[key].Group) {
+		if ok, known := h.Survived(g, key); known && !ok {
+			return false
+		}
+	}
+	return true
+}
+
 // lostWrites lists what was acknowledged and did not survive, in the order of acknowledgement.
 func lostWrites(h *history.History, present func(key string) bool) []lost {
-	writes := map[string]history.Write{}
-	groups := map[string]map[string]bool{} // key → groups that committed it
-	for _, w := range h.Writes() {
-		if _, ok := writes[w.Key]; !ok {
-			writes[w.Key] = w
-			groups[w.Key] = map[string]bool{}
-		}
-		groups[w.Key][w.Group] = true
-	}
+	c := commitsOf(h.Writes())
 	effects := map[string]bool{}
 	for _, e := range h.Effects() {
 		effects[e.Key] = true
 	}
 	var out []lost
 	for _, a := range h.Acks() {
-		w, committed := writes[a.Key]
+		w, committed := c.first[a.Key]
 		switch {
 		case present != nil && present(a.Key):
-		case present == nil && committed && survivedIn(h, groups[a.Key], a.Key):
+		case present == nil && committed && c.survived(h, a.Key):
 		case present == nil && !committed && effects[a.Key]:
 		case committed:
 			out = append(out, lost{a, w.At, w.Store})
@@ -43,16 +64,6 @@ func lostWrites(h *history.History, present func(key string) bool) []lost {
 		}
 	}
 	return out
-}
-
-// survivedIn reports whether every group that committed a key still has it.
-func survivedIn(h *history.History, groups map[string]bool, key string) bool {
-	for g := range groups {
-		if ok, known := h.Survived(g, key); known && !ok {
-			return false
-		}
-	}
-	return true
 }
 
 func (l lost) String() string {

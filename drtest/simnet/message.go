@@ -12,16 +12,37 @@ import (
 	"time"
 )
 
-// Carry takes one message of size bytes from a zone to another, on a connection that is thought to exist
-// already: it returns when the message arrives. It is the cheap way to simulate a call; faults act on it
-// as on the bytes of a [Conn]. The error wraps ECONNREFUSED, ECONNRESET, ETIMEDOUT or the error of ctx.
-// When ctx ends the message may still be on its way: nobody is told.
-func (n *Net) Carry(ctx context.Context, from, to string, size int) error {
-	m := message{n: n, link: n.link(from, to), back: n.link(to, from), sent: n.now()}
+// A Route is the way from one zone to another, for messages. It is a value and safe for concurrent use.
+type Route struct {
+	n          *Net
+	link, back *link
+	to         string
+}
+
+// Route returns the way from a zone to another.
+func (n *Net) Route(from, to string) Route { return Route{n, n.link(from, to), n.link(to, from), to} }
+
+// Up reports whether the way is up now.
+func (r Route) Up() bool { return r.link.state.Load().Mode == ModeUp }
+
+// Back returns the way in the other direction; from is the zone it leads to.
+func (r Route) Back(from string) Route { return Route{r.n, r.back, r.link, from} }
+
+// Carry takes one message of size bytes along the route, on a connection that is thought to exist already: it
+// returns when the message arrives. It is the cheap way to simulate a call; faults act on it as on the
+// bytes of a [Conn]. The error wraps ECONNREFUSED, ECONNRESET, ETIMEDOUT or the error of ctx. When ctx
+// ends the message may still be on its way: nobody is told.
+func (r Route) Carry(ctx context.Context, size int) error {
+	m := message{n: r.n, link: r.link, back: r.back, sent: r.n.now()}
 	if err := m.carry(ctx, size); err != nil {
-		return &net.OpError{Op: "write", Net: "tcp", Addr: textAddr(to), Err: err}
+		return &net.OpError{Op: "write", Net: "tcp", Addr: textAddr(r.to), Err: err}
 	}
 	return nil
+}
+
+// Carry is shorthand for [Net.Route] and [Route.Carry].
+func (n *Net) Carry(ctx context.Context, from, to string, size int) error {
+	return n.Route(from, to).Carry(ctx, size)
 }
 
 // errRefusing and the like are how a message in flight ends; nil is arrival.
