@@ -42,7 +42,7 @@ func TestRegionLoss(t *testing.T) {
 		w.Check(
 			check.RTO(15*time.Second).For("orders"),
 			check.Drained("queued", time.Minute).To(3), // what five minutes of normal traffic keep under way
-			check.LostWrites(0), // an order is safe in its Region's queue, whatever happens to Redis
+			check.LostWrites(0),                        // an order is safe in its Region's queue, whatever happens to Redis
 		)
 		w.Wait()
 		a.report(t)
