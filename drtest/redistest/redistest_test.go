@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/holdfast-go/holdfast/drtest"
 	"github.com/holdfast-go/holdfast/drtest/fault"
@@ -429,6 +431,35 @@ func TestPromotedKeysHaveTheirAge(t *testing.T) {
 		replica.Promote()
 		if got, want := replica.Inside().TTL("lease"), s.Inside().TTL("lease"); got != want || want > 10*time.Second || want < 8*time.Second {
 			t.Errorf("TTL = %v, want %v", got, want)
+		}
+	})
+}
+
+// TestClockThatJumpsAndComesBack has a key outlive a clock that is an hour fast for a minute.
+func TestClockThatJumpsAndComesBack(t *testing.T) {
+	world(t, func(t *testing.T, w *drtest.World, s *redistest.Server, c *redis.Client) {
+		c.Set(t.Context(), "long", "v", 2*time.Hour)
+		c.Set(t.Context(), "short", "v", 30*time.Minute)
+		w.Play(drtest.Timeline("fast clock", drtest.At(time.Minute, fault.ClockSkew("east", time.Hour)).For(time.Minute)))
+		time.Sleep(90 * time.Second)
+		wantValues(t, c, map[string]string{"long": "v", "short": gone})
+		for range 9 {
+			time.Sleep(10 * time.Minute)
+			wantValues(t, c, map[string]string{"long": "v"})
+		}
+		time.Sleep(30 * time.Minute)
+		wantValues(t, c, map[string]string{"long": gone})
+	})
+}
+
+func TestOptions(t *testing.T) {
+	world(t, func(t *testing.T, w *drtest.World, s *redistest.Server, c *redis.Client) {
+		o := s.Options(w.Region("app"))
+		if addr, err := netip.ParseAddrPort(o.Addr); err != nil || addr.Port() != 6379 {
+			t.Errorf("Addr = %q, want an IP address: a name is looked up in the real DNS", o.Addr)
+		}
+		if o.MaintNotificationsConfig == nil || o.MaintNotificationsConfig.Mode != maintnotifications.ModeDisabled {
+			t.Error("maintenance notifications are on")
 		}
 	})
 }

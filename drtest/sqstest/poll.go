@@ -51,14 +51,12 @@ func (q *queue) receive(p *poll) ([]delivery, *apiError) {
 // attemptPoll tries once; done says that there is an answer.
 func (q *queue) attemptPoll(p *poll, now time.Time) (got []delivery, done bool, err *apiError) {
 	q.advance(now)
+	q.hand(now) // what became visible at this very instant belongs to older polls
 	if got = q.again(p, now); got != nil {
 		return got, true, nil
 	}
 	if !q.fifo && q.inFlight >= q.region.server.inFlight {
 		return nil, false, errOverLimit.with("Too many messages in flight: the limit of queue %q is %d.", q.name, q.region.server.inFlight)
-	}
-	if len(q.polls) > 0 && p.wait > 0 {
-		return nil, false, nil // older polls come first
 	}
 	got = q.take(p, now)
 	q.remember(p, got, now)

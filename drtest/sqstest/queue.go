@@ -218,7 +218,6 @@ func (q *queue) take(p *poll, now time.Time) []delivery {
 	for _, m := range twins {
 		q.double(m, now)
 	}
-	q.advance(now) // a lease of zero ends at once, but not before the receive does
 	return got
 }
 

@@ -580,6 +580,14 @@ func leaseRules() []rule {
 			k.must("ChangeMessageVisibility", k.change(url, k.one(url, lease(1)), 60))
 			k.equal("messages", len(k.receive(url, wait(2))), 0)
 		}},
+		{name: "a changed lease counts from the change", says: "API ChangeMessageVisibility", check: func(k *kit) {
+			url := k.queue("q", nil)
+			k.send(url, "hello")
+			m := k.one(url)
+			time.Sleep(1200 * time.Millisecond)
+			k.must("ChangeMessageVisibility", k.change(url, m, 2))
+			k.took("the message", 1200*time.Millisecond, 3*time.Second, func() { k.one(url, wait(4)) })
+		}},
 		{name: "an extended lease is not kept", says: "API ChangeMessageVisibility", check: func(k *kit) {
 			url := k.queue("q", attrs{"VisibilityTimeout": "1"})
 			k.send(url, "hello")

@@ -226,11 +226,49 @@ func TestOldestPollFirst(t *testing.T) {
 	})
 }
 
+// TestPollTakesWhatAppearsAtItsEnd has a poll and a delay end at the same instant, in whatever order.
 func TestPollTakesWhatAppearsAtItsEnd(t *testing.T) {
+	for range 20 {
+		bubble(t, sqstest.Config{}, func(t *testing.T, s *sqstest.Server, k *kit) {
+			url := k.queue("q", nil)
+			k.send(url, "hello", func(in *sqs.SendMessageInput) { in.DelaySeconds = 20 })
+			k.one(url, wait(20))
+		})
+	}
+}
+
+// TestOlderPollTakesWhatAppearsAsANewOneComes has a message appear at the instant of a new poll.
+func TestOlderPollTakesWhatAppearsAsANewOneComes(t *testing.T) {
+	for range 20 {
+		bubble(t, sqstest.Config{}, func(t *testing.T, s *sqstest.Server, k *kit) {
+			url := k.queue("q", nil)
+			k.send(url, "hello", func(in *sqs.SendMessageInput) { in.DelaySeconds = 10 })
+			older := make(chan int, 1)
+			go func() { older <- len(k.receive(url, wait(15))) }()
+			time.Sleep(10 * time.Second)
+			if n := len(k.receive(url, wait(20))); n != 0 || <-older != 1 {
+				t.Errorf("the new poll got %d messages", n)
+			}
+		})
+	}
+}
+
+func TestRepeatedAttemptRenewsTheLease(t *testing.T) {
 	bubble(t, sqstest.Config{}, func(t *testing.T, s *sqstest.Server, k *kit) {
-		url := k.queue("q", nil)
-		k.send(url, "hello", func(in *sqs.SendMessageInput) { in.DelaySeconds = 20 })
-		k.one(url, wait(20)) // both end at the same instant
+		url := k.queue("q.fifo", nil)
+		k.send(url, "a", group("g", "1"))
+		attempt := func(in *sqs.ReceiveMessageInput) { in.ReceiveRequestAttemptId = aws.String("try") }
+		first := k.one(url, attempt, lease(10))
+		time.Sleep(8 * time.Second)
+		if again := k.one(url, attempt, lease(10)); again.Attributes["ApproximateReceiveCount"] != "1" {
+			t.Errorf("receive count %s, want 1", again.Attributes["ApproximateReceiveCount"])
+		}
+		time.Sleep(8 * time.Second)
+		k.delete(url, first)
+		k.send(url, "b", group("g", "2"))
+		if got := k.one(url, attempt); *got.Body != "b" {
+			t.Errorf("attempt after the delete brought %q", *got.Body)
+		}
 	})
 }
 
