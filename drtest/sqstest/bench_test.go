@@ -49,7 +49,7 @@ func BenchmarkLoopbackSend(b *testing.B) {
 var queues atomic.Int64
 
 func benchQueue(b *testing.B, endpoint string) (*sqs.Client, *string) {
-	transport := &http.Transport{MaxIdleConnsPerHost: 64}
+	transport := &sqstest.Transport{Base: &http.Transport{MaxIdleConnsPerHost: 64}}
 	b.Cleanup(transport.CloseIdleConnections)
 	client := sqs.New(sqs.Options{
 		Region: "us-east-1", BaseEndpoint: aws.String(endpoint), Credentials: credentials{},
@@ -80,8 +80,11 @@ func lives(b *testing.B, endpoint string) {
 			b.Fatal(err)
 		}
 		got, err := client.ReceiveMessage(b.Context(), &sqs.ReceiveMessageInput{QueueUrl: url, MaxNumberOfMessages: 10})
-		if err != nil || len(got.Messages) == 0 {
-			b.Fatalf("%d messages, %v", len(got.Messages), err)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if len(got.Messages) == 0 {
+			b.Fatal("no messages")
 		}
 		var done []types.DeleteMessageBatchRequestEntry
 		for i, m := range got.Messages {

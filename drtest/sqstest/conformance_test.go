@@ -103,7 +103,7 @@ const atOnce = 16
 // conform holds a server in real time to the rules. They run side by side before the subtests
 // that report them, as parallel subtests would run only one per core.
 func conform(t *testing.T, server, url string) {
-	transport := &http.Transport{MaxIdleConnsPerHost: 100}
+	transport := &sqstest.Transport{Base: &http.Transport{MaxIdleConnsPerHost: 100}}
 	t.Cleanup(transport.CloseIdleConnections)
 	all := rules()
 	complaints := make([]string, len(all))

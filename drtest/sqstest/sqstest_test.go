@@ -184,7 +184,7 @@ func TestCloseEndsPollsAndHangs(t *testing.T) {
 func TestCloseBeforeHTTPTest(t *testing.T) {
 	s := newServer(t, sqstest.Config{})
 	ts := httptest.NewServer(s)
-	client := sqs.New(s.Options(ts.URL), func(o *sqs.Options) { o.HTTPClient = ts.Client() })
+	client := sqs.New(s.Options(ts.URL))
 	url := s.Queue("q").URL()
 	ctx, cancel := context.WithCancel(t.Context())
 	polled := make(chan error, 1)
@@ -270,6 +270,28 @@ func TestRepeatedAttemptRenewsTheLease(t *testing.T) {
 			t.Errorf("attempt after the delete brought %q", *got.Body)
 		}
 	})
+}
+
+func TestAttemptIsNotRepeatedAfterAChange(t *testing.T) {
+	for name, disturb := range map[string]func(*kit, string, types.Message){
+		"lease changed": func(k *kit, url string, m types.Message) { k.must("ChangeMessageVisibility", k.change(url, m, 60)) },
+		"received by another": func(k *kit, url string, _ types.Message) {
+			time.Sleep(10 * time.Second)
+			k.one(url)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, sqstest.Config{}, func(t *testing.T, s *sqstest.Server, k *kit) {
+				url := k.queue("q.fifo", nil)
+				k.send(url, "a", group("g", "1"))
+				attempt := func(in *sqs.ReceiveMessageInput) { in.ReceiveRequestAttemptId = aws.String("try") }
+				disturb(k, url, k.one(url, attempt, lease(10)))
+				if got := k.receive(url, attempt, wait(0)); len(got) != 0 {
+					t.Errorf("the attempt was repeated with %q", *got[0].Body)
+				}
+			})
+		})
+	}
 }
 
 func TestDeletedQueueEndsPolls(t *testing.T) {
@@ -452,13 +474,54 @@ func play(k *kit, rnd *rand.Rand, url string, fifo bool, check func()) {
 	}
 }
 
+// TestTransportOutlivesTheSDKsBody has a base that asks for the end of the body only after the SDK
+// has taken its own away, as a slow writer of net/http does.
+func TestTransportOutlivesTheSDKsBody(t *testing.T) {
+	sent := &sdkBody{Reader: strings.NewReader("hello")}
+	base := roundTripper(func(r *http.Request) (*http.Response, error) {
+		got, err := io.ReadAll(io.LimitReader(r.Body, 5))
+		if string(got) != "hello" || err != nil || r.ContentLength != 5 {
+			t.Errorf("body = %q, %v, length %d", got, err, r.ContentLength)
+		}
+		_ = sent.Close()
+		if n, err := io.Copy(io.Discard, r.Body); n != 0 || err != nil {
+			t.Errorf("end of the body: %d, %v", n, err)
+		}
+		return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
+	})
+	r := httptest.NewRequest("POST", "/", sent)
+	r.ContentLength = 5
+	if _, err := (&sqstest.Transport{Base: base}).RoundTrip(r); err != nil {
+		t.Error(err)
+	}
+}
+
+// An sdkBody behaves like the body of the SDK's requests after its close.
+type sdkBody struct {
+	*strings.Reader
+	closed bool
+}
+
+func (b *sdkBody) Close() error { b.closed = true; return nil }
+
+func (b *sdkBody) WriteTo(w io.Writer) (int64, error) {
+	if b.closed {
+		return 0, io.EOF
+	}
+	return b.Reader.WriteTo(w)
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 // TestManyConsumers has producers and consumers race over loopback: each message is handled once.
 func TestManyConsumers(t *testing.T) {
 	s := newServer(t, sqstest.Config{})
 	ts := httptest.NewServer(s)
 	defer ts.Close()
 	defer s.Close()
-	client := sqs.New(s.Options(ts.URL), func(o *sqs.Options) { o.HTTPClient = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}} })
+	client := sqs.New(s.Options(ts.URL))
 	q := s.Queue("q")
 	url := q.URL()
 	const messages, workers = 400, 4
