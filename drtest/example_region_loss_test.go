@@ -63,10 +63,6 @@ func (s *shop) order(rw http.ResponseWriter, req *http.Request, r *drtest.Region
 		http.Error(rw, "not the writer", http.StatusServiceUnavailable)
 		return
 	}
-	if _, exists, err := db.Get(req.Context(), key); err != nil || exists {
-		answer(rw, err)
-		return
-	}
 	err := db.Put(req.Context(), key, "order", epoch)
 	if err == nil {
 		s.w.Applied("order", key+"@"+r.Name())

@@ -8,3 +8,9 @@ var Outcome = outcomeOf
 
 // PrimeUpTo is the rule by which clients come back to a lane.
 var PrimeUpTo = primeUpTo
+
+// ValidLoad returns what is wrong with a load.
+func ValidLoad(l Load) error {
+	_, err := l.withDefaults()
+	return err
+}

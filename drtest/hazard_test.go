@@ -175,6 +175,11 @@ func TestHazards(t *testing.T) {
 					t.Errorf("no %q in the output:\n%s", expr, &out)
 				}
 			}
+			if m := regexp.MustCompile(`has not moved for (\S+); blocked`).FindSubmatch(out.Bytes()); m != nil {
+				if idle, err := time.ParseDuration(string(m[1])); err != nil || idle > h.config.Watchdog+time.Second {
+					t.Errorf("the watchdog needed %s, its limit is %v", m[1], h.config.Watchdog)
+				}
+			}
 			if !strings.Contains(out.String(), "NEXT TEST RUNS") || strings.Contains(out.String(), "HAZARD PASSED") {
 				t.Errorf("the process did not go on as it should:\n%s", &out)
 			}

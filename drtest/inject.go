@@ -111,11 +111,15 @@ func covers(named, op string) bool {
 // Disturbed asks the faults of a host about one operation, for servers that do not speak HTTP. If ok, the server
 // must not run it but answer with an error like the HTTP status, and may say when to come back.
 func (r *Region) Disturbed(host, op string) (status int, retryAfter time.Duration, ok bool) {
+	return r.disturbed(host, func() string { return op })
+}
+
+func (r *Region) disturbed(host string, op func() string) (status int, retryAfter time.Duration, ok bool) {
 	r.w.mu.Lock()
 	all := r.w.disturbances
 	r.w.mu.Unlock()
 	for _, d := range all {
-		if d.hit(host, op) {
+		if d.hit(host, op()) {
 			return d.f.Status, d.f.RetryAfter, true
 		}
 	}
@@ -141,7 +145,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if skew := e.region.skewed(); skew != 0 {
 		w.Header().Set("Date", time.Now().Add(skew).UTC().Format(http.TimeFormat))
 	}
-	status, retryAfter, ok := e.region.Disturbed(e.host, operation(r))
+	status, retryAfter, ok := e.region.disturbed(e.host, func() string { return operation(r) })
 	if !ok {
 		e.handler.ServeHTTP(w, r)
 		return

@@ -4,17 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/holdfast-go/holdfast/drtest/history"
 	"github.com/holdfast-go/holdfast/drtest/simnet"
+	"github.com/holdfast-go/holdfast/internal/outcome"
 )
 
 // A Load is traffic from outside: operations that start when they are due, whether or not earlier ones have
@@ -128,6 +127,7 @@ func (w *World) Load(l Load) *Traffic {
 	t := &Traffic{Load: l, w: w, start: w.now()}
 	t.ctx, t.cancel = context.WithCancel(w.ctx)
 	w.mu.Lock()
+	w.resumeLocked()
 	t.lattice = w.lattices.next(l.Clients)
 	w.traffic = append(w.traffic, t)
 	w.mu.Unlock()
@@ -320,29 +320,24 @@ func (o *Op) record(err error, now time.Duration) history.Op {
 	return op
 }
 
-// outcomeOf says what a caller knows after an error.
+// outcomeOf says what a caller knows after an error. A caller that stopped waiting knows nothing.
 func outcomeOf(err error) history.Outcome {
-	if err == nil {
+	switch o, marked := outcome.Marked(err); {
+	case err == nil:
 		return history.OutcomeOK
-	}
-	if e, ok := errors.AsType[interface {
-		error
-		OutcomeUnknown() bool
-	}](err); ok {
-		if e.OutcomeUnknown() {
-			return history.OutcomeUnknown
-		}
+	case marked && o != outcome.Unknown:
 		return history.OutcomeFailed
-	}
-	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
+	case marked || outcome.Of(err) == outcome.Unknown || timedOut(err):
 		return history.OutcomeUnknown
 	}
-	for _, lost := range []error{context.DeadlineExceeded, context.Canceled, io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, syscall.ETIMEDOUT} {
-		if errors.Is(err, lost) {
-			return history.OutcomeUnknown
-		}
-	}
 	return history.OutcomeFailed
+}
+
+func timedOut(err error) bool {
+	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
+		return true
+	}
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
 // An opContext carries its operation to the clients that send requests for it.

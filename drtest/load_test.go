@@ -164,3 +164,22 @@ func TestManyClients(t *testing.T) {
 		between(t, "operations", float64(load.Sent()), math.Floor(5000*2*0.95), 5000*2*1.05)
 	})
 }
+
+// A World goes on after Wait: a second scenario with a second load.
+func TestSecondActAfterWait(t *testing.T) {
+	drtest.Run(t, drtest.Config{Settle: time.Minute}, func(t *testing.T, w *drtest.World) {
+		w.Region("east")
+		for act := range 2 {
+			load := w.Load(drtest.Load{Name: fmt.Sprint("act", act), Rate: drtest.Constant(1), Do: func(context.Context, *drtest.Op) error { return errors.New("no") }})
+			play(w,
+				drtest.At(time.Minute, fault.RegionDown("east", fault.ModeHang)).For(time.Minute),
+				drtest.When(drtest.OnFailures(10), fault.ClockSkew("east", time.Second)).For(time.Second),
+				drtest.When(drtest.OnFailures(10000), fault.ClockSkew("east", time.Hour)))
+			w.Wait()
+			between(t, "operations", float64(load.Sent()), 178, 181)
+			if got, want := len(w.History().Faults()), 2*(act+1); got != want {
+				t.Errorf("act %d: %d faults, want %d", act, got, want)
+			}
+		}
+	})
+}

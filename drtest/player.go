@@ -57,6 +57,7 @@ func (w *World) admit(s Scenario) error {
 			}
 		}
 	}
+	w.resumeLocked()
 	w.scenarios = append(w.scenarios, s)
 	w.timeline = append(w.timeline, all...)
 	for _, p := range all {
@@ -100,7 +101,7 @@ func (w *World) play(p *played) {
 			p.base = w.now() - p.phase
 			p.base -= p.base % simnet.Grain // this event's own offset, whoever caused it
 			p.base += simnet.Grain
-		case <-w.quiet: // the loads are over: it can no longer come true
+		case <-w.quietNow(): // the loads are over: it can no longer come true
 			return
 		case <-w.ctx.Done():
 			return

@@ -121,7 +121,7 @@ func Run(t *testing.T, config Config, f func(t *testing.T, w *World)) {
 		t.Fatal("drtest: Run called inside a bubble; call it from an ordinary test")
 	}
 	prepareProcess()
-	r := &run{t: t, config: config, done: make(chan struct{}), expired: make(chan struct{}), leaked: make(chan struct{})}
+	r := &run{t: t, config: config, done: make(chan struct{}), expired: make(chan struct{})}
 	go r.bubble(f)
 	r.await()
 	r.conclude()
@@ -133,13 +133,13 @@ type run struct {
 	config  Config
 	done    chan struct{} // closed when the bubble has ended
 	expired chan struct{} // closed when the World reached its limit
-	leaked  chan struct{} // closed when goroutines were left at the end
 	id      atomic.Int64  // of the bubble
 	beats   atomic.Int64  // grows while virtual time moves
 
 	mu       sync.Mutex // guards all below
 	world    *World
 	failures []string
+	leaked   bool // goroutines were left at the end, and reported
 }
 
 // fail notes why the test fails; it is printed when the bubble has ended, or was given up.
@@ -186,8 +186,8 @@ func (r *run) bubble(f func(*testing.T, *World)) {
 		r.world = w
 		r.mu.Unlock()
 		liveWorlds.Store(r.id.Load(), r)
-		defer liveWorlds.Delete(r.id.Load())
-		t.Cleanup(w.sweep) // registered first: runs after the cleanups of f
+		t.Cleanup(func() { liveWorlds.Delete(r.id.Load()) })
+		t.Cleanup(w.sweep) // registered before those of f, so it runs after them
 		f(t, w)
 		w.Wait()
 	})
@@ -199,17 +199,15 @@ func (r *run) deadlock(p any) {
 	if !ok || !strings.Contains(err.Error(), "deadlock") {
 		panic(p)
 	}
-	select {
-	case <-r.leaked:
-		return // already reported, with more to say
-	default:
+	r.mu.Lock()
+	leaked := r.leaked
+	r.mu.Unlock()
+	if leaked {
+		return
 	}
 	gs := inBubble(allGoroutines(), r.id.Load())
 	r.fail("drtest: every goroutine of the World waits and nothing will wake them:\n%s", describe(gs))
 }
-
-// leakGrace is how long, in real time, a bubble whose leaks were reported may take to end.
-const leakGrace = time.Second
 
 // await waits for the end of the bubble, or gives it up.
 func (r *run) await() {
@@ -222,11 +220,6 @@ func (r *run) await() {
 		r.abandon()
 	case <-r.expired:
 		r.abandon()
-	case <-r.leaked:
-		select {
-		case <-r.done:
-		case <-time.After(leakGrace):
-		}
 	}
 }
 

@@ -24,10 +24,13 @@ func (d *watchdog) stop() { close(d.quit) }
 // spinFactor is how many times longer than a stall a World may compute without virtual time moving.
 const spinFactor = 6
 
+// maxLook is how often the watchdog looks at the most. It barks at the second look that shows the same.
+const maxLook = 200 * time.Millisecond
+
 // watch looks at the bubble once it has made no progress for the limit, and again until it is sure.
 func (d *watchdog) watch() {
 	limit := d.r.config.Watchdog
-	ticker := time.NewTicker(max(limit/8, 10*time.Millisecond))
+	ticker := time.NewTicker(min(max(limit/8, 10*time.Millisecond), maxLook))
 	defer ticker.Stop()
 	beats, since := d.r.beats.Load(), time.Now()
 	var suspects string
@@ -48,7 +51,7 @@ func (d *watchdog) watch() {
 		gs := inBubble(allGoroutines(), d.r.id.Load())
 		found := stuck(gs)
 		if found != "" && found == suspects {
-			d.barks <- stalled(gs, limit)
+			d.barks <- stalled(gs, idle)
 			return
 		}
 		suspects = found
@@ -76,9 +79,9 @@ func stuck(gs []goroutine) string {
 }
 
 // stalled explains a bubble whose clock cannot move.
-func stalled(gs []goroutine, limit time.Duration) string {
+func stalled(gs []goroutine, idle time.Duration) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "drtest: virtual time has not moved for %v; blocked outside it:\n", limit)
+	fmt.Fprintf(&b, "drtest: virtual time has not moved for %v; blocked outside it:\n", idle.Round(time.Millisecond))
 	lock := false
 	for _, g := range gs {
 		if g.durable || g.ownBubbleMachinery() {

@@ -3,6 +3,7 @@ package drtest
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -30,7 +31,6 @@ type World struct {
 
 	history *history.History
 	playing sync.WaitGroup // events that Wait waits for
-	quiet   chan struct{}  // closed when the loads are over
 	sampler sync.Once
 
 	mu           sync.Mutex // guards all below; never held while waiting
@@ -52,6 +52,7 @@ type World struct {
 	gauges       []gauge
 	checks       []check.Check
 	waiting      bool
+	quiet        chan struct{} // closed when the loads are over that Wait waited for
 	waitedAt     time.Duration
 	report       *report.Report
 }
@@ -86,6 +87,12 @@ var authority = sync.OnceValue(func() *simnet.CA {
 	}
 	return ca
 })
+
+// Stream returns the random stream of a name, drawn from Config.Seed: for servers and clients that are to
+// repeat with the World. It is not safe for concurrent use.
+func (w *World) Stream(name string) *rand.Rand {
+	return simnet.Stream(w.config.Seed, "user/"+name)
+}
 
 // now is the time since the World began.
 func (w *World) now() time.Duration { return time.Since(w.start) }
@@ -149,10 +156,10 @@ func (w *World) Net() *simnet.Net { return w.net }
 // Wait blocks until every scenario has been played, every load has ended and its calls have returned. A load
 // without a length ends Config.Settle after the last event, or after the call of Wait if that is later. An
 // event without a length, and one whose condition has not come true when the loads have ended, is not
-// waited for. [Run] calls Wait after its function.
+// waited for. [Run] calls Wait after its function; a load or scenario may be started after a Wait.
 func (w *World) Wait() {
 	w.mu.Lock()
-	first := !w.waiting
+	first, quiet := !w.waiting, w.quiet
 	w.waiting = true
 	w.waitedAt = max(w.waitedAt, w.now())
 	traffic := slices.Clone(w.traffic)
@@ -161,9 +168,23 @@ func (w *World) Wait() {
 		t.tasks.Wait()
 	}
 	if first {
-		close(w.quiet)
+		close(quiet)
 	}
 	w.playing.Wait()
+}
+
+// resumeLocked lets a World go on after Wait, for another load or scenario.
+func (w *World) resumeLocked() {
+	if w.waiting {
+		w.waiting = false
+		w.quiet = make(chan struct{})
+	}
+}
+
+func (w *World) quietNow() chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.quiet
 }
 
 // loadEnd returns when loads without a length end, or 0 while that is open.
@@ -256,7 +277,9 @@ func (w *World) reportLeaks() {
 		return
 	}
 	w.run.fail("drtest: %d goroutines left %v after the World was swept:\n%s", len(gs), sweepGrace, describe(gs))
-	close(w.run.leaked)
+	w.run.mu.Lock()
+	defer w.run.mu.Unlock()
+	w.run.leaked = true
 }
 
 // finish completes the record.

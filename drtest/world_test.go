@@ -85,3 +85,50 @@ func TestResolver(t *testing.T) {
 		})
 	}
 }
+
+// A client that gives up returns at once; its handler goes on, and hears of it.
+func TestClientLeavesASlowHandler(t *testing.T) {
+	fidelities(t, func(t *testing.T, fidelity drtest.Fidelity) {
+		drtest.Run(t, drtest.Config{Fidelity: fidelity}, func(t *testing.T, w *drtest.World) {
+			left := make(chan error, 1)
+			w.Region("us-east-1").Serve("api.east", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				time.Sleep(5 * time.Second)
+				left <- r.Context().Err()
+			}))
+			client := w.Region("users").HTTPClient()
+			client.Timeout = time.Second
+			start := time.Now()
+			if _, err := get(t.Context(), client, "http://api.east/"); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Get = %v", err)
+			}
+			if took := time.Since(start); took != time.Second {
+				t.Errorf("Get took %v", took)
+			}
+			if err := <-left; !errors.Is(err, context.Canceled) {
+				t.Errorf("the context of the handler: %v", err)
+			}
+		})
+	})
+}
+
+// A handler that panics breaks its response and nothing else.
+func TestHandlerPanics(t *testing.T) {
+	fidelities(t, func(t *testing.T, fidelity drtest.Fidelity) {
+		drtest.Run(t, drtest.Config{Fidelity: fidelity}, func(t *testing.T, w *drtest.World) {
+			w.Region("us-east-1").Serve("api.east", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+			if _, err := get(t.Context(), w.Region("users").HTTPClient(), "http://api.east/"); err == nil {
+				t.Error("Get succeeded")
+			}
+		})
+	})
+}
+
+func TestStreamsFollowTheSeed(t *testing.T) {
+	draw := func(seed uint64, name string) (n uint64) {
+		drtest.Run(t, drtest.Config{Seed: seed}, func(_ *testing.T, w *drtest.World) { n = w.Stream(name).Uint64() })
+		return n
+	}
+	if a := draw(1, "x"); a != draw(1, "x") || a == draw(2, "x") || a == draw(1, "y") {
+		t.Error("a stream is not fixed by seed and name")
+	}
+}

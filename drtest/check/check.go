@@ -97,15 +97,17 @@ type filter struct {
 	degraded bool
 }
 
-func (f filter) success(op history.Op) bool {
+func (f filter) success(op *history.Op) bool {
 	return op.Outcome == history.OutcomeOK && (f.degraded || !op.Degraded)
 }
 
-func (f filter) ops(h *history.History) []history.Op {
-	var out []history.Op
-	for _, op := range h.Ops() {
-		if f.class == "" || op.Class == f.class {
-			out = append(out, op)
+// ops returns the operations of the class, in the order in which they ended.
+func (f filter) ops(h *history.History) []*history.Op {
+	all := h.Ops()
+	out := make([]*history.Op, 0, len(all))
+	for i := range all {
+		if f.class == "" || all[i].Class == f.class {
+			out = append(out, &all[i])
 		}
 	}
 	return out

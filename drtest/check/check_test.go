@@ -201,7 +201,6 @@ func TestDrained(t *testing.T) {
 		}
 		h.AddSample("backlog", history.Sample{At: time.Duration(s) * second, Value: v})
 	}
-	h.Finish(60 * second)
 	expect(t, check.Drained("backlog", 20*second).Evaluate(h), check.StatusPassed, "drained 19s after", "highest 30 at 10s")
 	expect(t, check.Drained("backlog", 10*second).Evaluate(h), check.StatusFailed)
 	expect(t, check.Drained("backlog", 10*second).To(10).Evaluate(h), check.StatusPassed)
@@ -229,10 +228,12 @@ func TestSingleWriter(t *testing.T) {
 	h.SetEpoch("east/1", 0, 10*second)
 	h.SetEpoch("east/2", 0, 10*second)
 	h.SetEpoch("west/1", 2, 10*second)
-	h.Finish(20 * second)
+	h.SetEpoch("west/1", 0, 12*second)
 	expect(t, check.SingleWriter().Evaluate(h), check.StatusPassed)
+	h.SetEpoch("west/1", 2, 14*second)
 	h.SetEpoch("east/1", 1, 15*second)
 	h.SetEpoch("east/1", 0, 16*second)
+	h.Finish(20 * second)
 	expect(t, check.SingleWriter().Evaluate(h), check.StatusFailed, "west/1 under epoch 2 and east/1 under epoch 1 both may write from 15s to 16s")
 }
 

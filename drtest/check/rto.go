@@ -82,14 +82,14 @@ func (c RTOCheck) Evaluate(h *history.History) Verdict {
 		return inconclusive(c.Name(), want, "no fault was injected")
 	}
 	ops := c.ops(h)
-	slices.SortStableFunc(ops, func(a, b history.Op) int { return int(a.Start - b.Start) })
+	slices.SortStableFunc(ops, func(a, b *history.Op) int { return int(a.Start - b.Start) })
 	var worst recovery
 	for i, f := range faults {
 		until := h.End()
 		if i+1 < len(faults) {
 			until = faults[i+1].From
 		}
-		r := c.measure(f, ops, until)
+		r := c.measure(f, ops[dueAt(ops, f.From):dueAt(ops, until)])
 		if r.judged && (!worst.judged || r.worse(worst)) {
 			worst = r
 		}
@@ -107,16 +107,17 @@ func (r recovery) worse(than recovery) bool {
 	return r.recovered-r.fault.From > than.recovered-than.fault.From
 }
 
+// dueAt returns the index of the first operation due at an instant or later.
+func dueAt(ops []*history.Op, at time.Duration) int {
+	i, _ := slices.BinarySearchFunc(ops, at, func(op *history.Op, at time.Duration) int { return int(op.Start - at) })
+	return i
+}
+
 // measure finds when the operations due between a fault and the next recovered.
-func (c RTOCheck) measure(f history.Fault, ops []history.Op, until time.Duration) recovery {
+func (c RTOCheck) measure(f history.Fault, due []*history.Op) recovery {
 	r := recovery{fault: f, recovered: f.From, worst: 1}
 	good, all := map[int]float64{}, map[int]float64{}
-	var due []history.Op
-	for _, op := range ops {
-		if op.Start < f.From || op.Start >= until {
-			continue
-		}
-		due = append(due, op)
+	for _, op := range due {
 		w := int((op.Start - f.From) / c.window)
 		all[w] += op.Weight
 		if c.success(op) {
@@ -143,8 +144,8 @@ func (c RTOCheck) measure(f history.Fault, ops []history.Op, until time.Duration
 
 // firstGood returns the due time of the first operation behind which nothing failed up to the end of the last bad
 // window, or the first after it; -1 if there is none.
-func (c RTOCheck) firstGood(due []history.Op, lastBad time.Duration) time.Duration {
-	after, _ := slices.BinarySearchFunc(due, lastBad, func(op history.Op, at time.Duration) int { return int(op.Start - at) })
+func (c RTOCheck) firstGood(due []*history.Op, lastBad time.Duration) time.Duration {
+	after := dueAt(due, lastBad)
 	if after == len(due) {
 		return -1 // the bad window was the last there was
 	}

@@ -148,8 +148,12 @@ func (d Duration) String() string {
 		size time.Duration
 		name string
 	}{
-		{time.Hour, "time.Hour"}, {time.Minute, "time.Minute"}, {time.Second, "time.Second"},
-		{time.Millisecond, "time.Millisecond"}, {time.Microsecond, "time.Microsecond"}, {time.Nanosecond, "time.Nanosecond"},
+		{time.Hour, "time.Hour"},
+		{time.Minute, "time.Minute"},
+		{time.Second, "time.Second"},
+		{time.Millisecond, "time.Millisecond"},
+		{time.Microsecond, "time.Microsecond"},
+		{time.Nanosecond, "time.Nanosecond"},
 	} {
 		if n := time.Duration(d) / unit.size; d != 0 && time.Duration(d)%unit.size == 0 {
 			return strings.TrimPrefix(fmt.Sprintf("%d*%s", n, unit.name), "1*")

@@ -128,14 +128,19 @@ type History struct {
 	alive   map[string]map[string]bool // group → keys in the store that is its writer at the end
 	groups  map[string]string          // store → group
 	end     time.Duration
+	done    bool // Finish was called
 }
 
 type instant struct {
 	at     time.Duration
 	source string
 	n, m   int
+	own    bool // an act of the simulation itself
 	seen   bool
 }
+
+// same reports whether two instants are of one source.
+func (a instant) same(b instant) bool { return a.source == b.source && a.n == b.n && a.m == b.m }
 
 // New returns an empty History.
 func New() *History {
@@ -154,65 +159,72 @@ func (h *History) noteLocked(kind string, at time.Duration, fields ...string) {
 	_, _ = h.hash.Write(b) // never fails
 }
 
-// Occur notes that a source acts at an instant, and reports false if another source did so in the same
-// nanosecond. A source is a name and two numbers, as a load, a client and an arrival.
+// Occur notes that a source of the simulation acts at an instant, and reports false if another source of the
+// simulation did so in the same nanosecond, which its lanes rule out. A source is a name and two numbers,
+// as a load, a client and an arrival.
 func (h *History) Occur(at time.Duration, source string, n, m int) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.occurLocked(instant{at, source, n, m, true})
+	return h.occurLocked(instant{at, source, n, m, true, true})
 }
 
+// occurLocked counts ties; it returns false for one between two acts of the simulation.
 func (h *History) occurLocked(now instant) bool {
 	was := h.last
 	h.last = now
-	if !was.seen || was.at != now.at || was == now {
+	if !was.seen || was.at != now.at || was.same(now) {
 		return true
 	}
 	h.ties++
 	if h.firstTie == "" {
 		h.firstTie = fmt.Sprintf("%s %d/%d and %s %d/%d at %v", was.source, was.n, was.m, now.source, now.n, now.m, now.at)
 	}
-	return false
+	return !was.own || !now.own
 }
 
 // AddOp records the end of an operation.
 func (h *History) AddOp(op Op) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.occurLocked(instant{op.End, op.Load, op.Client, op.Seq, true})
+	if h.done {
+		return
+	}
+	h.occurLocked(instant{op.End, op.Load, op.Client, op.Seq, false, true})
 	h.noteLocked("op", op.End, op.Class, op.Load, strconv.Itoa(op.Client), strconv.Itoa(op.Seq),
 		strconv.FormatInt(int64(op.Start), 10), op.Outcome.String(), op.Region)
 	h.ops = append(h.ops, op)
 }
 
 // AddAck records that a caller was told that key is safe.
-func (h *History) AddAck(a Ack) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.noteLocked("ack", a.At, a.Key)
-	h.acks = append(h.acks, a)
-}
+func (h *History) AddAck(a Ack) { record(h, &h.acks, a, "ack", a.At, a.Key) }
 
 // AddEffect records an effect.
-func (h *History) AddEffect(e Effect) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.noteLocked("effect", e.At, e.Kind, e.Key)
-	h.effects = append(h.effects, e)
-}
+func (h *History) AddEffect(e Effect) { record(h, &h.effects, e, "effect", e.At, e.Kind, e.Key) }
 
 // AddWrite records a committed write.
-func (h *History) AddWrite(w Write) {
+func (h *History) AddWrite(w Write) { record(h, &h.writes, w, "write", w.At, w.Store, w.Key) }
+
+// AddMark records a moment.
+func (h *History) AddMark(m Mark) { record(h, &h.marks, m, "mark", m.At, m.Kind, m.Name, m.Text) }
+
+// record adds a record to its list and to the hash.
+func record[T any](h *History, list *[]T, x T, kind string, at time.Duration, fields ...string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.noteLocked("write", w.At, w.Store, w.Key)
-	h.writes = append(h.writes, w)
+	if h.done {
+		return
+	}
+	h.noteLocked(kind, at, fields...)
+	*list = append(*list, x)
 }
 
 // FaultStarts records the start of a fault and returns a number for [History.FaultEnds].
 func (h *History) FaultStarts(f Fault) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.done {
+		return -1
+	}
 	h.noteLocked("fault", f.From, f.Text)
 	h.faults = append(h.faults, f)
 	return len(h.faults) - 1
@@ -222,15 +234,11 @@ func (h *History) FaultStarts(f Fault) int {
 func (h *History) FaultEnds(n int, at time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.done {
+		return
+	}
 	h.noteLocked("heal", at, h.faults[n].Text)
 	h.faults[n].To, h.faults[n].Ended = at, true
-}
-
-// AddMark records a moment.
-func (h *History) AddMark(m Mark) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.markLocked(m)
 }
 
 func (h *History) markLocked(m Mark) {
@@ -243,6 +251,9 @@ func (h *History) markLocked(m Mark) {
 func (h *History) SetEpoch(name string, epoch uint64, at time.Duration) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.done {
+		return false
+	}
 	if i, open := h.terms[name]; open {
 		if h.closed[i].Epoch == epoch {
 			return false
@@ -266,6 +277,9 @@ func (h *History) SetEpoch(name string, epoch uint64, at time.Duration) bool {
 func (h *History) AddSample(gauge string, s Sample) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.done {
+		return
+	}
 	h.samples[gauge] = append(h.samples[gauge], s)
 }
 
@@ -290,11 +304,12 @@ func (h *History) SetSurvivors(group string, keys map[string]bool) {
 	h.alive[group] = keys
 }
 
-// Finish records the end: open faults and terms last until then.
+// Finish records the end: open faults and terms last until then, and what comes later is dropped. It would only
+// tell how the World was taken down.
 func (h *History) Finish(at time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.end = at
+	h.end, h.done = at, true
 	for i := range h.faults {
 		if !h.faults[i].Ended {
 			h.faults[i].To = at

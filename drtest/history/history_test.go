@@ -50,8 +50,13 @@ func TestHashCoversEverything(t *testing.T) {
 
 func TestTies(t *testing.T) {
 	h := history.New()
-	if !h.Occur(1, "a", 0, 0) || !h.Occur(1, "a", 0, 0) || !h.Occur(2, "b", 0, 0) {
-		t.Error("a source ties with itself or with an earlier instant")
+	for _, at := range []time.Duration{1, 1} {
+		if !h.Occur(at, "a", 0, 0) {
+			t.Error("a source ties with itself")
+		}
+	}
+	if !h.Occur(2, "b", 0, 0) {
+		t.Error("a source ties with an earlier instant")
 	}
 	if h.Occur(2, "a", 1, 0) {
 		t.Error("two sources in one nanosecond are no tie")
@@ -97,5 +102,27 @@ func TestOutcomeString(t *testing.T) {
 		if o.String() != want {
 			t.Errorf("%d is called %q", o, o)
 		}
+	}
+}
+
+func TestNothingIsRecordedAfterTheEnd(t *testing.T) {
+	h := history.New()
+	n := h.FaultStarts(history.Fault{From: 1})
+	h.Finish(5)
+	sum := h.Hash()
+	h.AddOp(history.Op{})
+	h.AddAck(history.Ack{})
+	h.AddEffect(history.Effect{})
+	h.AddWrite(history.Write{})
+	h.AddMark(history.Mark{})
+	h.AddSample("g", history.Sample{})
+	h.SetEpoch("x", 1, 6)
+	h.FaultEnds(n, 7)
+	h.FaultStarts(history.Fault{})
+	if h.Hash() != sum || len(h.Ops())+len(h.Acks())+len(h.Effects())+len(h.Writes())+len(h.Marks())+len(h.Samples("g"))+len(h.Terms()) != 0 {
+		t.Error("something was recorded after the end")
+	}
+	if f := h.Faults(); len(f) != 1 || f[0].Ended || f[0].To != 5 {
+		t.Errorf("faults %+v", f)
 	}
 }

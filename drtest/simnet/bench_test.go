@@ -26,26 +26,29 @@ func inBubble(b *testing.B, f func()) {
 }
 
 func echo(b *testing.B, connect func() (client, server net.Conn)) {
-	inBubble(b, func() {
-		c, s := connect()
-		go func() {
-			buf := make([]byte, 256)
-			for {
-				n, err := s.Read(buf)
-				if err != nil {
-					return
-				}
-				_, _ = s.Write(buf[:n])
+	inBubble(b, func() { echoes(b.N, connect) })
+}
+
+// echoes sends n messages there and back.
+func echoes(n int, connect func() (client, server net.Conn)) {
+	c, s := connect()
+	go func() {
+		buf := make([]byte, 256)
+		for {
+			n, err := s.Read(buf)
+			if err != nil {
+				return
 			}
-		}()
-		buf := make([]byte, 100)
-		for range b.N {
-			_, _ = c.Write(buf)
-			_, _ = io.ReadFull(c, buf)
+			_, _ = s.Write(buf[:n])
 		}
-		_ = c.Close()
-		_ = s.Close()
-	})
+	}()
+	buf := make([]byte, 100)
+	for range n {
+		_, _ = c.Write(buf)
+		_, _ = io.ReadFull(c, buf)
+	}
+	_ = c.Close()
+	_ = s.Close()
 }
 
 func simPair(latency time.Duration) func() (client, server net.Conn) {

@@ -34,10 +34,15 @@ func (r Route) Back(from string) Route { return Route{r.n, r.back, r.link, from}
 // ends the message may still be on its way: nobody is told.
 func (r Route) Carry(ctx context.Context, size int) error {
 	m := message{n: r.n, link: r.link, back: r.back, sent: r.n.now()}
-	if err := m.carry(ctx, size); err != nil {
-		return &net.OpError{Op: "write", Net: "tcp", Addr: textAddr(r.to), Err: err}
+	err := m.carry(ctx, size)
+	if err == nil {
+		return nil
 	}
-	return nil
+	op := "write"
+	if err == errRefusing {
+		op = "dial" // there was no connection: callers may conclude that nothing was done
+	}
+	return &net.OpError{Op: op, Net: "tcp", Addr: textAddr(r.to), Err: err}
 }
 
 // Carry is shorthand for [Net.Route] and [Route.Carry].

@@ -14,8 +14,7 @@ import (
 // [net/http/httptest.Server] in front of it: its Region, its address, credentials that nobody
 // checks, and an HTTP client over a [Transport].
 func (s *Server) Options(endpoint string) sqs.Options {
-	base := http.DefaultTransport.(*http.Transport).Clone()
-	base.MaxIdleConnsPerHost = idleConns
+	base := &http.Transport{MaxIdleConnsPerHost: idleConns}
 	return sqs.Options{
 		Region:       s.home(),
 		BaseEndpoint: aws.String(endpoint),
