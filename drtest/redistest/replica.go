@@ -115,7 +115,7 @@ func (f *follower) runLocked(e logged) {
 		delete(f.peers, e.conn)
 		return
 	}
-	f.engine.at(e.At.Add(f.region.Now().Sub(time.Now())))
+	f.engine.at(e.At.Add(time.Until(f.region.Now())))
 	peer := f.peers[e.conn]
 	if peer == nil {
 		peer = deaf()

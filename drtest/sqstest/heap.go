@@ -7,9 +7,8 @@ type heap[T any] struct {
 	place func(T) *int // where the item keeps its index + 1; zero means that it is not in the heap
 }
 
-func (h *heap[T]) len() int        { return len(h.items) }
-func (h *heap[T]) min() T          { return h.items[0] }
-func (h *heap[T]) has(item T) bool { return *h.place(item) > 0 }
+func (h *heap[T]) len() int { return len(h.items) }
+func (h *heap[T]) min() T   { return h.items[0] }
 
 // put adds the item, or moves it to its new place after its key changed.
 func (h *heap[T]) put(item T) {

@@ -429,7 +429,8 @@ func receiveRules() []rule {
 			k.send(url, "hello")
 			m := k.one(url, func(in *sqs.ReceiveMessageInput) {
 				in.MessageSystemAttributeNames = nil
-				in.AttributeNames = []types.QueueAttributeName{"All"} //nolint:staticcheck // the old parameter is what the rule is about
+				//lint:ignore SA1019 the old parameter is what the rule is about
+				in.AttributeNames = []types.QueueAttributeName{"All"} //nolint:staticcheck // as above
 			})
 			k.equal("ApproximateReceiveCount", m.Attributes["ApproximateReceiveCount"], 1)
 		}},
