@@ -165,7 +165,7 @@ func (s *Server) tickLocked() {
 }
 
 // skew is how far the Region's clock is off.
-func (s *Server) skew() time.Duration { return s.region.Now().Sub(time.Now()) }
+func (s *Server) skew() time.Duration { return time.Until(s.region.Now()) }
 
 // Commands returns how often a command, such as "SET", was run for clients. Commands inside
 // transactions and scripts are not counted by name, EXEC and EVAL are.
