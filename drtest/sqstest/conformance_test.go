@@ -95,7 +95,8 @@ func TestConformanceLoopback(t *testing.T) {
 }
 
 func TestConformanceFauxqs(t *testing.T) { conform(t, "fauxqs", servertest.Env(t, servertest.SQSA)) }
-func TestConformanceMoto(t *testing.T)   { conform(t, "moto", servertest.Env(t, servertest.SharedMoto)) }
+
+func TestConformanceMoto(t *testing.T) { conform(t, "moto", servertest.Env(t, servertest.SharedMoto)) }
 
 // atOnce is how many rules run at a time against a server: they mostly wait.
 const atOnce = 16
