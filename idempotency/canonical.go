@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -143,7 +144,7 @@ func appendString(out []byte, s string) []byte {
 	return append(out, '"')
 }
 
-// appendNumber writes s as ECMAScript prints a double, and integers that no double holds digit by digit.
+// appendNumber writes s as ECMAScript prints a double, and integers from 2^53 up digit by digit.
 func appendNumber(out []byte, s string) ([]byte, error) {
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil {
@@ -152,11 +153,14 @@ func appendNumber(out []byte, s string) ([]byte, error) {
 	if f == 0 {
 		return append(out, '0'), nil // also minus zero
 	}
-	if math.Abs(f) >= 1<<53 && !bytes.ContainsAny([]byte(s), ".eE") && !isExact(s, f) {
-		return append(out, s...), nil
-	}
 	text, err := json.Marshal(f) // encoding/json prints float64 as ECMAScript does
-	return append(out, text...), err
+	if err != nil {
+		return nil, err
+	}
+	if math.Abs(f) >= 1<<53 && !strings.ContainsAny(s, ".eE") && !(bytes.ContainsRune(text, 'e') && isExact(s, f)) {
+		return append(out, s...), nil // digits tell apart what a double cannot
+	}
+	return append(out, text...), nil
 }
 
 func isExact(s string, f float64) bool {

@@ -81,7 +81,7 @@ var notCanonical = Sum{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 // their members, their white space and the spelling of numbers and strings. For a request body pass
 // [encoding/json.RawMessage].
 //
-// Integers that a float64 cannot hold are taken digit by digit, where RFC 8785 would merge neighbours. A value
+// Integers from 2^53 up are taken digit by digit, where RFC 8785 would merge neighbours. A value
 // that cannot be marshalled, or whose JSON repeats a member, gives a Sum that [Do] refuses with [ErrKey].
 func JSON(v any) Sum {
 	text, err := canonicalJSON(v)
