@@ -1,0 +1,2 @@
+if not s then return {7} end
+return reply(1)

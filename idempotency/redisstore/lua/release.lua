@@ -1,0 +1,27 @@
+local owner, print, epoch, given, hold, kept, channel, ident = unpack(ARGV)
+if not s then
+  if hold == '' then return {7} end
+  -- The record is lost and the outcome unknown: remember that it is.
+  e, n = epoch, tonumber(given)
+  redis.call('HSET', key, 's', 'h', 'o', owner, 'f', print, 'e', e, 'n', int(n), 'a', '1', 'b', int(now), 'p', '')
+  keep(tonumber(kept))
+  mark(ident)
+  return {1}
+end
+if o ~= owner or s == 'd' then return {9} end
+if s == 'i' then
+  if hold ~= '' then
+    redis.call('HSET', key, 's', 'h')
+    redis.call('HDEL', key, 'l', 'w')
+    keep(tonumber(kept))
+  elseif p == '' then
+    redis.call('DEL', key)
+  else
+    -- What the attempt before left is as unknown as it was.
+    redis.call('HSET', key, 's', p, 'o', nobody, 'l', int(now))
+    redis.call('HDEL', key, 'w')
+  end
+  wake(channel)
+end
+mark(ident)
+return {1}

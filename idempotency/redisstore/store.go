@@ -1,0 +1,271 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/holdfast-go/holdfast/idempotency"
+)
+
+// Config configures a [Store]. The zero value is ready to use.
+type Config struct {
+	// Prefix begins every key and channel. Empty means "holdfast:idempotency:". It holds no braces.
+	Prefix string
+
+	// Subscriber wakes callers that wait for another process. Nil means the client, if it can subscribe;
+	// without one, waiting callers poll.
+	Subscriber Subscriber
+}
+
+// A Subscriber subscribes to channels. *redis.Client and *redis.ClusterClient are Subscribers.
+type Subscriber interface {
+	Subscribe(ctx context.Context, channels ...string) *redis.PubSub
+}
+
+// Store is an idempotency.Store, Watcher and Replica. It is safe for concurrent use, owns no goroutine
+// but while somebody waits, and does not close its client.
+type Store struct {
+	client   redis.Scripter
+	prefix   string
+	scripts  scripts
+	watchers watchers
+}
+
+var (
+	_ idempotency.Replica = (*Store)(nil)
+	_ idempotency.Watcher = (*Store)(nil)
+)
+
+// New returns a store on client. It makes no connection.
+func New(client redis.Scripter, c Config) (*Store, error) {
+	if client == nil {
+		return nil, errors.New("redisstore: New: the client is nil")
+	}
+	if c.Prefix == "" {
+		c.Prefix = "holdfast:idempotency:"
+	}
+	if strings.ContainsAny(c.Prefix, "{}") {
+		return nil, fmt.Errorf("redisstore: Config.Prefix: %q has braces, which choose the cluster slot", c.Prefix)
+	}
+	if c.Subscriber == nil {
+		c.Subscriber, _ = client.(Subscriber)
+	}
+	return &Store{client: client, prefix: c.Prefix, scripts: newScripts(), watchers: watchers{subscriber: c.Subscriber}}, nil
+}
+
+// Begin implements idempotency.Store.
+func (s *Store) Begin(ctx context.Context, c idempotency.Claim) (idempotency.Answer, error) {
+	n := s.names(c.Key)
+	reply, err := s.run(ctx, s.scripts.begin, n, c.Unsynced, c.Owner[:], c.Key.Fingerprint[:], c.Lease.Microseconds(),
+		c.Retention.Microseconds(), epochText(c.Epoch), c.Fence.N, claimFlags(c))
+	return answer(reply, err)
+}
+
+func claimFlags(c idempotency.Claim) string {
+	var b strings.Builder
+	for _, f := range []struct {
+		set  bool
+		flag byte
+	}{{c.TakeAbandoned, 'a'}, {c.TakeHeld, 'h'}, {c.Existing, 'e'}, {c.Wait, 'w'}} {
+		if f.set {
+			b.WriteByte(f.flag)
+		}
+	}
+	return b.String()
+}
+
+// Complete implements idempotency.Store.
+func (s *Store) Complete(ctx context.Context, c idempotency.Completion) (idempotency.Answer, error) {
+	n := s.names(c.Key)
+	reply, err := s.run(ctx, s.scripts.complete, n, c.Unsynced, c.Owner[:], c.Key.Fingerprint[:], epochText(c.Fence.Epoch),
+		c.Fence.N, c.Retention.Microseconds(), c.Result, n.channel)
+	return answer(reply, err)
+}
+
+// Renew implements idempotency.Store.
+func (s *Store) Renew(ctx context.Context, r idempotency.Renewal) (idempotency.Status, error) {
+	n := s.names(r.Key)
+	save := ""
+	if r.Checkpoint != nil {
+		save = "c"
+	}
+	return status(s.run(ctx, s.scripts.renew, n, r.Unsynced, r.Owner[:], r.Lease.Microseconds(), r.Retention.Microseconds(), save, r.Checkpoint))
+}
+
+// Release implements idempotency.Store.
+func (s *Store) Release(ctx context.Context, r idempotency.Release) (idempotency.Status, error) {
+	n := s.names(r.Key)
+	hold := ""
+	if r.Hold {
+		hold = "h"
+	}
+	return status(s.run(ctx, s.scripts.release, n, r.Unsynced, r.Owner[:], r.Key.Fingerprint[:], epochText(r.Fence.Epoch), r.Fence.N,
+		hold, r.Retention.Microseconds(), n.channel))
+}
+
+// run runs a script on n's record. With unsynced it also gets, as a second key and a last argument, where to
+// note that the peer has missed the write.
+func (s *Store) run(ctx context.Context, script *redis.Script, n names, unsynced bool, args ...any) ([]any, error) {
+	keys := []string{n.record}
+	if unsynced {
+		keys = append(keys, n.missed)
+		args = append(args, n.ident)
+	}
+	return s.send(ctx, script, keys, args...)
+}
+
+// names are what a key is called in Redis.
+type names struct {
+	ident   string // scope|op|id
+	record  string
+	missed  string // the bucket's hash of writes that the peer has missed
+	channel string
+}
+
+// buckets is how many hash tags there are. It is part of the format.
+const buckets = 128
+
+func (s *Store) names(k idempotency.Key) names {
+	ident := escape(k.Scope) + "|" + escape(k.Op) + "|" + k.ID
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(ident)) // never fails
+	tag := s.tag(h.Sum32() % buckets)
+	return names{ident: ident, record: tag + ident, missed: missedKey(tag), channel: s.prefix + "end:" + ident}
+}
+
+func (s *Store) tag(bucket uint32) string { return fmt.Sprintf("%s{%02x}", s.prefix, bucket) }
+
+// missedKey is no record's name: those have two bars behind the tag.
+func missedKey(tag string) string { return tag + "unsynced" }
+
+var (
+	escaper   = strings.NewReplacer("%", "%25", "|", "%7C")
+	unescaper = strings.NewReplacer("%25", "%", "%7C", "|")
+)
+
+func escape(s string) string { return escaper.Replace(s) }
+
+// parseIdent is the reverse of names.
+func parseIdent(ident string) (idempotency.Key, bool) {
+	scope, rest, ok1 := strings.Cut(ident, "|")
+	op, id, ok2 := strings.Cut(rest, "|")
+	return idempotency.Key{Scope: unescaper.Replace(scope), Op: unescaper.Replace(op), ID: id}, ok1 && ok2
+}
+
+// epochText compares as a string as the epoch does as a number, which Lua's doubles cannot hold.
+func epochText(epoch uint64) string { return fmt.Sprintf("%016x", epoch) }
+
+// send runs script and returns its reply, a list. Errors that Redis gives about the key itself say so.
+func (s *Store) send(ctx context.Context, script *redis.Script, keys []string, args ...any) ([]any, error) {
+	reply, err := script.Run(ctx, s.client, keys, args...).Slice()
+	if err == nil {
+		return reply, nil
+	}
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "WRONGTYPE"):
+		return nil, fmt.Errorf("redisstore: %w: %w", idempotency.ErrCorrupt, err)
+	case strings.HasPrefix(text, "OOM "):
+		return nil, fmt.Errorf("redisstore: %w: %w", idempotency.ErrStoreFull, err)
+	}
+	return nil, fmt.Errorf("redisstore: %w", err)
+}
+
+func status(reply []any, err error) (idempotency.Status, error) {
+	a, err := answer(reply, err)
+	return a.Status, err
+}
+
+// fields of a reply that carries a record; a shorter reply is a status alone.
+const replyFields = 13
+
+func answer(reply []any, err error) (idempotency.Answer, error) {
+	if err != nil {
+		return idempotency.Answer{}, err
+	}
+	d := decoder{reply: reply}
+	a := idempotency.Answer{Status: idempotency.Status(d.int())}
+	if len(reply) == replyFields {
+		a.Record = d.record()
+	}
+	if a.Status == 0 || d.bad || len(reply) != 1 && len(reply) != replyFields {
+		return idempotency.Answer{}, fmt.Errorf("redisstore: %w", idempotency.ErrCorrupt)
+	}
+	return a, nil
+}
+
+// A decoder takes a reply's values in turn.
+type decoder struct {
+	reply []any
+	bad   bool
+}
+
+func (d *decoder) next() any {
+	if len(d.reply) == 0 {
+		d.bad = true
+		return nil
+	}
+	v := d.reply[0]
+	d.reply = d.reply[1:]
+	return v
+}
+
+func (d *decoder) int() int64 {
+	n, ok := d.next().(int64)
+	d.bad = d.bad || !ok
+	return n
+}
+
+func (d *decoder) string() string {
+	s, ok := d.next().(string)
+	d.bad = d.bad || !ok
+	return s
+}
+
+// optional returns nil for a field that is not there.
+func (d *decoder) optional() []byte {
+	v := d.next()
+	if v == nil {
+		return nil
+	}
+	s, ok := v.(string)
+	d.bad = d.bad || !ok
+	return []byte(s)
+}
+
+func (d *decoder) bytes(into []byte) {
+	d.bad = d.bad || copy(into, d.string()) != len(into)
+}
+
+func (d *decoder) micros() time.Duration { return time.Duration(d.int()) * time.Microsecond }
+
+var states = map[string]idempotency.State{
+	"": idempotency.StateAbsent, "i": idempotency.StateInFlight, "h": idempotency.StateHeld, "d": idempotency.StateDone,
+}
+
+func (d *decoder) state() idempotency.State {
+	state, ok := states[d.string()]
+	d.bad = d.bad || !ok
+	return state
+}
+
+func (d *decoder) record() (r idempotency.Record) {
+	r.State = d.state()
+	d.bytes(r.Owner[:])
+	d.bytes(r.Fingerprint[:])
+	fence, err := idempotency.ParseFence(d.string())
+	r.Fence, d.bad = fence, d.bad || err != nil
+	r.Attempt = int(d.int())
+	r.Lease, r.Running, r.Retention = d.micros(), d.micros(), d.micros()
+	r.Prior = d.state()
+	r.Checkpoint = d.optional()
+	r.Result = d.optional()
+	_ = d.next() // room for a later field
+	return r
+}
