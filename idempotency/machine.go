@@ -121,12 +121,16 @@ func held(c *Release, now int64) row {
 		begun: now, expires: now + int64(c.Retention)}
 }
 
-// outranks reports whether a record of a peer knows more than r.
+// outranks reports whether a record of a peer knows more than r: a result first, then the later attempt,
+// then, of one attempt, that it is held.
 func outranks(peer *Record, r *row) bool {
 	if (peer.State == StateDone) != (r.state == StateDone) {
 		return peer.State == StateDone
 	}
-	return peer.Fence.Compare(r.fence) > 0
+	if c := peer.Fence.Compare(r.fence); c != 0 {
+		return c > 0
+	}
+	return peer.State == StateHeld && r.state == StateInFlight
 }
 
 // record returns the row as others see it.

@@ -227,6 +227,7 @@ func (m *Memory) Release(_ context.Context, r Release) (Status, error) {
 	e := m.live(s, p, now)
 	if e == nil {
 		if !r.Hold {
+			s.missIf(r.Unsynced, p, r.Fence)
 			return StatusAbsent, nil
 		}
 		e = m.add(s, p)

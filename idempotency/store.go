@@ -43,8 +43,8 @@ type Replica interface {
 	Store
 	// Load returns the record of key as it is; its State is StateAbsent if there is none.
 	Load(ctx context.Context, key Key) (Record, error)
-	// Put writes a peer's record unless the one here knows more: a result knows more than none,
-	// then the higher fence wins.
+	// Put writes a peer's record unless the one here knows as much or more: a result knows more than none,
+	// then the higher fence more than the lower, then of one attempt held more than in flight.
 	Put(ctx context.Context, key Key, r Record) error
 	// Discard deletes the record of key if it has no result and its fence is not above f.
 	Discard(ctx context.Context, key Key, f Fence) error

@@ -60,6 +60,16 @@ func (k *kit) outranked() {
 	if got := k.load("b"); got.Fence != newer.Fence {
 		k.Errorf("a lower fence replaced %v with %v", newer.Fence, got.Fence)
 	}
+	heldNow := newer
+	heldNow.State = idempotency.StateHeld
+	k.putRecord("b", heldNow)
+	if got := k.load("b"); got.State != idempotency.StateHeld {
+		k.Errorf("held did not replace in flight under one fence: %+v", got)
+	}
+	k.putRecord("b", newer)
+	if got := k.load("b"); got.State != idempotency.StateHeld {
+		k.Errorf("in flight replaced held under one fence: %+v", got)
+	}
 	done := older
 	done.State, done.Result = idempotency.StateDone, []byte("x")
 	k.putRecord("b", done)
@@ -150,6 +160,10 @@ func (k *kit) everyStepMarks() {
 			return err
 		},
 		func() error {
+			_, err := k.Store.Release(k.ctx, idempotency.Release{Holder: h, Retention: kept, Unsynced: true})
+			return err
+		},
+		func() error { // there is nothing left, but the peer may have it
 			_, err := k.Store.Release(k.ctx, idempotency.Release{Holder: h, Retention: kept, Unsynced: true})
 			return err
 		},

@@ -5,7 +5,7 @@ if s then
   if (state == 'd') ~= (s == 'd') then
     outranked = state == 'd'
   else
-    outranked = epoch > e or (epoch == e and given > n)
+    outranked = epoch > e or (epoch == e and (given > n or (given == n and state == 'h' and s == 'i')))
   end
   if not outranked then return {1} end
   redis.call('DEL', key)

@@ -1,8 +1,11 @@
 local owner, print, epoch, given, hold, kept, channel, ident = unpack(ARGV)
 if not s then
-  if hold == '' then return {7} end
-  -- The record is lost and the outcome unknown: remember that it is.
   e, n = epoch, tonumber(given)
+  if hold == '' then
+    mark(ident)
+    return {7}
+  end
+  -- The record is lost and the outcome unknown: remember that it is.
   redis.call('HSET', key, 's', 'h', 'o', owner, 'f', print, 'e', e, 'n', int(n), 'a', '1', 'b', int(now), 'p', '')
   keep(tonumber(kept))
   mark(ident)
