@@ -251,20 +251,34 @@ func TestRegionalDegradesAndResyncs(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	bubble(t, "a claim released meanwhile leaves nothing behind", func(t *testing.T) {
+	for err, want := range map[error]idempotency.State{nil: idempotency.StateDone, errUnknown: idempotency.StateHeld, errNotRun: idempotency.StateAbsent} {
+		bubble(t, fmt.Sprint("an end that the replica misses is copied: ", want), func(t *testing.T) {
+			two := newTwoRegions(t)
+			g := newGuard(t, two.Regional, idempotency.Config{})
+			_ = g.Do(t.Context(), key("a"), func(context.Context) error { two.west.setDown(true); return err })
+			two.west.setDown(false)
+			if got := two.west.state(t); got != idempotency.StateInFlight {
+				t.Fatalf("the replica knows %v, want the stale claim", got)
+			}
+			if err := two.Resync(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := two.west.state(t); got != want {
+				t.Errorf("after Resync the replica knows %v, want %v", got, want)
+			}
+		})
+	}
+	bubble(t, "a heartbeat that the replica misses is copied", func(t *testing.T) {
 		two := newTwoRegions(t)
 		g := newGuard(t, two.Regional, idempotency.Config{})
-		_ = g.Do(t.Context(), key("a"), func(context.Context) error { two.west.setDown(true); return errNotRun })
-		two.west.setDown(false)
-		if got := two.west.state(t); got != idempotency.StateInFlight {
-			t.Fatalf("the replica knows %v, want the stale claim", got)
-		}
-		if err := two.Resync(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if got := two.west.state(t); got != idempotency.StateAbsent {
-			t.Errorf("after Resync the replica knows %v, want nothing", got)
-		}
+		_ = g.Do(t.Context(), key("a"), func(context.Context) error {
+			two.west.set(func(r *region) { r.Replica = newMemory(t, idempotency.MemoryConfig{}) }) // restarted, empty
+			time.Sleep(8 * time.Second)
+			if got := two.west.state(t); got != idempotency.StateInFlight {
+				t.Errorf("after a heartbeat the replica knows %v, want in flight", got)
+			}
+			return nil
+		})
 	})
 	bubble(t, "a Region that comes back brings what it alone knew", func(t *testing.T) {
 		two := newTwoRegions(t)
