@@ -15,7 +15,7 @@ var errMaxRun = errors.New("idempotency: the detached call ran for MaxRun")
 // A detachedRun runs the function on its own goroutine, so that it survives its caller.
 type detachedRun struct {
 	*run
-	end      atomic.Int32  // whoever comes first decides who sees a panic
+	end      atomic.Int32  // who came first
 	finished chan struct{} // closed when the fields below are written
 
 	stored   []byte
@@ -56,17 +56,21 @@ func (d *detachedRun) main() {
 	defer close(d.finished)
 	defer func() {
 		if !d.returned {
-			d.panicked = recover()
+			if d.panicked = recover(); d.panicked != nil {
+				d.logPanic() // the caller, if there is one, sees its value, but not where it came from
+			}
 		}
-		if !d.end.CompareAndSwap(runsOn, runEnded) && d.panicked != nil {
-			d.log.Error("idempotency: detached call panicked", slog.String("guard", d.config.Name),
-				slog.Any("panic", d.panicked), slog.String("stack", string(debug.Stack())))
-		}
+		d.end.CompareAndSwap(runsOn, runEnded)
 	}()
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(d.ctx), d.terms.MaxRun, errMaxRun)
 	defer cancel()
 	d.stored, d.info, d.err = d.inline(ctx)
 	d.returned = true
+}
+
+func (d *detachedRun) logPanic() {
+	d.log.Error("idempotency: detached call panicked", slog.String("guard", d.config.Name),
+		slog.Any("panic", d.panicked), slog.String("stack", string(debug.Stack())))
 }
 
 // result hands the run's end to the caller: also its panic or Goexit, as if it had run here.
