@@ -166,7 +166,7 @@ type Record struct {
 	Result      []byte        // of StateDone
 }
 
-// An Answer is a status with the record as it is after the step.
+// An Answer is a status with the record as it is after the step. Stores may leave out the record of a Complete that was granted.
 type Answer struct {
 	Status Status
 	Record Record

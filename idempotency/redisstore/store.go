@@ -2,9 +2,10 @@ package redisstore
 
 import (
 	"context"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"strings"
 	"time"
 
@@ -68,16 +69,20 @@ func (s *Store) Begin(ctx context.Context, c idempotency.Claim) (idempotency.Ans
 }
 
 func claimFlags(c idempotency.Claim) string {
-	var b strings.Builder
-	for _, f := range []struct {
-		set  bool
-		flag byte
-	}{{c.TakeAbandoned, 'a'}, {c.TakeHeld, 'h'}, {c.Existing, 'e'}, {c.Wait, 'w'}} {
-		if f.set {
-			b.WriteByte(f.flag)
-		}
+	flags := ""
+	if c.TakeAbandoned {
+		flags += "a"
 	}
-	return b.String()
+	if c.TakeHeld {
+		flags += "h"
+	}
+	if c.Existing {
+		flags += "e"
+	}
+	if c.Wait {
+		flags += "w"
+	}
+	return flags
 }
 
 // Complete implements idempotency.Store.
@@ -133,13 +138,25 @@ const buckets = 128
 
 func (s *Store) names(k idempotency.Key) names {
 	ident := escape(k.Scope) + "|" + escape(k.Op) + "|" + k.ID
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(ident)) // never fails
-	tag := s.tag(h.Sum32() % buckets)
+	tag := s.tag(fnv32(ident) % buckets)
 	return names{ident: ident, record: tag + ident, missed: missedKey(tag), channel: s.prefix + "end:" + ident}
 }
 
-func (s *Store) tag(bucket uint32) string { return fmt.Sprintf("%s{%02x}", s.prefix, bucket) }
+func (s *Store) tag(bucket uint32) string {
+	b := append(make([]byte, 0, len(s.prefix)+4), s.prefix...)
+	b = append(b, '{')
+	b = hex.AppendEncode(b, []byte{byte(bucket)})
+	return string(append(b, '}'))
+}
+
+// fnv32 is FNV-1a, part of the format.
+func fnv32(s string) uint32 {
+	h := uint32(2166136261)
+	for i := range len(s) {
+		h = (h ^ uint32(s[i])) * 16777619
+	}
+	return h
+}
 
 // missedKey is no record's name: those have two bars behind the tag.
 func missedKey(tag string) string { return tag + "unsynced" }
@@ -159,7 +176,12 @@ func parseIdent(ident string) (idempotency.Key, bool) {
 }
 
 // epochText compares as a string as the epoch does as a number, which Lua's doubles cannot hold.
-func epochText(epoch uint64) string { return fmt.Sprintf("%016x", epoch) }
+func epochText(epoch uint64) string {
+	if epoch == 0 {
+		return "0000000000000000"
+	}
+	return hex.EncodeToString(binary.BigEndian.AppendUint64(nil, epoch))
+}
 
 // send runs script and returns its reply, a list. Errors that Redis gives about the key itself say so.
 func (s *Store) send(ctx context.Context, script *redis.Script, keys []string, args ...any) ([]any, error) {

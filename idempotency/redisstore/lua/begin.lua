@@ -26,7 +26,6 @@ else
 end
 if given == 0 then given = math.max(last + 1, now) end
 s, o, f, e, n, l, b = 'i', owner, print, epoch, given, now + lease, now
-redis.call('HSET', key, 's', s, 'o', o, 'f', f, 'e', e, 'n', int(n), 'a', int(a), 'l', int(l), 'b', int(b), 'p', p)
-keep(kept)
+keep(kept, 's', s, 'o', o, 'f', f, 'e', e, 'n', int(n), 'a', int(a), 'l', int(l), 'b', int(b), 'p', p)
 mark(ident)
 return reply(1)

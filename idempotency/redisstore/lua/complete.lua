@@ -6,14 +6,11 @@ end
 if s ~= 'd' then
   if not s then
     -- The record is lost: nobody else owns the key and the result is true.
-    f, e, n, a, b = print, epoch, tonumber(given), 1, now
+    f, e, n, a = print, epoch, tonumber(given), 1
   end
-  s, o, l, p, c = 'd', owner, now, '', false
-  redis.call('HSET', key, 's', s, 'o', o, 'f', f, 'e', e, 'n', int(n), 'a', int(a), 'r', result)
-  redis.call('HDEL', key, 'l', 'b', 'p', 'c', 'w')
-  keep(tonumber(kept))
+  keep(tonumber(kept), 's', 'd', 'o', owner, 'f', f, 'e', e, 'n', int(n), 'a', int(a), 'p', '', 'r', result)
+  if c then redis.call('HDEL', key, 'c') end
   wake(channel)
 end
 mark(ident)
-r = false -- the caller has it
-return reply(1)
+return {1}

@@ -10,9 +10,8 @@ if s then
   if not outranked then return {1} end
   redis.call('DEL', key)
 end
-redis.call('HSET', key, 's', state, 'o', owner, 'f', print, 'e', epoch, 'n', int(given), 'a', attempt,
+keep(tonumber(kept), 's', state, 'o', owner, 'f', print, 'e', epoch, 'n', int(given), 'a', attempt,
   'l', int(now + tonumber(lease)), 'b', int(now - tonumber(running)), 'p', prior)
 if saved == 'c' then redis.call('HSET', key, 'c', checkpoint) end
 if state == 'd' then redis.call('HSET', key, 'r', result) end
-keep(tonumber(kept))
 return {1}

@@ -29,9 +29,10 @@ local function mark(ident)
     redis.call('HSET', KEYS[2], ident, count .. ' ' .. fence())
   end
 end
-local function keep(micros)
+-- Writes fields and when the record expires.
+local function keep(micros, ...)
   x = now + micros
-  redis.call('HSET', key, 'x', int(x))
+  redis.call('HSET', key, 'x', int(x), ...)
   redis.call('PEXPIRE', key, int(math.max(1, math.ceil(micros / 1000))))
 end
 local function wake(channel)

@@ -6,17 +6,15 @@ if not s then
     return {7}
   end
   -- The record is lost and the outcome unknown: remember that it is.
-  redis.call('HSET', key, 's', 'h', 'o', owner, 'f', print, 'e', e, 'n', int(n), 'a', '1', 'b', int(now), 'p', '')
-  keep(tonumber(kept))
+  keep(tonumber(kept), 's', 'h', 'o', owner, 'f', print, 'e', e, 'n', int(n), 'a', '1', 'b', int(now), 'p', '')
   mark(ident)
   return {1}
 end
 if o ~= owner or s == 'd' then return {9} end
 if s == 'i' then
   if hold ~= '' then
-    redis.call('HSET', key, 's', 'h')
-    redis.call('HDEL', key, 'l', 'w')
-    keep(tonumber(kept))
+    keep(tonumber(kept), 's', 'h')
+    redis.call('HDEL', key, 'w')
   elseif p == '' then
     redis.call('DEL', key)
   else
