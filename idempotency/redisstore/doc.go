@@ -10,7 +10,7 @@
 // first call costs two, a replay one, a heartbeat one. Time is the server's (TIME), never a client's. Every claim carries a
 // nonce, so that a step which go-redis sends again after a lost reply is recognised.
 //
-// A record is a hash at <Prefix>{<bucket>}<scope>|<op>|<id>, with | and % in scope and op escaped as in URLs. The hash tag
+// A record is a string at <Prefix>{<bucket>}<scope>|<op>|<id>, with | and % in scope and op escaped as in URLs. The hash tag
 // spreads keys over 128 slots of a cluster and keeps a record in one slot with the list of writes that
 // a peer has missed. Records expire by themselves.
 //
@@ -27,5 +27,5 @@
 // pressure; with noeviction a full server is idempotency.ErrStoreFull and nothing is lost.
 // The function may then run again; see the promise in package idempotency. A second Region's store closes the gap: idempotency.NewRegional.
 //
-// A key that holds something else (WRONGTYPE, a foreign hash, damaged fields) is idempotency.ErrCorrupt and left alone.
+// A key that holds something else (WRONGTYPE, a foreign string, a damaged record) is idempotency.ErrCorrupt and left alone.
 package redisstore

@@ -16,16 +16,14 @@ func (s *Store) Load(ctx context.Context, key idempotency.Key) (idempotency.Reco
 	return a.Record, err
 }
 
-var stateLetters = [...]string{"", "i", "h", "d"}
-
 // Put implements idempotency.Replica.
 func (s *Store) Put(ctx context.Context, key idempotency.Key, r idempotency.Record) error {
 	saved := ""
 	if r.Checkpoint != nil {
 		saved = "c"
 	}
-	_, err := status(s.run(ctx, s.scripts.put, s.names(key), false, stateLetters[r.State], r.Owner[:], r.Fingerprint[:], epochText(r.Fence.Epoch),
-		r.Fence.N, r.Attempt, r.Lease.Microseconds(), r.Running.Microseconds(), r.Retention.Microseconds(), stateLetters[r.Prior], saved, r.Checkpoint, r.Result))
+	_, err := status(s.run(ctx, s.scripts.put, s.names(key), false, letters[r.State], letters[r.Prior], r.Owner[:], r.Fingerprint[:], epochText(r.Fence.Epoch),
+		r.Fence.N, r.Attempt, r.Lease.Microseconds(), r.Running.Microseconds(), r.Retention.Microseconds(), saved, r.Checkpoint, r.Result))
 	return err
 }
 

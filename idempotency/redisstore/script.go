@@ -6,14 +6,14 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A record is a hash with these fields; times are microseconds of the server's clock.
+// A record is a string: a head of 151 bytes, the checkpoint, the result. Times are microseconds of the server's clock; numbers are
+// decimal with leading zeros; positions count from 1, as Lua does.
 //
-//	s state: i in flight, h held, d done      o owner, 16 bytes; zeros for nobody
-//	f fingerprint, 32 bytes                   e epoch, 16 hex digits
-//	n fence, decimal                          a attempt
-//	l lease ends      b attempt began         x record expires
-//	p prior state     c checkpoint            r result
-//	w 1 when somebody waits
+//	1 "hf1"                        4 state: i in flight, h held, d done      5 prior: 0 none, i died, h held
+//	6 1 if somebody waits          7 owner, 16 bytes; zeros for nobody       23 fingerprint, 32 bytes
+//	55 epoch, 16 hex digits        71 fence, 16 digits                       87 attempt, 8 digits
+//	95 lease ends, 16 digits       111 attempt began, 16 digits              127 record expires, 16 digits
+//	143 length of the checkpoint plus 1, 9 digits; 0 for none
 var (
 	//go:embed lua/record.lua
 	recordLua string

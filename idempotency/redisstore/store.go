@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -137,7 +136,7 @@ type names struct {
 const buckets = 128
 
 func (s *Store) names(k idempotency.Key) names {
-	ident := escape(k.Scope) + "|" + escape(k.Op) + "|" + k.ID
+	ident := escaper.Replace(k.Scope) + "|" + escaper.Replace(k.Op) + "|" + k.ID
 	tag := s.tag(fnv32(ident) % buckets)
 	return names{ident: ident, record: tag + ident, missed: missedKey(tag), channel: s.prefix + "end:" + ident}
 }
@@ -165,8 +164,6 @@ var (
 	escaper   = strings.NewReplacer("%", "%25", "|", "%7C")
 	unescaper = strings.NewReplacer("%25", "%", "%7C", "|")
 )
-
-func escape(s string) string { return escaper.Replace(s) }
 
 // parseIdent is the reverse of names.
 func parseIdent(ident string) (idempotency.Key, bool) {
@@ -204,90 +201,30 @@ func status(reply []any, err error) (idempotency.Status, error) {
 	return a.Status, err
 }
 
-// fields of a reply that carries a record; a shorter reply is a status alone.
-const replyFields = 13
-
-func answer(reply []any, err error) (idempotency.Answer, error) {
+// answer reads a reply: a status, and where it helps the record and the server's time.
+func answer(reply []any, err error) (a idempotency.Answer, _ error) {
 	if err != nil {
-		return idempotency.Answer{}, err
+		return a, err
 	}
-	d := decoder{reply: reply}
-	a := idempotency.Answer{Status: idempotency.Status(d.int())}
-	if len(reply) == replyFields {
-		a.Record = d.record()
+	status, ok := at(reply, 0).(int64)
+	if !ok || status <= 0 {
+		return a, fmt.Errorf("redisstore: %w", idempotency.ErrCorrupt)
 	}
-	if a.Status == 0 || d.bad || len(reply) != 1 && len(reply) != replyFields {
-		return idempotency.Answer{}, fmt.Errorf("redisstore: %w", idempotency.ErrCorrupt)
+	a.Status = idempotency.Status(status)
+	if len(reply) == 1 {
+		return a, nil
+	}
+	text, ok := at(reply, 1).(string)
+	now, ok2 := at(reply, 2).(int64)
+	if a.Record, err = parseRecord(text, now); err != nil || !ok || !ok2 {
+		return idempotency.Answer{}, fmt.Errorf("redisstore: %w: %w", idempotency.ErrCorrupt, err)
 	}
 	return a, nil
 }
 
-// A decoder takes a reply's values in turn.
-type decoder struct {
-	reply []any
-	bad   bool
-}
-
-func (d *decoder) next() any {
-	if len(d.reply) == 0 {
-		d.bad = true
-		return nil
+func at(reply []any, i int) any {
+	if i < len(reply) {
+		return reply[i]
 	}
-	v := d.reply[0]
-	d.reply = d.reply[1:]
-	return v
-}
-
-func (d *decoder) int() int64 {
-	n, ok := d.next().(int64)
-	d.bad = d.bad || !ok
-	return n
-}
-
-func (d *decoder) string() string {
-	s, ok := d.next().(string)
-	d.bad = d.bad || !ok
-	return s
-}
-
-// optional returns nil for a field that is not there.
-func (d *decoder) optional() []byte {
-	v := d.next()
-	if v == nil {
-		return nil
-	}
-	s, ok := v.(string)
-	d.bad = d.bad || !ok
-	return []byte(s)
-}
-
-func (d *decoder) bytes(into []byte) {
-	d.bad = d.bad || copy(into, d.string()) != len(into)
-}
-
-func (d *decoder) micros() time.Duration { return time.Duration(d.int()) * time.Microsecond }
-
-var states = map[string]idempotency.State{
-	"": idempotency.StateAbsent, "i": idempotency.StateInFlight, "h": idempotency.StateHeld, "d": idempotency.StateDone,
-}
-
-func (d *decoder) state() idempotency.State {
-	state, ok := states[d.string()]
-	d.bad = d.bad || !ok
-	return state
-}
-
-func (d *decoder) record() (r idempotency.Record) {
-	r.State = d.state()
-	d.bytes(r.Owner[:])
-	d.bytes(r.Fingerprint[:])
-	fence, err := idempotency.ParseFence(d.string())
-	r.Fence, d.bad = fence, d.bad || err != nil
-	r.Attempt = int(d.int())
-	r.Lease, r.Running, r.Retention = d.micros(), d.micros(), d.micros()
-	r.Prior = d.state()
-	r.Checkpoint = d.optional()
-	r.Result = d.optional()
-	_ = d.next() // room for a later field
-	return r
+	return nil
 }

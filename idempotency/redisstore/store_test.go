@@ -245,17 +245,34 @@ func TestForeignAndDamagedKeys(t *testing.T) {
 		t.Fatal("no record")
 		return ""
 	}
+	// edit overwrites a part of a record and, with a length, cuts it.
+	edit := func(k string, at int, with string) func(length int) {
+		return func(length int) {
+			text, err := m.Get(k)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text = text[:at] + with + text[at+len(with):]
+			if length > 0 {
+				text = text[:length]
+			}
+			_ = m.Set(k, text)
+		}
+	}
 	for name, damage := range map[string]func(k string){
-		"a string":         func(k string) { m.Del(k); _ = m.Set(k, "x") },
-		"a foreign hash":   func(k string) { m.Del(k); m.HSet(k, "name", "x") },
+		"a string":         func(k string) { _ = m.Set(k, "x") },
+		"a long string":    func(k string) { _ = m.Set(k, strings.Repeat("x", 500)) },
+		"a hash":           func(k string) { m.Del(k); m.HSet(k, "name", "x") },
 		"a list":           func(k string) { m.Del(k); _, _ = m.Push(k, "x") },
-		"no owner":         func(k string) { m.HDel(k, "o") },
-		"a short owner":    func(k string) { m.HSet(k, "o", "x") },
-		"an unknown state": func(k string) { m.HSet(k, "s", "z") },
-		"no result":        func(k string) { m.HDel(k, "r") },
-		"a garbage result": func(k string) { m.HSet(k, "r", "x") },
-		"a garbage fence":  func(k string) { m.HSet(k, "n", "many") },
-		"a garbage epoch":  func(k string) { m.HSet(k, "e", "zzzzzzzzzzzzzzzz") },
+		"cut short":        func(k string) { edit(k, 0, "")(150) },
+		"an unknown state": func(k string) { edit(k, 3, "z")(0) },
+		"an unknown prior": func(k string) { edit(k, 4, "z")(0) },
+		"a garbage epoch":  func(k string) { edit(k, 54, "zzzz")(0) },
+		"a garbage fence":  func(k string) { edit(k, 70, "many")(0) },
+		"a garbage expiry": func(k string) { edit(k, 126, "never")(0) },
+		"a garbage length": func(k string) { edit(k, 142, "000009999")(0) },
+		"a garbage result": func(k string) { edit(k, 153, "zz")(0) },
+		"no result":        func(k string) { edit(k, 0, "")(151) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := recordKey(name)

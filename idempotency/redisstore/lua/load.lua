@@ -1,2 +1,2 @@
-if not s then return {7} end
-return reply(1)
+if not v then return {7} end
+return {1, v, now}

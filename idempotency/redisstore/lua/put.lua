@@ -1,17 +1,16 @@
-local state, owner, print, epoch, given, attempt, lease, running, kept, prior, saved, checkpoint, result = unpack(ARGV)
-given = tonumber(given)
-if s then
-  local outranked
+local state, prior, owner, print, epoch, n, attempt, lease, running, kept, save, checkpoint, result = unpack(ARGV)
+n = tonumber(n, 10)
+if v then
+  local outranked, e, last = false, sub(v, 55, 70), number(71, 86)
   if (state == 'd') ~= (s == 'd') then
     outranked = state == 'd'
   else
-    outranked = epoch > e or (epoch == e and (given > n or (given == n and state == 'h' and s == 'i')))
+    outranked = epoch > e or (epoch == e and (n > last or (n == last and state == 'h' and s == 'i')))
   end
   if not outranked then return {1} end
-  redis.call('DEL', key)
 end
-keep(tonumber(kept), 's', state, 'o', owner, 'f', print, 'e', epoch, 'n', int(given), 'a', attempt,
-  'l', int(now + tonumber(lease)), 'b', int(now - tonumber(running)), 'p', prior)
-if saved == 'c' then redis.call('HSET', key, 'c', checkpoint) end
-if state == 'd' then redis.call('HSET', key, 'r', result) end
+local saved = '000000000'
+if save == 'c' then saved = format('%09.0f', #checkpoint + 1) .. checkpoint end
+write(tonumber(kept, 10), 'hf1' .. state .. prior .. '0' .. owner .. print .. epoch .. format('%016.0f%08.0f%016.0f%016.0f%016.0f', n,
+  tonumber(attempt, 10), now + tonumber(lease), math.max(0, now - tonumber(running)), 0) .. saved .. result)
 return {1}
