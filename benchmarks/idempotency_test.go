@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -179,15 +181,33 @@ func redisWays(b *testing.B, addr string) []redisWay {
 	}
 }
 
+// serverCPU reports the CPU time that the Redis server used per operation of b.
+func serverCPU(b *testing.B, client *redis.Client) func() {
+	used := func() (seconds float64) {
+		for line := range strings.Lines(client.Info(context.Background(), "cpu").Val()) {
+			name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+			if name == "used_cpu_sys" || name == "used_cpu_user" {
+				seconds += must(strconv.ParseFloat(value, 64))
+			}
+		}
+		return seconds
+	}
+	start := used()
+	return func() { b.ReportMetric((used()-start)*1e9/float64(b.N), "server-cpu-ns/op") }
+}
+
 // BenchmarkIdempotencyRedis has 64 callers make new calls over loopback. cpu-ns/op is the client's.
 func BenchmarkIdempotencyRedis(b *testing.B) {
 	server := servertest.Start(b, servertest.Redis)
+	admin := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer admin.Close()
 	var n atomic.Int64
 	for _, way := range redisWays(b, server.Addr()) {
 		b.Run(way.name, func(b *testing.B) {
 			b.SetParallelism(32) // 64 callers on two processors
 			start := time.Now()
 			defer func() { b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "calls/s") }()
+			defer serverCPU(b, admin)()
 			defer cpu(b)()
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {

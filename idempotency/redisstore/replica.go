@@ -23,7 +23,7 @@ func (s *Store) Put(ctx context.Context, key idempotency.Key, r idempotency.Reco
 		saved = "c"
 	}
 	_, err := status(s.run(ctx, s.scripts.put, s.names(key), false, letters[r.State], letters[r.Prior], r.Owner[:], r.Fingerprint[:], epochText(r.Fence.Epoch),
-		r.Fence.N, r.Attempt, r.Lease.Microseconds(), r.Running.Microseconds(), r.Retention.Microseconds(), saved, r.Checkpoint, r.Result))
+		r.Fence.N, r.Attempt, inMillis(r.Lease), inMillis(r.Running), inMillis(r.Retention), saved, r.Checkpoint, r.Result))
 	return err
 }
 

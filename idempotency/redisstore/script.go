@@ -6,14 +6,14 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A record is a string: a head of 151 bytes, the checkpoint, the result. Times are microseconds of the server's clock; numbers are
+// A record is a string: a head of 142 bytes, the checkpoint, the result. Times are milliseconds of the server's clock; numbers are
 // decimal with leading zeros; positions count from 1, as Lua does.
 //
 //	1 "hf1"                        4 state: i in flight, h held, d done      5 prior: 0 none, i died, h held
 //	6 1 if somebody waits          7 owner, 16 bytes; zeros for nobody       23 fingerprint, 32 bytes
 //	55 epoch, 16 hex digits        71 fence, 16 digits                       87 attempt, 8 digits
-//	95 lease ends, 16 digits       111 attempt began, 16 digits              127 record expires, 16 digits
-//	143 length of the checkpoint plus 1, 9 digits; 0 for none
+//	95 lease ends, 13 digits       108 attempt began, 13 digits              121 record expires, 13 digits
+//	134 length of the checkpoint plus 1, 9 digits; 0 for none
 var (
 	//go:embed lua/record.lua
 	recordLua string

@@ -62,8 +62,8 @@ func New(client redis.Scripter, c Config) (*Store, error) {
 // Begin implements idempotency.Store.
 func (s *Store) Begin(ctx context.Context, c idempotency.Claim) (idempotency.Answer, error) {
 	n := s.names(c.Key)
-	reply, err := s.run(ctx, s.scripts.begin, n, c.Unsynced, c.Owner[:], c.Key.Fingerprint[:], c.Lease.Microseconds(),
-		c.Retention.Microseconds(), epochText(c.Epoch), c.Fence.N, claimFlags(c))
+	reply, err := s.run(ctx, s.scripts.begin, n, c.Unsynced, c.Owner[:], c.Key.Fingerprint[:], inMillis(c.Lease),
+		inMillis(c.Retention), epochText(c.Epoch), c.Fence.N, claimFlags(c))
 	return answer(reply, err)
 }
 
@@ -88,7 +88,7 @@ func claimFlags(c idempotency.Claim) string {
 func (s *Store) Complete(ctx context.Context, c idempotency.Completion) (idempotency.Answer, error) {
 	n := s.names(c.Key)
 	reply, err := s.run(ctx, s.scripts.complete, n, c.Unsynced, c.Owner[:], c.Key.Fingerprint[:], epochText(c.Fence.Epoch),
-		c.Fence.N, c.Retention.Microseconds(), c.Result, n.channel)
+		c.Fence.N, inMillis(c.Retention), c.Result, n.channel)
 	return answer(reply, err)
 }
 
@@ -99,7 +99,7 @@ func (s *Store) Renew(ctx context.Context, r idempotency.Renewal) (idempotency.S
 	if r.Checkpoint != nil {
 		save = "c"
 	}
-	return status(s.run(ctx, s.scripts.renew, n, r.Unsynced, r.Owner[:], r.Lease.Microseconds(), r.Retention.Microseconds(), save, r.Checkpoint))
+	return status(s.run(ctx, s.scripts.renew, n, r.Unsynced, r.Owner[:], inMillis(r.Lease), inMillis(r.Retention), save, r.Checkpoint))
 }
 
 // Release implements idempotency.Store.
@@ -110,7 +110,7 @@ func (s *Store) Release(ctx context.Context, r idempotency.Release) (idempotency
 		hold = "h"
 	}
 	return status(s.run(ctx, s.scripts.release, n, r.Unsynced, r.Owner[:], r.Key.Fingerprint[:], epochText(r.Fence.Epoch), r.Fence.N,
-		hold, r.Retention.Microseconds(), n.channel))
+		hold, inMillis(r.Retention), n.channel))
 }
 
 // run runs a script on n's record. With unsynced it also gets, as a second key and a last argument, where to

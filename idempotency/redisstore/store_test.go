@@ -264,15 +264,15 @@ func TestForeignAndDamagedKeys(t *testing.T) {
 		"a long string":    func(k string) { _ = m.Set(k, strings.Repeat("x", 500)) },
 		"a hash":           func(k string) { m.Del(k); m.HSet(k, "name", "x") },
 		"a list":           func(k string) { m.Del(k); _, _ = m.Push(k, "x") },
-		"cut short":        func(k string) { edit(k, 0, "")(150) },
+		"cut short":        func(k string) { edit(k, 0, "")(141) },
 		"an unknown state": func(k string) { edit(k, 3, "z")(0) },
 		"an unknown prior": func(k string) { edit(k, 4, "z")(0) },
 		"a garbage epoch":  func(k string) { edit(k, 54, "zzzz")(0) },
 		"a garbage fence":  func(k string) { edit(k, 70, "many")(0) },
-		"a garbage expiry": func(k string) { edit(k, 126, "never")(0) },
-		"a garbage length": func(k string) { edit(k, 142, "000009999")(0) },
-		"a garbage result": func(k string) { edit(k, 153, "zz")(0) },
-		"no result":        func(k string) { edit(k, 0, "")(151) },
+		"a garbage expiry": func(k string) { edit(k, 120, "never")(0) },
+		"a garbage length": func(k string) { edit(k, 133, "000009999")(0) },
+		"a garbage result": func(k string) { edit(k, 144, "zz")(0) },
+		"no result":        func(k string) { edit(k, 0, "")(142) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := recordKey(name)

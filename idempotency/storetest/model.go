@@ -13,6 +13,9 @@ import (
 // The model is the row table again, written for one key and for an observer who knows only when steps were sent and
 // answered. Whether a lease had passed he knows only within these bounds; in between the model takes either answer.
 
+// tick is the coarsest that a store may count leases in.
+const tick = int64(time.Millisecond)
+
 type step uint8
 
 const (
@@ -151,7 +154,7 @@ func (s modelState) granted(in modelInput, out modelOutput, mayPass bool) (model
 		s.attempt++
 	}
 	s.state, s.owner, s.fingerprint, s.fence = idempotency.StateInFlight, in.owner, in.fingerprint, out.fence
-	s.leaseMin, s.leaseMax = in.call+in.lease, out.ret+in.lease
+	s.leaseMin, s.leaseMax = in.call+in.lease-tick, out.ret+in.lease+tick
 	return only(out.attempt == s.attempt && out.prior == s.prior && out.saved == s.saved, s)
 }
 
@@ -177,7 +180,7 @@ func (s modelState) renew(in modelInput, out modelOutput) (modelState, bool) {
 	if s.state != idempotency.StateInFlight || s.owner != in.owner {
 		return only(out.status == idempotency.StatusFenced, s)
 	}
-	s.leaseMin, s.leaseMax = in.call+in.lease, out.ret+in.lease
+	s.leaseMin, s.leaseMax = in.call+in.lease-tick, out.ret+in.lease+tick
 	if in.value != "" {
 		s.saved = in.value
 	}

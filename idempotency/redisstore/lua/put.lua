@@ -10,7 +10,7 @@ if v then
   if not outranked then return {1} end
 end
 local saved = '000000000'
-if save == 'c' then saved = format('%09.0f', #checkpoint + 1) .. checkpoint end
-write(tonumber(kept, 10), 'hf1' .. state .. prior .. '0' .. owner .. print .. epoch .. format('%016.0f%08.0f%016.0f%016.0f%016.0f', n,
-  tonumber(attempt, 10), now + tonumber(lease), math.max(0, now - tonumber(running)), 0) .. saved .. result)
+if save == 'c' then saved = format('%09d', #checkpoint + 1) .. checkpoint end
+redis.call('SET', key, 'hf1' .. state .. prior .. '0' .. owner .. print .. epoch ..
+  format('%016d%08d%013d%013d%013d', n, tonumber(attempt, 10), math.max(0, now + lease), math.max(0, now - running), now + kept) .. saved .. result, 'PX', kept)
 return {1}
