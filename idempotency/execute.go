@@ -215,6 +215,7 @@ func (c *call) ambiguous(since time.Time) bool {
 func (c *call) onAbandoned() Policy {
 	return firstPolicy(c.config.OnAbandoned, c.terms.OnAbandoned, PolicyRerun)
 }
+
 func (c *call) onAmbiguous() Policy {
 	return firstPolicy(c.config.OnAmbiguous, c.terms.OnAmbiguous, PolicyRefuse)
 }

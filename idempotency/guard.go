@@ -174,8 +174,13 @@ func (c *Config) negative() error {
 		name  string
 		value int64
 	}{
-		{"Lease", int64(c.Lease)}, {"Heartbeat", int64(c.Heartbeat)}, {"Retention", int64(c.Retention)}, {"MaxBytes", int64(c.MaxBytes)},
-		{"OnceRetention", int64(c.OnceRetention)}, {"StoreTimeout", int64(c.StoreTimeout)}, {"Wait", int64(c.Wait)},
+		{"Lease", int64(c.Lease)},
+		{"Heartbeat", int64(c.Heartbeat)},
+		{"Retention", int64(c.Retention)},
+		{"MaxBytes", int64(c.MaxBytes)},
+		{"OnceRetention", int64(c.OnceRetention)},
+		{"StoreTimeout", int64(c.StoreTimeout)},
+		{"Wait", int64(c.Wait)},
 	} {
 		if f.value < 0 {
 			return fmt.Errorf("idempotency: Config.%s: %d is negative", f.name, f.value)

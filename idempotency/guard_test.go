@@ -217,10 +217,12 @@ func TestRow6Reconcile(t *testing.T) {
 				}
 				time.Sleep(time.Minute)
 				ran := false
-				g := newGuard(t, s, idempotency.Config{OnUnknown: idempotency.PolicyReconcile, OnAbandoned: idempotency.PolicyReconcile,
+				g := newGuard(t, s, idempotency.Config{
+					OnUnknown: idempotency.PolicyReconcile, OnAbandoned: idempotency.PolicyReconcile,
 					Reconcile: func(ctx context.Context, a *idempotency.Attempt) (any, bool, error) {
 						return tt.result, tt.done, tt.err
-					}})
+					},
+				})
 				got, info, err := idempotency.DoInfo(t.Context(), g, key("a"), func(context.Context) (int, error) { ran = true; return 7, nil })
 				if got != tt.want || !errors.Is(err, tt.wantError) || ran != tt.ran {
 					t.Fatalf("Do = %d, %v, ran %t, want %d, %v, %t", got, err, ran, tt.want, tt.wantError, tt.ran)
@@ -732,8 +734,19 @@ func TestRow26Keys(t *testing.T) {
 	g := newGuard(t, newRemote(t), idempotency.Config{OnOutage: idempotency.OutageFailOpen})
 	long := strings.Repeat("x", idempotency.MaxKeyLength+1)
 	for _, k := range []idempotency.Key{
-		{}, {Scope: "s", Op: "o"}, {ID: long}, {ID: "a", Op: long}, {ID: "a", Scope: long}, {ID: "a\n"}, {ID: "a\x00"}, {ID: "a\x7f"}, {ID: "ä"},
-		{ID: "a", Op: "\t"}, {ID: "a", Scope: "ü"}, {ID: "a", Fingerprint: idempotency.JSON(make(chan int))}, {ID: "\xff"},
+		{},
+		{Scope: "s", Op: "o"},
+		{ID: long},
+		{ID: "a", Op: long},
+		{ID: "a", Scope: long},
+		{ID: "a\n"},
+		{ID: "a\x00"},
+		{ID: "a\x7f"},
+		{ID: "ä"},
+		{ID: "a", Op: "\t"},
+		{ID: "a", Scope: "ü"},
+		{ID: "a", Fingerprint: idempotency.JSON(make(chan int))},
+		{ID: "\xff"},
 	} {
 		_, err := idempotency.Do(t.Context(), g, k, never[int](t))
 		if e := wantError(t, err, idempotency.ErrKey); !e.NotRun() || !e.Permanent() || len(e.Error()) > 400 {

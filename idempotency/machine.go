@@ -117,8 +117,10 @@ func (r *row) release(c *Release, now int64) (s Status, remove bool) {
 
 // held is the row of an attempt whose outcome is unknown and whose record was lost.
 func held(c *Release, now int64) row {
-	return row{state: StateHeld, attempt: 1, fence: c.Fence, owner: c.Owner, fingerprint: c.Key.Fingerprint,
-		begun: now, expires: now + int64(c.Retention)}
+	return row{
+		state: StateHeld, attempt: 1, fence: c.Fence, owner: c.Owner, fingerprint: c.Key.Fingerprint,
+		begun: now, expires: now + int64(c.Retention),
+	}
 }
 
 // outranks reports whether a record of a peer knows more than r: a result first, then the later attempt,

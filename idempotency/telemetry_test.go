@@ -61,8 +61,10 @@ func TestTelemetry(t *testing.T) {
 		s.setDown(true)
 		do("secret", nil)
 		got := metrics(t, reader)
-		for name, want := range map[string]int64{"calls ran": 1, "calls replayed": 1, "calls failed": 1, "calls held": 1, "calls unknown": 1,
-			"calls released": 1, "calls invalid": 1, "calls unavailable": 1, "store.up": 0, "pending": 1, "running": 0} {
+		for name, want := range map[string]int64{
+			"calls ran": 1, "calls replayed": 1, "calls failed": 1, "calls held": 1, "calls unknown": 1,
+			"calls released": 1, "calls invalid": 1, "calls unavailable": 1, "store.up": 0, "pending": 1, "running": 0,
+		} {
 			if got[name] != want {
 				t.Errorf("%s = %d, want %d", name, got[name], want)
 			}

@@ -272,9 +272,11 @@ func TestAmbiguousAfterFailover(t *testing.T) {
 				id := prefix + idempotency.NewID()
 				time.Sleep(10*time.Second + tt.age)
 				calls := 0
-				g := newGuard(t, newRemote(t), idempotency.Config{OnAmbiguous: tt.policy, Lag: func() time.Duration { return lag },
+				g := newGuard(t, newRemote(t), idempotency.Config{
+					OnAmbiguous: tt.policy, Lag: func() time.Duration { return lag },
 					Epoch:     func() (uint64, time.Time) { return 2, since },
-					Reconcile: func(context.Context, *idempotency.Attempt) (any, bool, error) { calls++; return nil, true, nil }})
+					Reconcile: func(context.Context, *idempotency.Attempt) (any, bool, error) { calls++; return nil, true, nil },
+				})
 				err := g.With(idempotency.Terms{OnAmbiguous: tt.terms}).Once(t.Context(), id, func(context.Context) error { return nil })
 				if !errors.Is(err, tt.want) || calls != tt.calls {
 					t.Errorf("Once = %v after %d reconciliations, want %v after %d", err, calls, tt.want, tt.calls)

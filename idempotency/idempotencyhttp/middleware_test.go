@@ -212,9 +212,18 @@ func TestMethods(t *testing.T) {
 		optional    bool
 		guarded     bool
 	}{
-		{"POST", "k", false, true}, {"PATCH", "k", false, true}, {"PUT", "k", false, true}, {"DELETE", "k", false, true},
-		{"PUT", "", false, false}, {"DELETE", "", false, false}, {"POST", "", true, false},
-		{"GET", "k", false, false}, {"HEAD", "k", false, false}, {"OPTIONS", "k", false, false}, {"TRACE", "k", false, false}, {"CONNECT", "k", false, false},
+		{"POST", "k", false, true},
+		{"PATCH", "k", false, true},
+		{"PUT", "k", false, true},
+		{"DELETE", "k", false, true},
+		{"PUT", "", false, false},
+		{"DELETE", "", false, false},
+		{"POST", "", true, false},
+		{"GET", "k", false, false},
+		{"HEAD", "k", false, false},
+		{"OPTIONS", "k", false, false},
+		{"TRACE", "k", false, false},
+		{"CONNECT", "k", false, false},
 	} {
 		h := protect(t, idempotencyhttp.Config{Optional: tt.optional}, func(w http.ResponseWriter, r *http.Request) {
 			if _, ok := idempotency.From(r.Context()); ok != tt.guarded {
@@ -246,8 +255,10 @@ func TestScopesAndOperations(t *testing.T) {
 	wantCode(t, send(func(r *http.Request) { r.Header.Del("Authorization") }), "400 scope_missing")
 	wantCode(t, send(func(r *http.Request) { r.URL.RawQuery = "x=2" }), "422 mismatch")
 	wantCode(t, post(h, "k", "other body"), "422 mismatch")
-	h = protect(t, idempotencyhttp.Config{Scope: func(r *http.Request) string { return r.Header.Get("User") },
-		Fingerprint: func(_ *http.Request, body []byte) idempotency.Sum { return idempotency.JSON(json.RawMessage(body)) }}, count)
+	h = protect(t, idempotencyhttp.Config{
+		Scope:       func(r *http.Request) string { return r.Header.Get("User") },
+		Fingerprint: func(_ *http.Request, body []byte) idempotency.Sum { return idempotency.JSON(json.RawMessage(body)) },
+	}, count)
 	runs = 0
 	for _, user := range []string{"ä", "ö", "ä"} {
 		r := request(http.MethodPost, "k", ` {"b":1, "a":2.0} `)
@@ -306,12 +317,28 @@ func TestWhatIsStored(t *testing.T) {
 		stored func(int) bool
 		want   string
 	}{
-		{200, nil, nil, stored}, {204, nil, nil, stored}, {301, nil, nil, stored}, {400, nil, nil, stored}, {404, nil, nil, stored}, {422, nil, nil, stored},
-		{408, nil, nil, released}, {425, nil, nil, released}, {429, nil, nil, released}, {503, nil, nil, released},
-		{500, nil, nil, held}, {502, nil, nil, held}, {504, nil, nil, held},
-		{500, nil, always, stored}, {503, nil, always, released}, {429, nil, always, released},
-		{400, nil, func(s int) bool { return s != 400 }, released}, {500, nil, func(int) bool { return false }, held},
-		{409, mark{notRun: true}, nil, released}, {500, mark{notRun: true}, nil, released}, {503, mark{unknown: true}, nil, held}, {200, mark{unknown: true}, nil, held},
+		{200, nil, nil, stored},
+		{204, nil, nil, stored},
+		{301, nil, nil, stored},
+		{400, nil, nil, stored},
+		{404, nil, nil, stored},
+		{422, nil, nil, stored},
+		{408, nil, nil, released},
+		{425, nil, nil, released},
+		{429, nil, nil, released},
+		{503, nil, nil, released},
+		{500, nil, nil, held},
+		{502, nil, nil, held},
+		{504, nil, nil, held},
+		{500, nil, always, stored},
+		{503, nil, always, released},
+		{429, nil, always, released},
+		{400, nil, func(s int) bool { return s != 400 }, released},
+		{500, nil, func(int) bool { return false }, held},
+		{409, mark{notRun: true}, nil, released},
+		{500, mark{notRun: true}, nil, released},
+		{503, mark{unknown: true}, nil, held},
+		{200, mark{unknown: true}, nil, held},
 		{404, mark{}, nil, stored},
 	}
 	for _, tt := range tests {
@@ -660,8 +687,13 @@ func TestTransport(t *testing.T) {
 	far = &sender{}
 	for range 2 { // the function runs twice
 		_ = g.Do(t.Context(), idempotency.Key{ID: "order"}, func(ctx context.Context) error {
-			for _, call := range [][3]string{{"POST", "http://east.test/charge", "1"}, {"POST", "http://west.test/charge", "1"}, {"POST", "http://east.test/charge", "2"},
-				{"PUT", "http://east.test/charge", "1"}, {"POST", "http://east.test/charge?a", "1"}} {
+			for _, call := range [][3]string{
+				{"POST", "http://east.test/charge", "1"},
+				{"POST", "http://west.test/charge", "1"},
+				{"POST", "http://east.test/charge", "2"},
+				{"PUT", "http://east.test/charge", "1"},
+				{"POST", "http://east.test/charge?a", "1"},
+			} {
 				send(ctx, far, &idempotencyhttp.Transport{}, call[0], call[1], call[2])
 			}
 			return mark{unknown: true}

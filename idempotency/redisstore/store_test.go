@@ -43,12 +43,14 @@ func TestMiniredisWithASkewedClock(t *testing.T) {
 				m := miniredis.RunT(t)
 				now := time.Now().Add(skew)
 				m.SetTime(now)
-				return storetest.Subject{Store: newStore(t, newClient(t, m.Addr()), redisstore.Config{}), Lose: m.FlushAll,
+				return storetest.Subject{
+					Store: newStore(t, newClient(t, m.Addr()), redisstore.Config{}), Lose: m.FlushAll,
 					Advance: func(d time.Duration) {
 						now = now.Add(d)
 						m.SetTime(now)
 						m.FastForward(d)
-					}}
+					},
+				}
 			})
 		})
 	}
@@ -64,8 +66,10 @@ func TestRedis(t *testing.T) {
 	for name, scripter := range map[string]redis.Scripter{"client": client, "auto-pipelined": pipelined} {
 		t.Run(name, func(t *testing.T) {
 			storetest.Run(t, func(t *testing.T) storetest.Subject {
-				return storetest.Subject{Store: newStore(t, scripter, redisstore.Config{Prefix: t.Name() + ":"}),
-					Lose: func() { client.FlushAll(t.Context()) }}
+				return storetest.Subject{
+					Store: newStore(t, scripter, redisstore.Config{Prefix: t.Name() + ":"}),
+					Lose:  func() { client.FlushAll(t.Context()) },
+				}
 			})
 		})
 	}

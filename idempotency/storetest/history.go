@@ -95,8 +95,10 @@ func (r *recorder) begin(n int, c historyClaim, rng *rand.Rand) modelOutput {
 	in := modelInput{step: stepBegin, owner: c.owner, take: c.TakeAbandoned, lease: int64(c.Lease), fingerprint: c.fingerprint}
 	do := func() (modelOutput, error) {
 		a, err := r.k.Store.Begin(r.k.ctx, c.Claim)
-		return modelOutput{status: a.Status, attempt: a.Record.Attempt, prior: a.Record.Prior, saved: string(a.Record.Checkpoint),
-			result: string(a.Record.Result), fence: a.Record.Fence}, err
+		return modelOutput{
+			status: a.Status, attempt: a.Record.Attempt, prior: a.Record.Prior, saved: string(a.Record.Checkpoint),
+			result: string(a.Record.Result), fence: a.Record.Fence,
+		}, err
 	}
 	out := r.record(n, in, do)
 	if rng.IntN(3) == 0 {

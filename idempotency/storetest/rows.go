@@ -339,9 +339,24 @@ func (k *kit) givenFence() {
 
 func (k *kit) keysAreDistinct() {
 	for _, parts := range [][3]string{
-		{"", "", "a"}, {"a", "", "a"}, {"", "a", "a"}, {"a", "a", "a"}, {"a|a", "", "a"}, {"", "a|a", "a"}, {"a", "", "a|a"}, {"", "", "a|a|a"},
-		{"a%7C", "", "a"}, {"a%", "7Ca", "a"}, {"{a}", "", "a"}, {"", "", "{a}"}, {"", "", "A"}, {"", "", "a "}, {"", "", " a"}, {"", "", `"a"`},
-		{"", "", strings.Repeat("x", idempotency.MaxKeyLength)}, {strings.Repeat("~", idempotency.MaxKeyLength), strings.Repeat("{", idempotency.MaxKeyLength), strings.Repeat("x", idempotency.MaxKeyLength)},
+		{"", "", "a"},
+		{"a", "", "a"},
+		{"", "a", "a"},
+		{"a", "a", "a"},
+		{"a|a", "", "a"},
+		{"", "a|a", "a"},
+		{"a", "", "a|a"},
+		{"", "", "a|a|a"},
+		{"a%7C", "", "a"},
+		{"a%", "7Ca", "a"},
+		{"{a}", "", "a"},
+		{"", "", "{a}"},
+		{"", "", "A"},
+		{"", "", "a "},
+		{"", "", " a"},
+		{"", "", `"a"`},
+		{"", "", strings.Repeat("x", idempotency.MaxKeyLength)},
+		{strings.Repeat("~", idempotency.MaxKeyLength), strings.Repeat("{", idempotency.MaxKeyLength), strings.Repeat("x", idempotency.MaxKeyLength)},
 	} {
 		c := newClaim("", long)
 		c.Key.Scope, c.Key.Op, c.Key.ID = parts[0], parts[1], parts[2]
