@@ -28,8 +28,11 @@ func (c *call) execute() (stored []byte, info Info, err error) {
 		c.counts.add(endInvalid)
 		return nil, info, keyError(c.config.Name, c.key, c.key.problem())
 	}
-	if c.memory != nil {
-		if stored, ok := c.memory.peek(&c.key); ok {
+	for _, m := range [...]*Memory{c.memory, c.local} { // local knows calls of an outage that no other process has heard of
+		if m == nil {
+			continue
+		}
+		if stored, ok := m.peek(&c.key); ok {
 			return c.replay(stored)
 		}
 	}

@@ -12,7 +12,8 @@ type flight struct {
 	done        chan struct{} // closed when the flight leaves or settles
 
 	// Written before done closes.
-	result []byte // the envelope to replay; nil when the attempt failed
+	result  []byte // the envelope to replay; nil when the attempt failed
+	settled bool   // guarded by flights.mu
 }
 
 // flights are the calls of this process by key.
@@ -35,28 +36,27 @@ func (fs *flights) join(k *Key) (f *flight, mine bool) {
 }
 
 // settle publishes the result of a flight that stays: the store has not got it yet.
-func (f *flight) settle(result []byte) {
-	f.result = result
+func (fs *flights) settle(f *flight, result []byte) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	f.settleLocked(result)
+}
+
+// settleLocked does nothing the second time: what ends a call after a panic may find it ended.
+func (f *flight) settleLocked(result []byte) {
+	if f.settled {
+		return
+	}
+	f.settled, f.result = true, result
 	close(f.done)
 }
 
 // leave ends the flight. result may be nil.
 func (fs *flights) leave(k *Key, f *flight, result []byte) {
-	fs.remove(k, f)
-	f.settle(result)
-}
-
-// remove ends a flight that has settled.
-func (fs *flights) remove(k *Key, f *flight) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	if p := k.place(); fs.m[p] == f {
 		delete(fs.m, p)
 	}
-}
-
-func (fs *flights) count() int {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	return len(fs.m)
+	f.settleLocked(result)
 }

@@ -89,8 +89,8 @@ type Config struct {
 	// replays results and refuses everything else with ErrNotWriter. Nil means that there are no epochs.
 	Epoch func() (epoch uint64, since time.Time)
 
-	// Lag returns how far the store in another Region may be behind this one: what is lost at a failover. Nil
-	// means that nothing is.
+	// Lag returns how far this process's store was behind the old writer's when the epoch began: what the failover
+	// may have lost. Nil means that nothing is.
 	Lag func() time.Duration
 
 	// Logger gets a line when the store goes and comes back, and when an attempt is fenced, loses its

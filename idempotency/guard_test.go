@@ -497,6 +497,38 @@ func TestRow17PanicAndGoexitHold(t *testing.T) {
 	}
 }
 
+// shaky panics where a store or a codec of somebody else might.
+type shaky struct{ *remote }
+
+func (s *shaky) Complete(context.Context, idempotency.Completion) (idempotency.Answer, error) {
+	panic("a store's mistake")
+}
+
+type panicking struct{}
+
+func (panicking) MarshalJSON() ([]byte, error) { panic("a codec's mistake") }
+
+func TestRow17PanicsOfStoreAndCodecHold(t *testing.T) {
+	bubble(t, "and free the callers that wait", func(t *testing.T) {
+		s := newRemote(t)
+		for name, call := range map[string]func(*idempotency.Guard){
+			"store": func(*idempotency.Guard) {
+				g := newGuard(t, &shaky{remote: s}, idempotency.Config{})
+				_ = g.Do(t.Context(), key("store"), func(context.Context) error { return nil })
+			},
+			"codec": func(g *idempotency.Guard) {
+				_, _ = idempotency.Do(t.Context(), g, key("codec"), value(panicking{}, nil))
+			},
+		} {
+			g := newGuard(t, s, idempotency.Config{Wait: time.Minute})
+			if got := panicked(func() { call(g) }); got == nil {
+				t.Errorf("%s: no panic", name)
+			}
+			wantError(t, g.Do(t.Context(), key(name), nil), idempotency.ErrUnknownOutcome)
+		}
+	})
+}
+
 func TestRow18CallerLeaves(t *testing.T) {
 	bubble(t, "the key is not free while the function runs", func(t *testing.T) {
 		s := newRemote(t)
@@ -659,6 +691,9 @@ func TestRow20Outage(t *testing.T) {
 			t.Errorf("info = %+v, want unprotected and not stored", info)
 		}
 		time.Sleep(10 * time.Minute) // the background has given up
+		v, err = idempotency.Do(t.Context(), g, key("a"), never[int](t))
+		wantValue(t, v, err, 1)
+		s.setDown(false) // and the store, which has never heard of the call, is back
 		v, err = idempotency.Do(t.Context(), g, key("a"), never[int](t))
 		wantValue(t, v, err, 1)
 	})

@@ -2,6 +2,7 @@ package idempotency
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 )
 
@@ -46,7 +47,7 @@ func valid(s string) bool {
 
 func (k *Key) problem() error {
 	if k.ID == "" {
-		return fmt.Errorf("ID is empty")
+		return errors.New("ID is empty")
 	}
 	for _, part := range []struct{ name, value string }{{"ID", k.ID}, {"Op", k.Op}, {"Scope", k.Scope}} {
 		if len(part.value) > MaxKeyLength {
@@ -58,7 +59,7 @@ func (k *Key) problem() error {
 			}
 		}
 	}
-	return fmt.Errorf("Fingerprint stands for a value that has no canonical JSON")
+	return errors.New("the Fingerprint stands for a value that has no canonical JSON")
 }
 
 // place is a key without its fingerprint: what stores and the guard look calls up by.

@@ -12,8 +12,8 @@ const maxLater = 1000
 // completeLater stores a result in the background until the lease would have passed. The flight stays so
 // long, settled: calls of this process replay the result meanwhile.
 func (r *run) completeLater(c Completion) {
-	r.flight.settle(c.Result)
-	leave := func() { r.flights.remove(&r.key, r.flight) }
+	r.flights.settle(r.flight, c.Result)
+	leave := func() { r.flights.leave(&r.key, r.flight, nil) }
 	r.retryLater(leave, func(ctx context.Context) error {
 		a, err := r.core.store.Complete(ctx, c)
 		if err == nil && a.Status != StatusGranted {

@@ -96,6 +96,15 @@ func (m *Memory) shard(p *place) *shard {
 	return &m.shards[maphash.String(m.seed, p.id)&m.mask]
 }
 
+// locked locks the shard of k.
+func (m *Memory) locked(k *Key) (s *shard, p place, now int64) {
+	p = k.place()
+	s = m.shard(&p)
+	now = m.now()
+	s.mu.Lock()
+	return s, p, now
+}
+
 // Len returns how many records are kept, expired ones included.
 func (m *Memory) Len() int { return int(m.rows.Load()) }
 
@@ -106,7 +115,7 @@ func (m *Memory) peek(k *Key) (result []byte, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[p]
-	if e == nil || e.state != StateDone || e.fingerprint != k.Fingerprint || e.expires <= m.now() {
+	if e == nil || e.state != StateDone || len(e.result) == 0 || e.fingerprint != k.Fingerprint || e.expires <= m.now() {
 		return nil, false
 	}
 	s.done.touch(e)
@@ -166,16 +175,12 @@ func (m *Memory) minter(s *shard, now int64) mint {
 
 // Complete implements [Store].
 func (m *Memory) Complete(_ context.Context, c Completion) (Answer, error) {
-	p := c.Key.place()
-	s := m.shard(&p)
 	m.makeRoom(len(c.Result))
-	now := m.now()
-	s.mu.Lock()
+	s, p, now := m.locked(&c.Key)
 	defer s.mu.Unlock()
 	e := m.live(s, p, now)
 	if e == nil {
-		// Over the limit by one rather than lose a result.
-		e = m.add(s, p)
+		e = m.force(s, p)
 		e.row = completed(&c, now)
 		m.bytes.Add(int64(len(e.result)))
 		s.done.push(e)
@@ -201,10 +206,7 @@ func (m *Memory) completed(s *shard, e *entry, c *Completion, status Status, now
 
 // Renew implements [Store].
 func (m *Memory) Renew(_ context.Context, r Renewal) (Status, error) {
-	p := r.Key.place()
-	s := m.shard(&p)
-	now := m.now()
-	s.mu.Lock()
+	s, p, now := m.locked(&r.Key)
 	defer s.mu.Unlock()
 	e := m.live(s, p, now)
 	if e == nil {
@@ -219,10 +221,7 @@ func (m *Memory) Renew(_ context.Context, r Renewal) (Status, error) {
 
 // Release implements [Store].
 func (m *Memory) Release(_ context.Context, r Release) (Status, error) {
-	p := r.Key.place()
-	s := m.shard(&p)
-	now := m.now()
-	s.mu.Lock()
+	s, p, now := m.locked(&r.Key)
 	defer s.mu.Unlock()
 	e := m.live(s, p, now)
 	if e == nil {
@@ -230,7 +229,7 @@ func (m *Memory) Release(_ context.Context, r Release) (Status, error) {
 			s.missIf(r.Unsynced, p, r.Fence)
 			return StatusAbsent, nil
 		}
-		e = m.add(s, p)
+		e = m.force(s, p)
 		e.row = held(&r, now)
 		s.open.push(e)
 		s.missIf(r.Unsynced, p, r.Fence)
@@ -249,11 +248,9 @@ func (m *Memory) Release(_ context.Context, r Release) (Status, error) {
 
 // Watch implements [Watcher].
 func (m *Memory) Watch(_ context.Context, key Key) (<-chan struct{}, func(), error) {
-	p := key.place()
-	s := m.shard(&p)
-	s.mu.Lock()
+	s, p, now := m.locked(&key)
 	defer s.mu.Unlock()
-	e := m.live(s, p, m.now())
+	e := m.live(s, p, now)
 	if e == nil || e.state != StateInFlight {
 		ended := make(chan struct{})
 		close(ended)

@@ -11,6 +11,14 @@ func (m *Memory) insert(s *shard, p place, now int64) *entry {
 	return m.add(s, p)
 }
 
+// force is insert that exceeds the limit, if there is nothing to evict, rather than lose what is known of a call.
+func (m *Memory) force(s *shard, p place) *entry {
+	if m.rows.Load() >= int64(m.config.MaxEntries) {
+		m.evict(s)
+	}
+	return m.add(s, p)
+}
+
 func (m *Memory) add(s *shard, p place) *entry {
 	e := &entry{place: p}
 	s.entries[p] = e

@@ -16,10 +16,7 @@ func (s *shard) missIf(unsynced bool, p place, f Fence) {
 
 // Load implements [Replica].
 func (m *Memory) Load(_ context.Context, key Key) (Record, error) {
-	p := key.place()
-	s := m.shard(&p)
-	now := m.now()
-	s.mu.Lock()
+	s, p, now := m.locked(&key)
 	defer s.mu.Unlock()
 	if e := m.live(s, p, now); e != nil {
 		return e.record(now), nil
@@ -29,10 +26,8 @@ func (m *Memory) Load(_ context.Context, key Key) (Record, error) {
 
 // Put implements [Replica].
 func (m *Memory) Put(_ context.Context, key Key, r Record) error {
-	p := key.place()
-	s := m.shard(&p)
-	now := m.now()
-	s.mu.Lock()
+	m.makeRoom(len(r.Result))
+	s, p, now := m.locked(&key)
 	defer s.mu.Unlock()
 	if e := m.live(s, p, now); e != nil {
 		if !outranks(&r, &e.row) {
@@ -40,7 +35,7 @@ func (m *Memory) Put(_ context.Context, key Key, r Record) error {
 		}
 		m.drop(s, e)
 	}
-	e := m.add(s, p)
+	e := m.force(s, p)
 	e.row = rowOf(&r, now)
 	if e.state == StateDone {
 		m.bytes.Add(int64(len(e.result)))
@@ -53,11 +48,9 @@ func (m *Memory) Put(_ context.Context, key Key, r Record) error {
 
 // Discard implements [Replica].
 func (m *Memory) Discard(_ context.Context, key Key, f Fence) error {
-	p := key.place()
-	s := m.shard(&p)
-	s.mu.Lock()
+	s, p, now := m.locked(&key)
 	defer s.mu.Unlock()
-	if e := m.live(s, p, m.now()); e != nil && e.state != StateDone && e.fence.Compare(f) <= 0 {
+	if e := m.live(s, p, now); e != nil && e.state != StateDone && e.fence.Compare(f) <= 0 {
 		m.drop(s, e)
 	}
 	return nil
@@ -82,9 +75,7 @@ func (m *Memory) Unsynced(_ context.Context, limit int) ([]Mark, error) {
 
 // Synced implements [Replica].
 func (m *Memory) Synced(_ context.Context, mark Mark) error {
-	p := mark.Key.place()
-	s := m.shard(&p)
-	s.mu.Lock()
+	s, p, _ := m.locked(&mark.Key)
 	defer s.mu.Unlock()
 	if s.missed[p].Count == mark.Count {
 		delete(s.missed, p)

@@ -25,18 +25,18 @@ func (r *run) inline(ctx context.Context) (stored []byte, info Info, err error) 
 	attempt := r.attempt(ctx, cancel)
 	ctx = context.WithValue(ctx, attemptKey{}, attempt)
 	r.counts.running.Add(1)
-	returned := false
+	settled := false
 	defer func() {
 		r.counts.running.Add(-1)
-		if !returned { // a panic or Goexit: nobody knows how far the function got
+		if !settled { // a panic or Goexit: nobody knows how far the function got
 			r.stopLease()
 			r.hold(ctx)
 		}
 	}()
 	err = r.perform(ctx, attempt)
-	returned = true
 	r.stopLease()
 	stored, info = r.settle(ctx, err)
+	settled = true
 	return stored, info, err
 }
 

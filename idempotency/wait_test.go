@@ -3,6 +3,7 @@ package idempotency_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -174,6 +175,18 @@ func TestRow24MemoryFull(t *testing.T) {
 }
 
 func TestMemoryBoundsAndRetention(t *testing.T) {
+	bubble(t, "copies and late results make room too", func(t *testing.T) {
+		m := newMemory(t, idempotency.MemoryConfig{MaxEntries: 10})
+		for i := range 50 {
+			k := key(fmt.Sprint(i))
+			_ = m.Put(t.Context(), k, idempotency.Record{State: idempotency.StateDone, Result: []byte("x"), Retention: time.Hour})
+			k.Scope = "late"
+			_, _ = m.Complete(t.Context(), idempotency.Completion{Holder: idempotency.Holder{Key: k, Owner: idempotency.Owner{1}}, Result: []byte("x"), Retention: time.Hour})
+		}
+		if m.Len() > 10 {
+			t.Errorf("%d records, want at most 10", m.Len())
+		}
+	})
 	bubble(t, "results past MaxBytes go, oldest first", func(t *testing.T) {
 		m := newMemory(t, idempotency.MemoryConfig{MaxBytes: 10_000})
 		g := newGuard(t, m, idempotency.Config{})

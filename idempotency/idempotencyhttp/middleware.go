@@ -176,6 +176,11 @@ func (h *handler) run(w http.ResponseWriter, r *http.Request, key idempotency.Ke
 	stored, info, err := idempotency.DoInfo(r.Context(), h.guard, key, func(ctx context.Context) ([]byte, error) {
 		inner := r.WithContext(ctx)
 		inner.Body = io.NopCloser(bytes.NewReader(body))
+		defer func() { // the server does this for r, which has not been parsed
+			if inner.MultipartForm != nil {
+				_ = inner.MultipartForm.RemoveAll()
+			}
+		}()
 		h.next.ServeHTTP(rec, inner)
 		return rec.finish(h.config.Stored)
 	})
