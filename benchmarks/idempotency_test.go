@@ -24,13 +24,6 @@ import (
 	"github.com/holdfast-go/holdfast/internal/servertest"
 )
 
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
-}
-
 func memoryGuard() *idempotency.Guard {
 	return must(idempotency.New(must(idempotency.NewMemory(idempotency.MemoryConfig{})), idempotency.Config{}))
 }

@@ -17,7 +17,7 @@ type BudgetConfig struct {
 	// Name is the budget's in metrics.
 	Name string
 
-	// Ratio is how many repetitions each first attempt pays for, in [0, 1]. Zero means 0.2.
+	// Ratio is how many repetitions each first attempt pays for, in [0.000001, 1]. Zero means 0.2.
 	Ratio float64
 
 	// PerSecond is how many repetitions are paid for by the passing of time, so that a small client can
@@ -84,6 +84,8 @@ func (c BudgetConfig) validate() error {
 	switch {
 	case !(c.Ratio >= 0 && c.Ratio <= 1):
 		return fmt.Errorf("retry: BudgetConfig.Ratio: %v is outside [0, 1]", c.Ratio)
+	case c.Ratio != 0 && c.Ratio*token < 1:
+		return fmt.Errorf("retry: BudgetConfig.Ratio: %v is below the minimum %v", c.Ratio, 1.0/token)
 	case !(c.PerSecond >= 0 && c.PerSecond <= maxBurst):
 		return fmt.Errorf("retry: BudgetConfig.PerSecond: %v is outside [0, %d]", c.PerSecond, maxBurst)
 	case c.Burst < 0 || c.Burst > maxBurst:

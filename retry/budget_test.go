@@ -20,6 +20,7 @@ func TestBudgetConfigIsValidated(t *testing.T) {
 		{"Ratio", BudgetConfig{Ratio: -0.1}},
 		{"Ratio", BudgetConfig{Ratio: 1.1}},
 		{"Ratio", BudgetConfig{Ratio: math.NaN()}},
+		{"Ratio", BudgetConfig{Ratio: 1e-7}},
 		{"PerSecond", BudgetConfig{PerSecond: -1}},
 		{"PerSecond", BudgetConfig{PerSecond: math.Inf(1)}},
 		{"Burst", BudgetConfig{Burst: -1}},
@@ -81,14 +82,14 @@ func TestBudgetEarnsByCallsAndByTime(t *testing.T) {
 
 func TestBudgetKeepsFractionsOfShortWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := budget(t, BudgetConfig{PerSecond: 1})
+		b := budget(t, BudgetConfig{PerSecond: 0.001})
 		drain(b)
 		for range 10_000 {
-			time.Sleep(100 * time.Microsecond)
+			time.Sleep(100 * time.Microsecond) // pays for a tenth of the smallest amount
 			b.Stats()
 		}
-		if got := drain(b); got != 1 {
-			t.Errorf("a second in small steps pays for %d, want 1", got)
+		if got := b.Stats().Tokens; got < 0.0009 || got > 0.001 {
+			t.Errorf("a second in small steps pays for %v, want 0.001", got)
 		}
 	})
 }

@@ -73,7 +73,7 @@ func (s *state) refusal(ctx context.Context, err error) Reason {
 	return 0
 }
 
-// Delay returns the wait after a call's n-th failure, n ≥ 1, with err. It fails if the schedule is unusable
+// Delay returns the wait after a call's n-th failure, with err; n below 1 counts as 1. It fails if the schedule is unusable
 // or has ended. Every call of Delay walks a new schedule, so delays that depend on the one before are drawn anew.
 func (p *Policy) Delay(n int, err error) (time.Duration, error) {
 	p = p.stateOf().owner

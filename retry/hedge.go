@@ -20,6 +20,7 @@ import (
 
 const (
 	defaultHedges   = 2
+	maxHedges       = 100
 	defaultQuantile = 0.95
 )
 
@@ -29,15 +30,16 @@ type Hedging[T any] struct {
 	// Name is the dependency's, in errors and metrics, and the Name of [From] and [WithAttempt].
 	Name string
 
-	// Max is how many attempts may run at once, the first included. Zero means 2; 1 never hedges.
+	// Max is how many attempts may run at once, the first included. Zero means 2; 1 never hedges;
+	// more than 100 is an error.
 	Max int
 
 	// Delay is how long each attempt is given before the next is begun. With a Quantile it serves until that is
 	// known; zero then means not to hedge before.
 	Delay time.Duration
 
-	// Quantile, in (0, 1], begins the next attempt once the current one takes longer than this share of the last 128
-	// answers did; it is known after 20. Zero means to use Delay alone, or 0.95 if that is zero too.
+	// Quantile, in (0, 1], begins the next attempt once the newest one takes longer than this share of the last 128
+	// first attempts did; it is known after 20. Zero means to use Delay alone, or 0.95 if that is zero too.
 	Quantile float64
 
 	// Budget pays for attempts after the first. Nil means a private one of 20 % of the calls plus 3 a second, which lives with
@@ -92,8 +94,8 @@ func (h *Hedging[T]) Validate() error {
 	switch {
 	case h == nil || !h.Repeatable:
 		return errors.New("retry: Hedging.Repeatable: is false: the call may not run twice")
-	case h.Max < 0:
-		return fmt.Errorf("retry: Hedging.Max: %d is negative", h.Max)
+	case h.Max < 0 || h.Max > maxHedges:
+		return fmt.Errorf("retry: Hedging.Max: %d is outside [0, %d]", h.Max, maxHedges)
 	case h.Delay < 0:
 		return fmt.Errorf("retry: Hedging.Delay: %v is negative", h.Delay)
 	case !(h.Quantile >= 0 && h.Quantile <= 1):
@@ -201,7 +203,8 @@ type race[T any] struct {
 	results chan result[T] // has room for all: an attempt never waits to report
 
 	begun, running int
-	starts         []time.Time
+	start          time.Time // of the first
+	firstFailed    bool
 	timer          *time.Timer
 	next           <-chan time.Time // nil when no further attempt may begin
 	failed         []Tried
@@ -219,6 +222,7 @@ type result[T any] struct {
 }
 
 func (r *race[T]) run() (T, error) {
+	r.start = time.Now()
 	r.begin()
 	if !nested(r.ctx, r.name) {
 		r.arm()
@@ -243,7 +247,6 @@ func (r *race[T]) run() (T, error) {
 func (r *race[T]) begin() {
 	r.begun++
 	r.running++
-	r.starts = append(r.starts, time.Now())
 	ctx := r.ctx
 	if r.begun > 1 {
 		ctx = WithAttempt(ctx, Attempt{Name: r.name, Number: r.begun})
@@ -306,13 +309,13 @@ func (r *race[T]) ended(res result[T]) (won bool) {
 		r.crash(res)
 		return false
 	case res.err == nil && r.crashed == nil:
-		r.observe(time.Since(r.starts[res.number-1]))
 		return true
 	case res.err == nil:
 		r.drop(res.value)
 		return false
 	}
 	r.failed = append(r.failed, Tried{Number: res.number, Err: res.err})
+	r.firstFailed = r.firstFailed || res.number == 1
 	if outcome.Permanent(res.err) {
 		r.disarm()
 	}
@@ -334,9 +337,11 @@ func (r *race[T]) win(winner result[T]) (T, error) {
 	r.cancel(errLost)
 	if winner.number > 1 {
 		r.wins.Add(1)
-		// What the first attempt would have taken is unknown but longer than this. Leaving it out would
-		// make hedges lower the very quantile that they wait for.
-		r.observe(time.Since(r.starts[0]))
+	}
+	// What a first attempt that lost would have taken is unknown, but longer than until now. Leaving it out
+	// would make hedges lower the very quantile that they wait for.
+	if !r.firstFailed {
+		r.observe(time.Since(r.start))
 	}
 	if r.running == 0 {
 		return winner.value, nil
@@ -399,8 +404,10 @@ func (r *race[T]) failure() error {
 	for _, t := range r.failed {
 		joined = outcome.Join(joined, outcome.Of(t.Err))
 	}
-	e := &Error{Name: r.name, Attempts: len(r.failed), Elapsed: time.Since(r.starts[0]), Reason: ReasonAttempts,
-		Last: last, History: r.failed, outcome: joined}
+	e := &Error{
+		Name: r.name, Attempts: len(r.failed), Elapsed: time.Since(r.start), Reason: ReasonAttempts,
+		Last: last, History: r.failed, outcome: joined,
+	}
 	if r.ctx.Err() != nil {
 		e.Reason, e.Cause = ReasonContext, context.Cause(r.ctx)
 	}

@@ -78,6 +78,38 @@ func TestHedgeLearnsTheQuantile(t *testing.T) {
 	})
 }
 
+func TestHedgesDoNotLowerTheirOwnQuantile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &Hedging[int]{Repeatable: true, Quantile: 0.5, Budget: NoBudget}
+		for range 20 {
+			_, _ = Hedge(t.Context(), h, takes(10*time.Millisecond))
+		}
+		for range 100 { // the first attempt hangs, the hedge answers at once
+			_, _ = Hedge(t.Context(), h, takes(time.Hour, 0))
+		}
+		if got := h.stateOf().patience(); got != 10*time.Millisecond {
+			t.Errorf("the next hedge begins after %v, want 10ms", got)
+		}
+	})
+}
+
+func TestAFailedFirstAttemptTeachesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &Hedging[int]{Repeatable: true, Quantile: 0.5, Delay: time.Second}
+		_, _ = Hedge(t.Context(), h, func(ctx context.Context) (int, error) {
+			if From(ctx).Number == 1 {
+				time.Sleep(2 * time.Second)
+				return 0, errDown
+			}
+			time.Sleep(time.Minute)
+			return 2, nil
+		})
+		if n := h.stateOf().seen.n; n != 0 {
+			t.Errorf("%d latencies noted, want none", n)
+		}
+	})
+}
+
 func TestLatenciesComputeTheQuantile(t *testing.T) {
 	for _, tt := range []struct {
 		quantile float64
@@ -160,6 +192,7 @@ func TestHedgeRefusals(t *testing.T) {
 		{"Repeatable", t.Context(), none},
 		{"Repeatable", t.Context(), &Hedging[int]{}},
 		{"Hedging.Max: -1", t.Context(), &Hedging[int]{Repeatable: true, Max: -1}},
+		{"Hedging.Max: 101", t.Context(), &Hedging[int]{Repeatable: true, Max: 101}},
 		{"Hedging.Delay: -1ns", t.Context(), &Hedging[int]{Repeatable: true, Delay: -1}},
 		{"Hedging.Quantile: 1.1", t.Context(), &Hedging[int]{Repeatable: true, Quantile: 1.1}},
 		{"Hedging.Quantile: NaN", t.Context(), &Hedging[int]{Repeatable: true, Quantile: math.NaN()}},

@@ -153,31 +153,32 @@ func repeat[T any](q *Sequence, fn func(context.Context) (T, error), value T, er
 func (q *Sequence) repeat(call func(context.Context) error, err error) error {
 	for {
 		wait, stop := q.Next(err)
-		if stop == nil {
+		switch {
+		case stop != nil:
+		case wait == 0 && q.state.owner.OnRetry == nil:
+			q.advance() // Next has looked at the context, and nothing has happened since
+		default:
 			stop = q.Wait(wait)
 		}
 		if stop != nil {
 			q.End()
 			return stop
 		}
-		if err = q.attempt(call); err == nil {
+		if q.state.owner.AttemptTimeout == 0 && q.span == nil {
+			err = call(q.mark)
+		} else {
+			err = q.attempt(call)
+		}
+		if err == nil {
 			q.End()
 			return nil
 		}
 	}
 }
 
-// attempt makes one attempt.
-func (q *Sequence) attempt(call func(context.Context) error) error {
-	if q.state.owner.AttemptTimeout == 0 && q.span == nil {
-		return call(q.Context())
-	}
-	return q.attemptGuarded(call)
-}
-
-// attemptGuarded makes one attempt under AttemptTimeout and ends the span if the attempt panics. The deferred
-// call is here because it costs the other path a few percent.
-func (q *Sequence) attemptGuarded(call func(context.Context) error) (err error) {
+// attempt makes one attempt under AttemptTimeout, if there is one, and ends the span if the attempt panics. The deferred
+// call would cost the other path a few percent.
+func (q *Sequence) attempt(call func(context.Context) error) (err error) {
 	returned := false
 	defer func() {
 		if !returned {

@@ -88,7 +88,12 @@ func (q *Sequence) Context() context.Context {
 // Next says what follows the failure of the current attempt with err, which must not be nil: either how long to
 // wait for the next attempt, which the budget has then paid for, or the error to return, as described at [Do].
 func (q *Sequence) Next(err error) (wait time.Duration, stop error) {
-	q.record(err)
+	if q.attempts <= inlineTries {
+		t := &q.first[q.attempts-1]
+		t.Number, t.Wait, t.Err = q.attempts, q.wait, err
+	} else {
+		q.record(err)
+	}
 	wait, reason, cause := q.decide(err)
 	if reason != 0 {
 		return 0, q.giveUp(reason, cause)
@@ -116,13 +121,18 @@ func (q *Sequence) Wait(d time.Duration) (stop error) {
 	if q.ctx.Err() != nil {
 		return q.giveUp(ReasonContext, context.Cause(q.ctx))
 	}
+	q.advance()
+	return nil
+}
+
+// advance begins the next attempt.
+func (q *Sequence) advance() {
 	q.attempts++
 	if q.mark == nil {
 		q.mark = q.newMark()
 	} else {
 		q.mark.store(q.attempts)
 	}
-	return nil
 }
 
 // End ends the call: it completes its counts and its span. Defer it.
@@ -201,6 +211,10 @@ func (q *Sequence) mayRepeat(signs outcome.Signs, err error) bool {
 	if q.retryable == nil {
 		return transient(signs)
 	}
+	return q.askRetryable(signs, err)
+}
+
+func (q *Sequence) askRetryable(signs outcome.Signs, err error) bool {
 	return signs&outcome.SaysPermanent == 0 && q.retryable(err)
 }
 
@@ -228,17 +242,8 @@ func pastDeadline(ctx context.Context, wait time.Duration) bool {
 	return ok && time.Until(deadline) <= wait
 }
 
-// record keeps the current attempt's failure for the Error that may come of it.
+// record keeps the failure of an attempt that first has no room for.
 func (q *Sequence) record(err error) {
-	if q.attempts > inlineTries {
-		q.recordMore(err)
-		return
-	}
-	t := &q.first[q.attempts-1]
-	t.Number, t.Wait, t.Err = q.attempts, q.wait, err
-}
-
-func (q *Sequence) recordMore(err error) {
 	if len(q.more) == moreTries {
 		q.drop()
 	}
@@ -300,8 +305,10 @@ func (q *Sequence) giveUp(reason Reason, cause error) error {
 		return q.first[0].Err
 	}
 	history := q.history()
-	e := &Error{Name: q.state.owner.Name, Attempts: q.attempts, Elapsed: q.elapsed(), Reason: reason, Cause: cause,
-		History: history, outcome: q.joinOutcome(history)}
+	e := &Error{
+		Name: q.state.owner.Name, Attempts: q.attempts, Elapsed: q.elapsed(), Reason: reason, Cause: cause,
+		History: history, outcome: q.joinOutcome(history),
+	}
 	if len(history) > 0 {
 		e.Last = history[len(history)-1].Err
 	}

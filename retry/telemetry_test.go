@@ -54,8 +54,10 @@ func TestMetrics(t *testing.T) {
 		_, _ = Hedge(t.Context(), h, takes(time.Second, 0))
 	})
 	got := read(t, reader)
-	want := map[string]float64{"calls": 3, "retries": 2, "give_ups attempts": 1, "give_ups not_retryable": 1, "give_ups budget": 0,
-		"budget.spent": 2, "budget.refused": 0, "hedge.calls": 1, "hedge.hedges": 1, "hedge.wins": 1}
+	want := map[string]float64{
+		"calls": 3, "retries": 2, "give_ups attempts": 1, "give_ups not_retryable": 1, "give_ups budget": 0,
+		"budget.spent": 2, "budget.refused": 0, "hedge.calls": 1, "hedge.hedges": 1, "hedge.wins": 1,
+	}
 	for name, value := range want {
 		if v, ok := got[name]; !ok || v != value {
 			t.Errorf("%s = %v, %t, want %v", name, v, ok, value)

@@ -12,12 +12,16 @@ import (
 func TestReadAgreesWithTheSingleQuestions(t *testing.T) {
 	errs := []error{
 		nil, errPlain, notRun, unknown, ran, permanent(true), after(time.Second), after(-1),
-		fmt.Errorf("x: %w", notRun), wrapped{ran, permanent(true)}, wrapped{unknown, after(time.Minute)},
+		fmt.Errorf("x: %w", notRun),
+		wrapped{ran, permanent(true)},
+		wrapped{unknown, after(time.Minute)},
 		errors.Join(errPlain, permanent(true), after(3)), errors.Join(notRun, unknown),
 		fmt.Errorf("%w: %w", permanent(false), permanent(true)),
 		fmt.Errorf("x: %w", errors.Join(after(5), wrapped{notRun, permanent(true)})),
 		wrapped{notRun, errors.Join(unknown, after(7))},
-		context.Canceled, fmt.Errorf("x: %w", context.Canceled), errors.Join(errPlain, context.Canceled), like{}, io.EOF,
+		context.Canceled, fmt.Errorf("x: %w", context.Canceled), errors.Join(errPlain, context.Canceled),
+		like{},
+		io.EOF,
 	}
 	for _, err := range errs {
 		signs, wait := Read(err)

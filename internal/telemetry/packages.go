@@ -4,6 +4,9 @@ package telemetry
 func Packages() []*Package {
 	return []*Package{
 		Retry,
+		Breaker,
+		Limit,
 		Idempotency,
+		Degrade, DegradeShed,
 	}
 }

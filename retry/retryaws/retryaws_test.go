@@ -365,12 +365,17 @@ func TestPartsOfUse(t *testing.T) {
 	server := newFakeSQS(broken, broken)
 	defer server.Close()
 	cfg := server.config()
-	retryaws.Use(&cfg, zeroDelay())
+	p := zeroDelay()
+	var err error
+	if p.Budget, err = retry.NewBudget(retry.BudgetConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	retryaws.Use(&cfg, p)
 
 	client := sqs.NewFromConfig(cfg, func(o *sqs.Options) {
 		o.Retryer = awsretry.NewStandard(func(o *awsretry.StandardOptions) { o.MaxAttempts = 1 })
 	})
-	_, err := client.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String("q")})
+	_, err = client.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String("q")})
 	if _, ok := errors.AsType[smithy.APIError](err); !ok || len(server.seen()) != 1 {
 		t.Errorf("a client's own Retryer: %v after %d attempts, want the service's error after 1", err, len(server.seen()))
 	}
@@ -384,4 +389,37 @@ func TestPartsOfUse(t *testing.T) {
 	if _, ok := errors.AsType[smithy.APIError](err); !ok || len(server.seen()) != 2 {
 		t.Errorf("RetryMaxAttempts 1: %v after %d attempts, want the service's error after 1", err, len(server.seen())-1)
 	}
+	if spent := p.Budget.Stats().Spent; spent != 0 {
+		t.Errorf("%d repetitions paid for, none made", spent)
+	}
 }
+
+func TestIsErrorRetryable(t *testing.T) {
+	r := retryaws.New(nil)
+	for err, want := range map[error]bool{
+		notRun{}:            true,
+		errors.New("x"):     false, // not known to the SDK's standard mode
+		context.Canceled:    false,
+		io.ErrUnexpectedEOF: false, // bare; the SDK's clients wrap it as a connection error
+		permanent{notRun{}}: false,
+		unknown{io.EOF}:     false,
+		timeout{}:           true,
+	} {
+		if got := r.IsErrorRetryable(err); got != want {
+			t.Errorf("IsErrorRetryable(%v) = %t, want %t", err, got, want)
+		}
+	}
+}
+
+type permanent struct{ error }
+
+func (permanent) Permanent() bool { return true }
+
+type unknown struct{ error }
+
+func (unknown) OutcomeUnknown() bool { return true }
+
+type timeout struct{}
+
+func (timeout) Error() string { return "timeout" }
+func (timeout) Timeout() bool { return true }

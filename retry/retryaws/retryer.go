@@ -85,7 +85,7 @@ func (r *retryer) IsErrorRetryable(err error) bool {
 
 // RetryDelay implements aws.Retryer. The attempts of the SDK's modes count from 1 or from 0.
 func (r *retryer) RetryDelay(attempt int, err error) (time.Duration, error) {
-	return r.policy.Delay(max(1, attempt), withHint(err, time.Now()))
+	return r.policy.Delay(attempt, withHint(err, time.Now()))
 }
 
 // GetAttemptToken implements aws.RetryerV2.

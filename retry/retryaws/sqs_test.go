@@ -62,8 +62,10 @@ func TestRealSQS(t *testing.T) {
 		cfg.HTTPClient = &http.Client{Transport: network}
 		apply(&cfg, &retry.Policy{Name: "sqs", Backoff: retry.FullJitter(time.Millisecond, 10*time.Millisecond)})
 		client := sqs.NewFromConfig(cfg)
-		sent, err := client.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: queue.QueueUrl, MessageBody: aws.String("charge order 7"),
-			MessageGroupId: aws.String("7"), MessageDeduplicationId: aws.String("order-7")})
+		sent, err := client.SendMessage(ctx, &sqs.SendMessageInput{
+			QueueUrl: queue.QueueUrl, MessageBody: aws.String("charge order 7"),
+			MessageGroupId: aws.String("7"), MessageDeduplicationId: aws.String("order-7"),
+		})
 		if err != nil || network.requests.Load() != 4 {
 			t.Fatalf("SendMessage = %v in %d attempts, want success in 4", err, network.requests.Load())
 		}

@@ -16,11 +16,12 @@ type StatusError struct {
 	Header     http.Header // of the response
 
 	wait time.Duration
+	safe bool // the request changes nothing: there is no outcome to know
 }
 
-func newStatusError(resp *http.Response, now time.Time) *StatusError {
+func newStatusError(resp *http.Response, safe bool, now time.Time) *StatusError {
 	wait, _ := retryafter.Parse(resp.Header, now)
-	return &StatusError{StatusCode: resp.StatusCode, Header: resp.Header, wait: wait}
+	return &StatusError{StatusCode: resp.StatusCode, Header: resp.Header, wait: wait, safe: safe}
 }
 
 func (e *StatusError) Error() string {
@@ -37,8 +38,12 @@ func (e *StatusError) NotRun() bool {
 	return false
 }
 
-// OutcomeUnknown reports whether the answer may come from a proxy that lost the server: 502, 503 and 504.
+// OutcomeUnknown reports whether the answer to a request that changes something may come from a proxy that
+// lost the server: 502, 503 and 504.
 func (e *StatusError) OutcomeUnknown() bool {
+	if e.safe {
+		return false
+	}
 	switch e.StatusCode {
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return true

@@ -17,13 +17,14 @@ import (
 // under the timeout: the attempt's context lives until it has been read or closed.
 func sendWithin(base http.RoundTripper, req *http.Request, timeout time.Duration) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
-	expired := &timeoutError{after: timeout}
+	expired := &timeoutError{after: timeout, cause: context.DeadlineExceeded}
 	timer := time.AfterFunc(timeout, func() { cancel(expired) })
 	var conn connTrace
 	resp, err := base.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, conn.hooks())))
 	timer.Stop()
 	late := context.Cause(ctx) == expired
 	switch {
+	case err == nil && (resp == nil || resp.Body == nil): // a broken or forgiving Base
 	case err == nil && !late:
 		resp.Body = newBody(resp.Body, cancel)
 		return resp, nil
@@ -31,11 +32,13 @@ func sendWithin(base http.RoundTripper, req *http.Request, timeout time.Duration
 		_ = resp.Body.Close()
 		return nil, expired
 	case late:
-		expired.notRun = conn.never() || outcome.Of(err) == outcome.NotRun
+		if conn.never() || outcome.Of(err) == outcome.NotRun {
+			expired.cause = noConnection{}
+		}
 		err = expired
 	}
 	cancel(nil)
-	return nil, err
+	return resp, err
 }
 
 // connTrace sees whether net/http found a connection for a request. Other transports tell it nothing.
@@ -51,19 +54,23 @@ func (c *connTrace) hooks() *httptrace.ClientTrace {
 // never reports that the request waited for a connection and got none.
 func (c *connTrace) never() bool { return c.asked.Load() && !c.got.Load() }
 
-// timeoutError is the error of an attempt that AttemptTimeout ended.
+// timeoutError is the error of an attempt that AttemptTimeout ended. What is known of the attempt is its cause's to say.
 type timeoutError struct {
-	after  time.Duration
-	notRun bool // there was not even a connection; else the request may have been read
+	after time.Duration
+	cause error
 }
 
-func (e *timeoutError) Error() string {
-	return fmt.Sprintf("no response header after %v", e.after)
-}
-func (e *timeoutError) Unwrap() error        { return context.DeadlineExceeded }
-func (e *timeoutError) Timeout() bool        { return true }
-func (e *timeoutError) NotRun() bool         { return e.notRun }
-func (e *timeoutError) OutcomeUnknown() bool { return !e.notRun }
+func (e *timeoutError) Error() string { return fmt.Sprintf("no response header after %v", e.after) }
+func (e *timeoutError) Unwrap() error { return e.cause }
+func (e *timeoutError) Timeout() bool { return true }
+
+// noConnection is a deadline that passed before there was a connection to send anything on.
+type noConnection struct{}
+
+func (noConnection) Error() string        { return "no connection" }
+func (noConnection) Unwrap() error        { return context.DeadlineExceeded }
+func (noConnection) NotRun() bool         { return true }
+func (noConnection) OutcomeUnknown() bool { return false }
 
 // body ends the context of its attempt when it has been read or closed.
 type body struct {

@@ -63,15 +63,28 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
+// CloseIdleConnections closes those of Base, if it has the method: [http.Client.CloseIdleConnections] calls it.
+func (t *Transport) CloseIdleConnections() {
+	if c, ok := t.base().(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
 func (t *Transport) mayRepeat(req *http.Request) bool {
 	if t.Repeatable != nil {
 		return t.Repeatable(req)
 	}
-	switch req.Method {
-	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+	return safe(req.Method) || req.Method == http.MethodPut || req.Method == http.MethodDelete ||
+		req.Header.Get("Idempotency-Key") != ""
+}
+
+// safe reports whether a method changes nothing (RFC 9110, section 9.2.1).
+func safe(method string) bool {
+	switch method {
+	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
 		return true
 	}
-	return req.Header.Get("Idempotency-Key") != ""
+	return false
 }
 
 func (t *Transport) base() http.RoundTripper {
@@ -119,14 +132,22 @@ func (c *call) attempt(ctx context.Context, n int) (*http.Response, error) {
 		return nil, err
 	}
 	resp, err := c.send(req)
+	if err == nil && resp == nil {
+		err = errNoResponse
+	}
 	if err != nil {
 		return nil, err
+	}
+	if resp.Body == nil {
+		resp.Body = http.NoBody // as http.Client forgives
 	}
 	if !repeatableStatus(resp.StatusCode) {
 		return resp, nil
 	}
-	return resp, newStatusError(resp, time.Now())
+	return resp, newStatusError(resp, safe(req.Method), time.Now())
 }
+
+var errNoResponse = errors.New("retryhttp: Base returned neither a response nor an error")
 
 func (c *call) send(req *http.Request) (*http.Response, error) {
 	if p := c.transport.Policy; p != nil && p.AttemptTimeout > 0 {

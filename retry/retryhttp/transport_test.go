@@ -201,8 +201,10 @@ func TestABodyWithoutGetBodyIsSentOnce(t *testing.T) {
 func TestAGetBodyThatFailsEndsTheCall(t *testing.T) {
 	broken := errors.New("file is gone")
 	transport := &Transport{Policy: quick(), Base: roundTripper(func(*http.Request) (*http.Response, error) { return nil, errReset })}
-	req := &http.Request{Method: "PUT", Body: &testBody{Reader: strings.NewReader("x")},
-		GetBody: func() (io.ReadCloser, error) { return nil, broken }}
+	req := &http.Request{
+		Method: "PUT", Body: &testBody{Reader: strings.NewReader("x")},
+		GetBody: func() (io.ReadCloser, error) { return nil, broken },
+	}
 	_, err := transport.RoundTrip(req)
 	if !errors.Is(err, broken) || !errors.Is(err, errReset) || outcome.Of(err) != outcome.Unknown {
 		t.Errorf("RoundTrip = %v, outcome %d, want both errors and Unknown", err, outcome.Of(err))
@@ -408,17 +410,22 @@ func TestAttemptTimeoutCoversTheHeader(t *testing.T) {
 }
 
 func TestATimeoutWithoutAConnectionHasNotRun(t *testing.T) {
-	base := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		<-ctx.Done() // a Region that swallows packets
-		return nil, ctx.Err()
-	}}
-	p := quick()
-	p.AttemptTimeout = time.Millisecond
-	req, _ := http.NewRequest("POST", "http://blackhole.test/", strings.NewReader("x"))
-	_, err := (&Transport{Policy: p, Base: base}).RoundTrip(req)
-	if e, ok := errors.AsType[*retry.Error](err); !ok || e.Attempts != 3 || !e.NotRun() {
-		t.Errorf("RoundTrip = %v, want 3 attempts that have not run", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		over := make(chan struct{})
+		defer close(over)
+		base := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+			<-over // a Region that swallows packets; net/http dials on after the request has ended
+			return nil, errRefused
+		}}
+		p := quick()
+		p.AttemptTimeout = time.Second
+		req, _ := http.NewRequest("POST", "http://blackhole.test/", strings.NewReader("x"))
+		start := time.Now()
+		_, err := (&Transport{Policy: p, Base: base}).RoundTrip(req)
+		if e, ok := errors.AsType[*retry.Error](err); !ok || e.Attempts != 3 || !e.NotRun() || time.Since(start) != 3*time.Second {
+			t.Errorf("RoundTrip = %v after %v, want 3 attempts in 3s that have not run", err, time.Since(start))
+		}
+	})
 }
 
 func TestCloseEndsTheAttemptsContext(t *testing.T) {
@@ -494,6 +501,53 @@ func TestMiddlewareCountsTheMeshsAttempts(t *testing.T) {
 	}
 }
 
+func TestTransientAsRetryableRepeatsSafeRequests(t *testing.T) {
+	p := quick()
+	p.Retryable = retry.Transient
+	for method, want := range map[string]int{"GET": 3, "PUT": 1} { // whether a PUT ran is not known
+		attempts := 0
+		transport := &Transport{Policy: p, Base: roundTripper(func(*http.Request) (*http.Response, error) {
+			attempts++
+			return response(503, ""), nil
+		})}
+		if _, err := transport.RoundTrip(&http.Request{Method: method}); err != nil || attempts != want {
+			t.Errorf("%s: %d attempts, %v, want %d", method, attempts, err, want)
+		}
+	}
+}
+
+func TestBasesThatBreakTheContract(t *testing.T) {
+	timed := quick()
+	timed.AttemptTimeout = time.Hour
+	for _, p := range []*retry.Policy{quick(), timed} {
+		transport := &Transport{Policy: p, Base: roundTripper(func(*http.Request) (*http.Response, error) { return nil, nil })}
+		if resp, err := transport.RoundTrip(&http.Request{Method: "GET"}); resp != nil || !errors.Is(err, errNoResponse) {
+			t.Errorf("RoundTrip = %v, %v, want %v", resp, err, errNoResponse)
+		}
+		transport.Base = roundTripper(func(*http.Request) (*http.Response, error) { return &http.Response{StatusCode: 503}, nil })
+		if resp, err := transport.RoundTrip(&http.Request{Method: "GET"}); err != nil || resp.Body == nil {
+			t.Errorf("RoundTrip = %v, %v, want a response with a body", resp, err)
+		}
+	}
+}
+
+// closer is a Base that can close its idle connections.
+type closer struct {
+	roundTripper
+	closed bool
+}
+
+func (c *closer) CloseIdleConnections() { c.closed = true }
+
+func TestCloseIdleConnectionsReachesBase(t *testing.T) {
+	base := &closer{}
+	(&http.Client{Transport: &Transport{Base: base}}).CloseIdleConnections()
+	if !base.closed {
+		t.Error("Base did not hear of it")
+	}
+	(&Transport{Base: roundTripper(nil)}).CloseIdleConnections()
+}
+
 func TestRealErrors(t *testing.T) {
 	plain := httptest.NewTLSServer(http.NotFoundHandler())
 	plain.Config.ErrorLog = nil
@@ -512,7 +566,7 @@ func TestRealErrors(t *testing.T) {
 }
 
 func TestStatusErrorText(t *testing.T) {
-	e := newStatusError(response(503, "", "Retry-After", "3"), time.Now())
+	e := newStatusError(response(503, "", "Retry-After", "3"), false, time.Now())
 	if e.Error() != "http status 503 Service Unavailable" || e.RetryAfter() != 3*time.Second || e.NotRun() || !e.OutcomeUnknown() {
 		t.Errorf("StatusError = %v, %v, %t, %t", e, e.RetryAfter(), e.NotRun(), e.OutcomeUnknown())
 	}
