@@ -16,8 +16,15 @@ type watchers struct {
 	subscriber Subscriber
 
 	mu     sync.Mutex // guards the following; never held during I/O
-	feed   *redis.PubSub
+	feed   *feed
 	topics map[string]*topic
+}
+
+// A feed is the subscription connection. go-redis dials under a lock that its receiving side also takes: whoever
+// opens the feed subscribes alone, and everything else comes after.
+type feed struct {
+	*redis.PubSub
+	opened chan struct{} // closed when the first subscription was sent, or failed
 }
 
 // A topic is a channel somebody waits on.
@@ -41,13 +48,26 @@ func (s *Store) Watch(ctx context.Context, key idempotency.Key) (ended <-chan st
 
 func (w *watchers) watch(ctx context.Context, channel string) (<-chan struct{}, func(), error) {
 	ended := make(chan struct{}, 1)
-	t, feed, isNew := w.join(channel, ended)
+	t, f, opens, isNew := w.join(channel, ended)
 	stop := sync.OnceFunc(func() { w.leave(channel, ended) })
-	if isNew {
-		if err := feed.Subscribe(ctx, channel); err != nil {
-			stop()
-			return nil, nil, err
+	var err error
+	switch {
+	case opens:
+		if err = f.Subscribe(ctx, channel); err == nil {
+			go w.pump(f)
 		}
+		close(f.opened)
+	case isNew:
+		select {
+		case <-f.opened:
+			err = f.Subscribe(ctx, channel)
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+	}
+	if err != nil {
+		stop()
+		return nil, nil, err
 	}
 	timer := time.NewTimer(confirmWithin)
 	defer timer.Stop()
@@ -63,13 +83,13 @@ func (w *watchers) watch(ctx context.Context, channel string) (<-chan struct{}, 
 	}
 }
 
-// join adds a waiter, and opens the feed for the first.
-func (w *watchers) join(channel string, ended chan struct{}) (t *topic, feed *redis.PubSub, isNew bool) {
+// join adds a waiter. opens says that the caller must open the feed, isNew that it must subscribe to the channel.
+func (w *watchers) join(channel string, ended chan struct{}) (t *topic, f *feed, opens, isNew bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.feed == nil {
-		w.feed, w.topics = w.subscriber.Subscribe(context.Background()), map[string]*topic{}
-		go w.pump(w.feed)
+		w.feed = &feed{PubSub: w.subscriber.Subscribe(context.Background()), opened: make(chan struct{})} // no I/O yet
+		w.topics, opens = map[string]*topic{}, true
 	}
 	t = w.topics[channel]
 	if t == nil {
@@ -78,14 +98,14 @@ func (w *watchers) join(channel string, ended chan struct{}) (t *topic, feed *re
 		isNew = true
 	}
 	t.waiting[ended] = struct{}{}
-	return t, w.feed, isNew
+	return t, w.feed, opens, isNew
 }
 
 // leave removes a waiter, and closes the feed after the last. A subscription that crosses with one
 // of the same channel may get lost; that waiter polls.
 func (w *watchers) leave(channel string, ended chan struct{}) {
 	w.mu.Lock()
-	feed, unsubscribe, last := w.feed, false, false
+	f, unsubscribe, last := w.feed, false, false
 	if t := w.topics[channel]; t != nil {
 		delete(t.waiting, ended)
 		if unsubscribe = len(t.waiting) == 0; unsubscribe {
@@ -97,35 +117,35 @@ func (w *watchers) leave(channel string, ended chan struct{}) {
 	}
 	w.mu.Unlock()
 	switch {
-	case feed == nil:
+	case f == nil:
 	case last:
-		_ = feed.Close() // it was only read
+		_ = f.Close() // it was only read
 	case unsubscribe:
 		ctx, cancel := context.WithTimeout(context.Background(), confirmWithin)
 		defer cancel()
-		_ = feed.Unsubscribe(ctx, channel) // a channel too many is harmless
+		_ = f.Unsubscribe(ctx, channel) // a channel too many is harmless
 	}
 }
 
 // pump hands messages to waiters until the feed is closed.
-func (w *watchers) pump(feed *redis.PubSub) {
-	for message := range feed.ChannelWithSubscriptions() {
+func (w *watchers) pump(f *feed) {
+	for message := range f.ChannelWithSubscriptions() {
 		switch m := message.(type) {
 		case *redis.Subscription:
 			if m.Kind == "subscribe" {
-				w.confirm(feed, m.Channel)
+				w.confirm(f, m.Channel)
 			}
 		case *redis.Message:
-			w.wake(feed, m.Channel)
+			w.wake(f, m.Channel)
 		}
 	}
 }
 
-func (w *watchers) confirm(feed *redis.PubSub, channel string) {
+func (w *watchers) confirm(f *feed, channel string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	t := w.topics[channel]
-	if t == nil || w.feed != feed {
+	if t == nil || w.feed != f {
 		return
 	}
 	select {
@@ -136,10 +156,10 @@ func (w *watchers) confirm(feed *redis.PubSub, channel string) {
 	}
 }
 
-func (w *watchers) wake(feed *redis.PubSub, channel string) {
+func (w *watchers) wake(f *feed, channel string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if t := w.topics[channel]; t != nil && w.feed == feed {
+	if t := w.topics[channel]; t != nil && w.feed == f {
 		t.wake()
 	}
 }
