@@ -6,6 +6,7 @@ func Packages() []*Package {
 		Retry,
 		Breaker,
 		Limit,
+		Idempotency,
 		Degrade, DegradeShed,
 	}
 }
