@@ -401,11 +401,12 @@ type clientTelemetry struct {
 	refused striped.Counter
 	sends   striped.Counter
 
-	tracer   trace.Tracer
-	fill     *telemetry.Histogram
-	duration *telemetry.Histogram
-	ok, bad  telemetry.Set
-	fillSet  telemetry.Set
-	name     telemetry.Set
-	viaSets  [5]telemetry.Set
+	tracer      trace.Tracer
+	spanOptions []trace.SpanStartOption
+	fill        *telemetry.Histogram
+	duration    *telemetry.Histogram
+	ok, bad     telemetry.Set
+	fillSet     telemetry.Set
+	name        telemetry.Set
+	viaSets     [5]telemetry.Set
 }

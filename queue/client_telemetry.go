@@ -14,6 +14,7 @@ import (
 func (t *clientTelemetry) init(c *Client) {
 	mp := c.config.MeterProvider
 	t.tracer = telemetry.Tracer(c.config.TracerProvider, telemetry.Queue)
+	t.spanOptions = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindProducer)}
 	t.fill = telemetry.NewHistogram(mp, telemetry.Queue, telemetry.QueueBatchFill)
 	t.duration = telemetry.NewHistogram(mp, telemetry.Queue, telemetry.QueueOperationDuration)
 	operation, region := attribute.String("messaging.operation.name", "send"), attribute.String("region", c.limits.Region)
@@ -70,7 +71,7 @@ func (t *clientTelemetry) sent(n int, took time.Duration, results []SendResult) 
 
 // start opens the span of a deferral and writes its context into the envelope.
 func (t *clientTelemetry) start(ctx context.Context, e *Envelope) (context.Context, trace.Span) {
-	ctx, span := t.tracer.Start(ctx, "send", trace.WithSpanKind(trace.SpanKindProducer))
+	ctx, span := t.tracer.Start(ctx, "send", t.spanOptions...)
 	if span.IsRecording() {
 		span.SetName("send " + e.Name)
 		span.SetAttributes(attribute.String("messaging.operation.name", "send"), attribute.String("messaging.operation.type", "send"),

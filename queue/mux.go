@@ -129,7 +129,8 @@ func Schedule[B interface{ NextBackOff() time.Duration }](schedule func() B) fun
 type handler struct {
 	name   string
 	config HandlerConfig
-	decode func(data []byte) (run func(context.Context) error, err error)
+	decode func(data []byte) (args any, err error) // a *A
+	run    func(ctx context.Context, args any) error
 }
 
 // Handle registers fn for call. fn runs on a goroutine of the worker, with up to Concurrency others. Its context is not
@@ -150,13 +151,12 @@ func Handle[A any](m *Mux, call Call[A], fn func(context.Context, A) error, conf
 	if err := config.setDefaults(); err != nil {
 		panic(fmt.Sprintf("queue: Handle(%q): %v", call.name, err))
 	}
-	m.add(&handler{name: call.name, config: config, decode: func(data []byte) (func(context.Context) error, error) {
-		var args A
-		if err := json.Unmarshal(data, &args); err != nil {
-			return nil, err
-		}
-		return func(ctx context.Context) error { return fn(ctx, args) }, nil
-	}})
+	m.add(&handler{name: call.name, config: config,
+		decode: func(data []byte) (any, error) {
+			args := new(A)
+			return args, json.Unmarshal(data, args)
+		},
+		run: func(ctx context.Context, args any) error { return fn(ctx, *args.(*A)) }})
 }
 
 func (m *Mux) add(h *handler) {

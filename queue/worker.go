@@ -127,6 +127,7 @@ type Worker struct {
 	follow   map[groupKey]time.Time // groups whose calls are dead until then
 	free     map[string]int         // receives that were no attempt, by message
 	sleepers []chan struct{}        // pollers waiting for a free worker
+	resting  []chan *held           // idle handler goroutines
 	pausers  []chan struct{}        // pollers waiting for Resume
 	idle     []chan struct{}        // closed when nothing runs
 	report   DrainReport
@@ -165,9 +166,11 @@ type held struct {
 	putOff   time.Duration // > 0: not to be run, but put off by this much
 
 	// guarded by Worker.mu
-	until  time.Time // end of the lease on our clock
-	lost   bool
-	cancel context.CancelCauseFunc // while its handler runs
+	until    time.Time // end of the lease on our clock
+	lost     bool
+	cancel   context.CancelCauseFunc // while its handler runs
+	deadline time.Time               // of the handler
+	timer    *time.Timer             // set when the deadline is near
 }
 
 // NewWorker returns a worker of the mux's handlers on t. It does no I/O and starts nothing.

@@ -36,6 +36,9 @@ func (w *Worker) due(src *workerSource) (due []*held) {
 		if h.source != src || h.lost {
 			continue
 		}
+		if h.cancel != nil && h.deadline.Sub(now) <= w.timerHorizon() {
+			w.armLocked(h)
+		}
 		left := h.until.Sub(now)
 		switch {
 		case left < w.config.Lease/6 || now.Sub(h.since) > src.limits.MaxLease-2*w.config.Lease && src.limits.MaxLease > 0:

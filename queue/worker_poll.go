@@ -34,8 +34,9 @@ func (w *Worker) addPoller(polling *sync.WaitGroup, polls context.Context, src *
 // has no more full batches.
 func (w *Worker) poll(polling *sync.WaitGroup, polls context.Context, src *workerSource, extra bool) {
 	fails := 0
+	wake := make(chan struct{}, 1)
 	for {
-		n, ok := w.reserve(src)
+		n, ok := w.reserve(src, wake)
 		if !ok {
 			return
 		}
@@ -87,15 +88,14 @@ func (w *Worker) pauseFor(d time.Duration) {
 }
 
 // reserve blocks until src may ask for messages and returns how many. ok is false when draining.
-func (w *Worker) reserve(src *workerSource) (n int, ok bool) {
+func (w *Worker) reserve(src *workerSource, wake chan struct{}) (n int, ok bool) {
 	for !w.draining() {
 		limit, wait := w.admission()
 		if limit == 0 {
 			w.pauseUntil(wait)
 			continue
 		}
-		n, wake := w.tryReserve(src, limit)
-		if n > 0 {
+		if n := w.tryReserve(src, limit, wake); n > 0 {
 			return n, true
 		}
 		select {
@@ -128,8 +128,9 @@ func (w *Worker) pauseUntil(wait time.Duration) {
 
 // tryReserve takes up to a batch of the free workers for one poll of src. Several sources share the workers: one that
 // was empty last time asks for one message, and every source may ask for one while any worker is free, so that
-// the idle poll of one Region does not lock the other out. What exceeds the workers waits here, leased.
-func (w *Worker) tryReserve(src *workerSource, limit int) (n int, wake chan struct{}) {
+// the idle poll of one Region does not lock the other out. What exceeds the workers waits here, leased. With nothing
+// free it returns 0, and wake hears when to look again.
+func (w *Worker) tryReserve(src *workerSource, limit int, wake chan struct{}) (n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	free := limit - w.running - w.runnableLocked()
@@ -137,9 +138,8 @@ func (w *Worker) tryReserve(src *workerSource, limit int) (n int, wake chan stru
 		free = 0
 	}
 	if free < 1 {
-		wake = make(chan struct{}, 1)
 		w.sleepers = append(w.sleepers, wake)
-		return 0, wake
+		return 0
 	}
 	want := src.limits.Batch
 	if len(w.sources) > 1 && !src.eager {
@@ -147,7 +147,7 @@ func (w *Worker) tryReserve(src *workerSource, limit int) (n int, wake chan stru
 	}
 	n = max(1, min(want, free-w.reserved))
 	w.reserved += n
-	return n, nil
+	return n
 }
 
 // wakeLocked lets pollers look again.

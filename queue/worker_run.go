@@ -6,16 +6,45 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-go/holdfast/internal/outcome"
 )
 
-// work handles h and then whatever waits, until nothing does.
+// work is a handler goroutine: it handles h, whatever waits then, and what it is given while it rests.
 func (w *Worker) work(h *held) {
+	given := make(chan *held, 1)
 	for h != nil {
-		h = w.workOne(h)
+		if h = w.workOne(h); h == nil {
+			h = w.rest(given)
+		}
+	}
+}
+
+// rest waits for work. It returns nil when the drain has begun: nothing new is started then.
+func (w *Worker) rest(given chan *held) *held {
+	w.mu.Lock()
+	if w.draining() {
+		w.mu.Unlock()
+		return nil
+	}
+	w.resting = append(w.resting, given)
+	w.mu.Unlock()
+	select {
+	case h := <-given:
+		return h
+	case <-w.stop:
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.resting = slices.DeleteFunc(w.resting, func(c chan *held) bool { return c == given })
+	select {
+	case h := <-given: // was given at the same instant
+		return h
+	default:
+		return nil
 	}
 }
 
@@ -41,7 +70,7 @@ func (w *Worker) next(h *held, elsewhere bool) *held {
 	w.countLocked(h, -1)
 	next := w.pickLocked()
 	if next != nil && elsewhere {
-		go w.work(next)
+		w.handLocked(next)
 	}
 	w.startLocked()
 	w.wakeLocked()
@@ -70,11 +99,11 @@ func (w *Worker) handle(h *held) {
 	if w.refuse(h) || w.delay(h) || w.gate(h) {
 		return
 	}
-	run, ok := w.open(h)
+	args, ok := w.open(h)
 	if !ok {
 		return
 	}
-	w.conclude(h, w.run(h, run))
+	w.conclude(h, w.run(h, args))
 }
 
 // fetch replaces the body by the whole one that is kept elsewhere.
@@ -241,7 +270,7 @@ func (w *Worker) gateReceives(h *held) bool {
 }
 
 // open decodes the arguments.
-func (w *Worker) open(h *held) (run func(context.Context) error, ok bool) {
+func (w *Worker) open(h *held) (args any, ok bool) {
 	data := h.envelope.Data
 	if key := h.envelope.KeyID; key != "" {
 		if w.config.Codec == nil {
@@ -259,12 +288,12 @@ func (w *Worker) open(h *held) (run func(context.Context) error, ok bool) {
 		}
 		data = opened
 	}
-	run, err := h.handler.decode(data)
+	args, err := h.handler.decode(data)
 	if err != nil {
 		w.bury(h, ReasonUndecodable, err)
 		return nil, false
 	}
-	return run, true
+	return args, true
 }
 
 // A result is what came of a run.
@@ -277,17 +306,14 @@ type result struct {
 }
 
 // run runs the handler under its key.
-func (w *Worker) run(h *held, run func(context.Context) error) result {
-	ctx, cancelRun := context.WithCancelCause(w.base)
-	defer cancelRun(nil)
-	if !w.setCancel(h, cancelRun) {
+func (w *Worker) run(h *held, args any) result {
+	ctx, ok := w.begin(h)
+	defer w.end(h)
+	if !ok {
 		return result{stop: ErrLeaseLost, err: ErrLeaseLost, began: time.Now()}
 	}
-	defer w.setCancel(h, nil)
-	ctx, cancel := context.WithTimeoutCause(ctx, h.handler.config.Timeout, ErrTimeout)
-	defer cancel()
 	ctx, span := w.telemetry.start(ctx, h)
-	r := w.runOnce(ctx, h, run)
+	r := w.runOnce(ctx, h, args)
 	w.telemetry.end(span, h, r)
 	return r
 }
@@ -295,10 +321,10 @@ func (w *Worker) run(h *held, run func(context.Context) error) result {
 // runOnce gives the handler to Once, if there is one. What Once is told differs from what the worker decides by: a dropped
 // call is complete, a permanent failure is to be forgotten so that a redrive can run it, and a repeatable call
 // stopped from outside did, for all that matters, not run.
-func (w *Worker) runOnce(ctx context.Context, h *held, run func(context.Context) error) result {
+func (w *Worker) runOnce(ctx context.Context, h *held, args any) result {
 	if w.config.Once == nil {
 		r := result{invoked: true, began: time.Now()}
-		r.err = w.invoke(ctx, h, run)
+		r.err = w.invoke(ctx, h, args)
 		r.settle(ctx)
 		return r
 	}
@@ -306,7 +332,7 @@ func (w *Worker) runOnce(ctx context.Context, h *held, run func(context.Context)
 	onceErr := w.config.Once(ctx, h.envelope.Key(), func(ctx context.Context) error {
 		r := &result{invoked: true, began: time.Now()}
 		own.Store(r) // before the run: should it end the goroutine, it was invoked
-		r.err = w.invoke(ctx, h, run)
+		r.err = w.invoke(ctx, h, args)
 		r.settle(ctx)
 		return r.forOnce(h.envelope.Repeatable)
 	})
@@ -346,22 +372,14 @@ func (e *attemptError) Unwrap() error   { return e.err }
 func (e *attemptError) Permanent() bool { return false }
 
 // invoke calls the handler and turns its panic into an error.
-func (w *Worker) invoke(ctx context.Context, h *held, run func(context.Context) error) (err error) {
+func (w *Worker) invoke(ctx context.Context, h *held, args any) (err error) {
 	w.config.Ledger.ran(h.envelope.ID)
 	defer func() {
 		if p := recover(); p != nil {
 			err = &PanicError{Value: p, Stack: debug.Stack()}
 		}
 	}()
-	return run(ctx)
-}
-
-// setCancel makes cancel the way to stop h's handler. It reports false if the lease is lost already.
-func (w *Worker) setCancel(h *held, cancel context.CancelCauseFunc) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	h.cancel = cancel
-	return !h.lost
+	return h.handler.run(ctx, args)
 }
 
 func (w *Worker) isLost(h *held) bool {

@@ -13,8 +13,20 @@ func (w *Worker) startLocked() {
 		if h == nil {
 			return
 		}
-		go w.work(h) // ends when nothing more is waiting; Run waits for w.running to be 0
+		w.handLocked(h)
 	}
+}
+
+// handLocked gives h to a handler goroutine: an idle one, or a new one. They live until the drain, because a new goroutine
+// would grow its stack anew for every call.
+func (w *Worker) handLocked(h *held) {
+	if n := len(w.resting); n > 0 {
+		c := w.resting[n-1]
+		w.resting = w.resting[:n-1]
+		c <- h // has room: one that rests has taken what it was given
+		return
+	}
+	go w.work(h) // ends with the drain, see Worker.rest; Run waits for w.running to be 0
 }
 
 // pickLocked takes the next message to run out of the waiting ones and counts it as running: the oldest of the

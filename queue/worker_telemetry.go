@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -36,6 +37,7 @@ type workerTelemetry struct {
 	dead     []striped.Counter
 
 	tracer                                   trace.Tracer
+	spanOptions                              []trace.SpanStartOption
 	process, dwell, attempts, fill, duration *telemetry.Histogram
 	name                                     telemetry.Set
 	receiveSet, deleteSet                    telemetry.Set
@@ -60,6 +62,7 @@ type handlerSets struct {
 func (t *workerTelemetry) init(w *Worker) {
 	mp := w.config.MeterProvider
 	t.tracer = telemetry.Tracer(w.config.TracerProvider, telemetry.Queue)
+	t.spanOptions = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindConsumer)}
 	t.process = telemetry.NewHistogram(mp, telemetry.Queue, telemetry.QueueProcessDuration)
 	t.dwell = telemetry.NewHistogram(mp, telemetry.Queue, telemetry.QueueDwell)
 	t.attempts = telemetry.NewHistogram(mp, telemetry.Queue, telemetry.QueueAttempts)
@@ -186,11 +189,10 @@ func (t *workerTelemetry) ended(h *held, f fate, attempts int) {
 func (t *workerTelemetry) start(ctx context.Context, h *held) (context.Context, trace.Span) {
 	e := &h.envelope
 	t.dwell.RecordDuration(ctx, max(0, time.Since(e.born())), h.handler.sets.call)
-	options := make([]trace.SpanStartOption, 0, 2)
-	options = append(options, trace.WithSpanKind(trace.SpanKindConsumer))
+	options := t.spanOptions
 	if e.TraceParent != "" {
 		if sc := spanContext(e.TraceParent, e.TraceState); sc.IsValid() {
-			options = append(options, trace.WithLinks(trace.Link{SpanContext: sc}))
+			options = append(slices.Clip(options), trace.WithLinks(trace.Link{SpanContext: sc}))
 		}
 	}
 	ctx, span := t.tracer.Start(ctx, "process", options...)
