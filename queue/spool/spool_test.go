@@ -375,7 +375,7 @@ func (a *account) check(t *testing.T, f *faultFS, what string) {
 // a disk that keeps or loses every unsynced page and name at random.
 func TestCrashAtEveryOperation(t *testing.T) {
 	crashes := 0
-	for seed := range uint64(12) {
+	for seed := range uint64(6) {
 		whole := newFaultFS(seed)
 		play(t, whole, seed, 60, newAccount())
 		for at := 1; at <= whole.ops+1; at++ {

@@ -1,0 +1,182 @@
+package check
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/holdfast-go/holdfast/drtest/history"
+)
+
+// An AvailabilityCheck demands a share of successes. [Availability] makes it.
+type AvailabilityCheck struct {
+	min float64
+	filter
+}
+
+// Availability demands that at least a share of the operations succeed, as 0.999.
+func Availability(min float64) AvailabilityCheck { return AvailabilityCheck{min: min} }
+
+// For restricts the check to one class of operations.
+func (c AvailabilityCheck) For(class string) AvailabilityCheck {
+	c.class = class
+	return c
+}
+
+// WithDegraded counts degraded answers as success.
+func (c AvailabilityCheck) WithDegraded() AvailabilityCheck {
+	c.degraded = true
+	return c
+}
+
+// Name returns "Availability" and the class.
+func (c AvailabilityCheck) Name() string { return c.name("Availability") }
+
+// Evaluate counts by weight.
+func (c AvailabilityCheck) Evaluate(h *history.History) Verdict {
+	want := fmt.Sprintf("at least %.6g %%", c.min*100)
+	count := map[string]float64{}
+	var all, good float64
+	for _, op := range c.ops(h) {
+		all += op.Weight
+		switch {
+		case c.success(op):
+			good += op.Weight
+		case op.Outcome == history.OutcomeOK:
+			count["degraded"] += op.Weight
+		default:
+			count[op.Outcome.String()] += op.Weight
+		}
+	}
+	if all == 0 {
+		return inconclusive(c.Name(), want, "no operation ended")
+	}
+	v := Verdict{Check: c.Name(), Want: want, Got: fmt.Sprintf("%.6g %%", good/all*100)}
+	v.Why = append(v.Why, fmt.Sprintf("of %.0f operations: %.0f ok, %.0f degraded, %.0f failed, %.0f unknown", all, good, count["degraded"], count["failed"], count["unknown"]))
+	return v.judge(good/all >= c.min)
+}
+
+// An AmplificationCheck bounds what the services behind must bear. [Amplification] makes it.
+type AmplificationCheck struct {
+	max    float64
+	window time.Duration
+	filter
+}
+
+// Amplification demands that in no window of 10 s more than max requests were sent per operation due in it:
+// retries, hedges and failover together.
+func Amplification(max float64) AmplificationCheck {
+	return AmplificationCheck{max: max, window: 10 * time.Second}
+}
+
+// For restricts the check to one class of operations.
+func (c AmplificationCheck) For(class string) AmplificationCheck {
+	c.class = class
+	return c
+}
+
+// Name returns "Amplification" and the class.
+func (c AmplificationCheck) Name() string { return c.name("Amplification") }
+
+// Evaluate finds the worst window.
+func (c AmplificationCheck) Evaluate(h *history.History) Verdict {
+	want := fmt.Sprintf("at most %.3g requests per operation", c.max)
+	sent, due := map[int]float64{}, map[int]float64{}
+	var all, total float64
+	for _, op := range c.ops(h) {
+		w := int(op.Start / c.window)
+		due[w] += op.Weight
+		sent[w] += op.Weight * float64(op.Attempts)
+		all += op.Weight
+		total += op.Weight * float64(op.Attempts)
+	}
+	if total == 0 {
+		return inconclusive(c.Name(), want, "no request was counted: use clients of a Region with the context of the operation, or Op.Attempt")
+	}
+	worst, at := 0.0, 0
+	for w := range due {
+		if x := sent[w] / due[w]; x > worst || x == worst && w < at {
+			worst, at = x, w
+		}
+	}
+	from := time.Duration(at) * c.window
+	v := Verdict{Check: c.Name(), Want: want, Got: fmt.Sprintf("%.3g requests per operation", worst)}
+	v.Why = append(v.Why,
+		fmt.Sprintf("worst from %v to %v: %.0f requests for %.0f operations%s", from, from+c.window, sent[at], due[at], during(h, from, from+c.window)),
+		fmt.Sprintf("over the whole time %.3g", total/all))
+	return v.judge(worst <= c.max)
+}
+
+// during names the faults in force in a time.
+func during(h *history.History, from, to time.Duration) string {
+	for _, f := range h.Faults() {
+		if f.From < to && f.To > from {
+			return fmt.Sprintf(", while %q", f.Text)
+		}
+	}
+	return ""
+}
+
+// A DrainedCheck demands that a backlog goes away. [Drained] makes it.
+type DrainedCheck struct {
+	gauge  string
+	within time.Duration
+	level  float64
+}
+
+// Drained demands that a gauge of the World is back at 0 within a time after the last fault ended, and stays
+// there until the end. A fault that never ends counts from its start.
+func Drained(gauge string, within time.Duration) DrainedCheck {
+	return DrainedCheck{gauge: gauge, within: within}
+}
+
+// To sets the level that counts as drained, for queues that are never quite empty.
+func (c DrainedCheck) To(level float64) DrainedCheck {
+	c.level = level
+	return c
+}
+
+// Name returns "Drained" and the gauge.
+func (c DrainedCheck) Name() string { return fmt.Sprintf("Drained(%s)", c.gauge) }
+
+// Evaluate finds the last reading above the level.
+func (c DrainedCheck) Evaluate(h *history.History) Verdict {
+	want := fmt.Sprintf("down to %g within %v", c.level, c.within)
+	samples := h.Samples(c.gauge)
+	if len(samples) == 0 {
+		return inconclusive(c.Name(), want, "no reading: call World.Gauge")
+	}
+	var healed time.Duration
+	for _, f := range h.Faults() {
+		if f.Ended {
+			healed = max(healed, f.To)
+		} else {
+			healed = max(healed, f.From)
+		}
+	}
+	peak := slices.MaxFunc(samples, func(a, b history.Sample) int {
+		switch {
+		case a.Value < b.Value:
+			return -1
+		case a.Value > b.Value:
+			return 1
+		}
+		return 0
+	})
+	v := Verdict{Check: c.Name(), Want: want}
+	v.Why = append(v.Why, fmt.Sprintf("highest %g at %v; last fault over at %v", peak.Value, peak.At, healed))
+	last := samples[len(samples)-1]
+	if last.Value > c.level {
+		v.Got = fmt.Sprintf("%g left at the end", last.Value)
+		return v.judge(false)
+	}
+	drained := time.Duration(0)
+	for _, s := range samples {
+		if s.Value > c.level {
+			drained = s.At
+		}
+	}
+	took := max(drained-healed, 0)
+	v.Got = fmt.Sprintf("drained %v after the last fault", took.Round(time.Millisecond))
+	return v.judge(took <= c.within)
+}

@@ -1,0 +1,2 @@
+// Package drtest runs the loss of a Region inside go test.
+package drtest

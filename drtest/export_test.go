@@ -1,0 +1,10 @@
+package drtest
+
+// Admit is Play with an error in place of a stopped test.
+func (w *World) Admit(s Scenario) error { return w.admit(s) }
+
+// Outcome classifies an error as a load does.
+var Outcome = outcomeOf
+
+// PrimeUpTo is the rule by which clients come back to a lane.
+var PrimeUpTo = primeUpTo
