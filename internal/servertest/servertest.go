@@ -45,6 +45,11 @@ const (
 	PostgresStandby Shared = "HOLDFAST_TEST_PG_STANDBY" // URL of a hot standby of PostgresPrimary
 )
 
+// AllShared returns every shared server.
+func AllShared() []Shared {
+	return []Shared{RedisA, RedisB, SQSA, SQSB, SharedMoto, PostgresPrimary, PostgresStandby}
+}
+
 // Env returns the address of the shared server s. It skips the test when there is none.
 func Env(t testing.TB, s Shared) string {
 	t.Helper()

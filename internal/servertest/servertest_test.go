@@ -2,9 +2,12 @@ package servertest
 
 import (
 	"fmt"
+	"net"
+	"net/url"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A recorder is a testing.TB that notes how the test would have ended.
@@ -67,4 +70,20 @@ func TestEnv(t *testing.T) {
 // matches reports whether text holds want, or both are empty.
 func matches(text, want string) bool {
 	return (text == "") == (want == "") && strings.Contains(text, want)
+}
+
+func TestSharedServersAnswer(t *testing.T) {
+	for _, shared := range AllShared() {
+		t.Run(string(shared), func(t *testing.T) {
+			address := Env(t, shared)
+			if u, err := url.Parse(address); err == nil && u.Host != "" {
+				address = u.Host
+			}
+			conn, err := net.DialTimeout("tcp", address, 10*time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn.Close()
+		})
+	}
 }

@@ -131,6 +131,12 @@ func (s *Server) Rejoin(primary *Server) {
 	s.must(s.postgres().Rejoin(s.t.Context(), primary.postgres()))
 }
 
+// AwaitReplay waits until a standby shows all that primary has committed so far.
+func (s *Server) AwaitReplay(primary *Server) {
+	s.t.Helper()
+	s.must(s.postgres().AwaitReplay(s.t.Context(), primary.postgres()))
+}
+
 // Query runs one SQL statement on a PostgreSQL and returns its rows as lines, columns separated
 // by "|". It is for what a test checks behind the back of the code under test.
 func (s *Server) Query(sql string) string {

@@ -23,4 +23,5 @@ func (*Server) Restart()            {}
 func (*Server) Standby() *Server    { return nil }
 func (*Server) Promote()            {}
 func (*Server) Rejoin(*Server)      {}
+func (*Server) AwaitReplay(*Server) {}
 func (*Server) Query(string) string { return "" }

@@ -8,8 +8,8 @@
 //
 // # Who ends a server
 //
-// A server ends with the process that started it, however that process ends: it asks the
-// kernel to be told (Linux; elsewhere only an orderly end is covered). For the shared set that
+// A server ends with the process that started it, however that process ends: the kernel tells it
+// on Linux, a shell at the other end of a pipe elsewhere. For the shared set that
 // process is a supervisor, which Main starts in the background. The supervisor in turn watches a
 // pipe from "up" until up has confirmed the set, so ctrl-C and kill -9 in the middle of up end
 // everything that was started so far.

@@ -3,8 +3,10 @@
 package servers
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -22,9 +24,24 @@ import (
 // real command and its real supervisor.
 func TestMain(m *testing.M) {
 	if os.Getenv("HOLDFAST_PLAY_SERVERS") == "1" {
+		if len(os.Args) == 2 && os.Args[1] == "freeze" {
+			freezeForEver()
+		}
+		go endWithTest()
 		os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
+}
+
+// endWithTest ends a supervisor that outlives the test binary, which may be killed as well. Up has
+// no reason to do that for its user.
+func endWithTest() {
+	pid, _ := strconv.Atoi(os.Getenv("HOLDFAST_PLAY_FOR"))
+	test := identify(pid)
+	for test.Alive() {
+		time.Sleep(100 * time.Millisecond)
+	}
+	syscall.Kill(os.Getpid(), syscall.SIGTERM) //nolint:errcheck // itself
 }
 
 // A shell runs the command with a folder and an environment of its own. Nothing it starts
@@ -48,7 +65,7 @@ func (sh *shell) command(args ...string) *exec.Cmd {
 		return strings.HasPrefix(v, "HOLDFAST_") || strings.HasPrefix(v, "CI=")
 	})
 	// A program built with -race otherwise sleeps for a second before it ends.
-	cmd.Env = append(cmd.Env, "GORACE=atexit_sleep_ms=0", "HOLDFAST_PLAY_SERVERS=1", "HOLDFAST_INSTALL=0", "HOLDFAST_SERVERS_DIR="+sh.dir)
+	cmd.Env = append(cmd.Env, "GORACE=atexit_sleep_ms=0", "HOLDFAST_PLAY_SERVERS=1", fmt.Sprintf("HOLDFAST_PLAY_FOR=%d", os.Getpid()), "HOLDFAST_INSTALL=0", "HOLDFAST_SERVERS_DIR="+sh.dir)
 	cmd.Env = append(cmd.Env, sh.env...)
 	return cmd
 }
@@ -298,7 +315,7 @@ func TestSupervisorKilled(t *testing.T) {
 	sh.want(0, "redis-a", "up", "redis")
 	running := sh.processes()
 	running[0].signal(syscall.SIGKILL)
-	within(t, "the supervisor's end", func() bool { return !running[0].Alive() })
+	allGone(t, running)
 	sh.want(1, "not up: the supervisor has ended", "status")
 	sh.want(0, "redis-a", "up", "redis")
 	allGone(t, running)
@@ -374,4 +391,45 @@ func TestUsage(t *testing.T) {
 	sh.want(1, `no kind "mysql"`, "up", "mysql")
 	sh.env = []string{"HOLDFAST_PORTS=redis-c=1"}
 	sh.want(1, `"redis-c=1" is not name=port`, "up")
+}
+
+// The process of a test that froze a server can be killed too.
+func TestOwnerOfAFrozenServerKilled(t *testing.T) {
+	t.Parallel()
+	needRedis(t)
+	sh := newShell(t)
+	owner := sh.command("freeze")
+	out, err := owner.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := owner.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, _ := bufio.NewReader(out).ReadString('\n')
+	pid, _ := strconv.Atoi(strings.TrimSpace(line))
+	if s, _ := procStat(pid); s.state != 'T' {
+		t.Fatalf("the server (pid %d) is in state %q, want T", pid, s.state)
+	}
+	server := identify(pid)
+	owner.Process.Kill() //nolint:errcheck // it waits for ever
+	owner.Wait()         //nolint:errcheck // killed
+	allGone(t, []Proc{server})
+}
+
+// freezeForEver plays the test process: it starts a Redis that the kernel asks to end
+// with SIGTERM, which a stopped process cannot read, freezes it and prints its pid.
+func freezeForEver() {
+	s, err := StartRedis(context.Background(), Place{Name: "frozen", Dir: os.Getenv("HOLDFAST_SERVERS_DIR")})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	s.death = syscall.SIGTERM
+	if err := errors.Join(s.Kill(), s.Start(context.Background()), s.Freeze()); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(s.Proc().PID)
+	select {}
 }

@@ -3,6 +3,7 @@
 package servers
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
 )
 
 // The ports of the servers: below the range that Linux (32768), macOS and BSD (49152) give to
@@ -56,18 +58,20 @@ func tryLease(dir string, port int) *lease {
 // release gives the port back. It may be called on nil and more than once.
 func (l *lease) release() {
 	if l != nil && l.file != nil {
+		// Closing alone is not enough: a child that is just being started may hold a copy.
+		syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN) //nolint:errcheck // closed before: free already
 		l.file.Close()
 	}
 }
 
-// portFree reports whether a server could listen on port now.
+// portFree reports whether nobody listens on port now. It asks by connecting: a listener of our
+// own, even a closed one, would live on for a moment in a child that is just being started.
 func portFree(port int) bool {
-	ln, err := net.Listen("tcp", loopback(port))
-	if err != nil {
-		return false
+	conn, err := net.DialTimeout("tcp", loopback(port), time.Second)
+	if err == nil {
+		conn.Close()
 	}
-	ln.Close()
-	return true
+	return errors.Is(err, syscall.ECONNREFUSED)
 }
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

@@ -136,16 +136,32 @@ func (pg *Postgres) follow(ctx context.Context, primary *Postgres) error {
 }
 
 func (pg *Postgres) awaitStream(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startPatience())
-	defer cancel()
-	streams := poll(ctx, func() bool {
-		out, err := pg.Query(ctx, "select count(*) from pg_stat_wal_receiver where status = 'streaming'")
-		return err == nil && out == "1"
-	})
-	if !streams {
+	if !pg.becomes(ctx, "select count(*) = 1 from pg_stat_wal_receiver where status = 'streaming'") {
 		return fmt.Errorf("%s: does not stream from its primary%s", pg.name, pg.lastWords())
 	}
 	return nil
+}
+
+// AwaitReplay waits until the standby pg shows all that primary has committed so far.
+func (pg *Postgres) AwaitReplay(ctx context.Context, primary *Postgres) error {
+	position, err := primary.Query(ctx, "select pg_current_wal_flush_lsn()")
+	if err != nil {
+		return err
+	}
+	if !pg.becomes(ctx, "select pg_last_wal_replay_lsn() >= '"+position+"'") {
+		return fmt.Errorf("%s: does not replay up to %s%s", pg.name, position, pg.lastWords())
+	}
+	return nil
+}
+
+// becomes asks condition until its answer is true, for as long as a start may take.
+func (pg *Postgres) becomes(ctx context.Context, condition string) bool {
+	ctx, cancel := context.WithTimeout(ctx, startPatience())
+	defer cancel()
+	return poll(ctx, func() bool {
+		out, err := pg.Query(ctx, condition)
+		return err == nil && out == "t"
+	})
 }
 
 // Promote makes a standby a primary and returns when it accepts writes.

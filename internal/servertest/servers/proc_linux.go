@@ -8,6 +8,9 @@ import (
 	"syscall"
 )
 
+// diesWithParent says that dieWith keeps its promise.
+const diesWithParent = true
+
 // dieWith makes the kernel send sig to the child when this process ends, however it ends. The
 // signal is bound to the thread that forks; the Go runtime ends a thread only when a goroutine
 // locked to it returns, which nothing here does.

@@ -9,7 +9,10 @@ import (
 	"syscall"
 )
 
-// dieWith does nothing: only Linux can tie a child's life to its parent's.
+// diesWithParent is false: a [will] does what the kernel does on Linux.
+const diesWithParent = false
+
+// dieWith does nothing.
 func dieWith(*syscall.SysProcAttr, syscall.Signal) {}
 
 // procStat reads what tells one process from a later one with the same pid.
@@ -25,7 +28,7 @@ func procStat(pid int) (stat, bool) {
 func procAll() []stat { return ps("-ax") }
 
 func ps(args ...string) []stat {
-	out, _ := exec.Command("ps", append(args, "-o", "pid=,ppid=,state=,lstart=")...).Output()
+	out, _ := exec.Command("/bin/ps", append(args, "-o", "pid=,ppid=,state=,lstart=")...).Output()
 	var all []stat
 	for line := range strings.Lines(string(out)) {
 		f := strings.Fields(line)

@@ -95,11 +95,20 @@ func spawn(argv, env []string, dir, logPath string, as *account, death syscall.S
 		return nil, err
 	}
 	c := &child{Proc: identify(cmd.Process.Pid), ended: make(chan struct{})}
+	var end *will
+	if !diesWithParent {
+		if end, err = makeWill(death, c.Proc); err != nil {
+			cmd.Process.Kill() //nolint:errcheck // it has just started
+		}
+	}
 	go func() { // ends with the child
 		c.err = cmd.Wait()
+		if end != nil {
+			end.revoke()
+		}
 		close(c.ended)
 	}()
-	return c, nil
+	return c, err
 }
 
 func (c *child) running() bool {
@@ -171,30 +180,27 @@ func (c *child) kill(ctx context.Context) error {
 	return nil
 }
 
-// A thaw lets frozen processes go on when this process ends without having done so: the kernel's
-// note that we ended would never be read by a stopped process.
-type thaw struct {
-	hold io.Closer
-	cmd  *exec.Cmd
+// A will is carried out when this process ends, however it ends, without having revoked it: a
+// shell waits at the other end of a pipe and then signals the child.
+type will struct {
+	hold  io.WriteCloser
+	shell *exec.Cmd
 }
 
-// thawAtExit starts a shell that waits for us to end and then continues ps.
-func thawAtExit(ps []Proc) (*thaw, error) {
-	args := []string{"-c", `read -r _; kill -CONT "$@" 2>/dev/null`, "thaw"}
-	for _, p := range ps {
-		args = append(args, fmt.Sprint(p.PID))
-	}
-	cmd := exec.Command("/bin/sh", args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	hold, err := cmd.StdinPipe()
-	if err != nil {
+func makeWill(sig syscall.Signal, c Proc) (*will, error) {
+	script := fmt.Sprintf("read -r _ && exit; kill -%d %d", sig, c.PID)
+	w := &will{shell: exec.Command("/bin/sh", "-c", script)}
+	w.shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var err error
+	if w.hold, err = w.shell.StdinPipe(); err != nil {
 		return nil, err
 	}
-	return &thaw{hold: hold, cmd: cmd}, cmd.Start()
+	return w, w.shell.Start()
 }
 
-// now continues the processes and ends the shell.
-func (t *thaw) now() {
-	t.hold.Close()
-	t.cmd.Wait() //nolint:errcheck // kill answers 1 when one of the processes has ended
+// revoke ends the shell without a signal to anybody.
+func (w *will) revoke() {
+	io.WriteString(w.hold, "\n") //nolint:errcheck // a shell that is gone does nothing either
+	w.hold.Close()
+	w.shell.Wait() //nolint:errcheck // as above
 }

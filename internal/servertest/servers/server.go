@@ -39,7 +39,7 @@ type Server struct {
 
 	mu     sync.Mutex // guards the rest
 	child  *child
-	frozen *thaw
+	frozen []Proc // what Freeze stopped
 }
 
 // patience bounds every single step that is quick on a healthy machine: a stop, a kill.
@@ -110,8 +110,7 @@ func (s *Server) open(ctx context.Context) error {
 			return nil
 		}
 		if s.given || portFree(s.port) || try == 3 {
-			s.Close()
-			return err
+			return errors.Join(err, s.Close())
 		}
 	}
 }
@@ -169,6 +168,9 @@ func (s *Server) lastWords() string {
 
 // Freeze stops every process of the server where it stands: connections stay open, new ones are
 // accepted by the kernel, nobody answers. It returns when nothing of the server runs any more.
+//
+// When this process ends meanwhile, the system lets the server go on and end: its process group
+// is stopped and has lost its parent, and POSIX continues such a group.
 func (s *Server) Freeze() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -184,9 +186,7 @@ func (s *Server) Freeze() error {
 	if err != nil {
 		return fmt.Errorf("%s: freeze: %w", s.name, err)
 	}
-	if s.frozen, err = thawAtExit(all); err != nil {
-		return fmt.Errorf("%s: freeze: %w", s.name, err)
-	}
+	s.frozen = all
 	return nil
 }
 
@@ -198,10 +198,10 @@ func (s *Server) Resume() {
 }
 
 func (s *Server) resumeLocked() {
-	if s.frozen != nil {
-		s.frozen.now()
-		s.frozen = nil
+	for _, p := range s.frozen {
+		p.signal(syscall.SIGCONT)
 	}
+	s.frozen = nil
 }
 
 // Kill ends every process of the server at once, without a chance to write anything, and returns
@@ -215,7 +215,7 @@ func (s *Server) Kill() error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	err := s.child.kill(ctx)
-	s.resumeLocked() // ends the shell that waits for a frozen server's processes
+	s.frozen = nil
 	if err != nil {
 		return fmt.Errorf("%s: kill: %w", s.name, err)
 	}

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -162,5 +164,34 @@ func TestRedact(t *testing.T) {
 	}
 	if got := redact("127.0.0.1:6379"); got != "127.0.0.1:6379" {
 		t.Errorf("redact = %s", got)
+	}
+}
+
+// Between fork and exec a child holds every open file of its parent. A look at a port that left
+// such a copy of a listener behind would make the server's own listen fail.
+func TestLeasedPortCanBeListenedOnWhileProcessesStart(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	for range 2 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				exec.Command("/bin/true").Run() //nolint:errcheck // only that it forks matters
+			}
+		})
+	}
+	for range 500 {
+		l, err := leasePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln, err := net.Listen("tcp", loopback(l.port))
+		if err != nil {
+			t.Fatalf("leased %d: %v", l.port, err)
+		}
+		ln.Close()
+		l.release()
 	}
 }

@@ -1,4 +1,4 @@
-// Starts one fauxqs on loopback: node fauxqs.mjs <port> <region>.
+// Starts one fauxqs: node fauxqs.mjs <port> <region> [host]. Without a host it is loopback.
 //
 // The package's own command listens on every interface, and it loads node:sqlite for a
 // persistence that is not used here and that Node has only since version 22.5.
@@ -13,6 +13,6 @@ if (!isBuiltin("node:sqlite")) {
 }
 
 const { buildApp } = await import("fauxqs");
-const [port, region] = process.argv.slice(2);
+const [port, region, host = "127.0.0.1"] = process.argv.slice(2);
 const app = buildApp({ logger: false, defaultRegion: region });
-await app.listen({ port: Number(port), host: "127.0.0.1" });
+await app.listen({ port: Number(port), host });
