@@ -14,16 +14,16 @@ import (
 // Attributes of a message in the dead-letter queue. They can be read without opening the body, and they are all
 // that says why a body that is no envelope is there.
 const (
-	AttributeReason   = "holdfast-reason"
-	AttributeClass    = "holdfast-class"
-	AttributeAttempts = "holdfast-attempts"
-	AttributeCall     = "holdfast-call"
-	AttributeRegion   = "holdfast-region"
+	AttributeReason   = "holdfast.reason"
+	AttributeClass    = "holdfast.class"
+	AttributeAttempts = "holdfast.attempts"
+	AttributeCall     = "holdfast.call"
+	AttributeRegion   = "holdfast.region"
 )
 
 // Outgoing is the letter as a message for the dead-letter queue, for implementers of [Transport].
 func (l *DeadLetter) Outgoing() Outgoing {
-	o := Outgoing{CallID: l.CallID, Body: l.Body, Group: l.Message.Group, Tenant: l.Message.Tenant, Attributes: map[string]string{
+	o := Outgoing{CallID: l.CallID, Body: l.Body, DedupID: copyID(l.CallID, l.Message), Group: l.Message.Group, Tenant: l.Message.Tenant, Attributes: map[string]string{
 		AttributeReason:   string(l.Reason),
 		AttributeAttempts: strconv.Itoa(l.Attempts),
 	}}
@@ -33,6 +33,13 @@ func (l *DeadLetter) Outgoing() Outgoing {
 		}
 	}
 	return o
+}
+
+// copyID is a deduplication ID for a copy of m that a FIFO queue must not take for the call's first message: a call may
+// be dead, redriven and dead again within the five minutes of deduplication.
+func copyID(callID string, m *Message) string {
+	h := sha256.Sum256([]byte(callID + "\x00" + m.Region + "\x00" + m.ID))
+	return hex.EncodeToString(h[:])
 }
 
 // deadBySending is Dead in terms of Send and Delete. What could not be sent is not deleted.

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -154,7 +155,7 @@ func (m *Memory) sendLocked(ctx context.Context, now time.Time, o *Outgoing) Sen
 	r := SendResult{Region: m.config.Region, Via: ViaMemory}
 	if m.config.FIFO {
 		m.forgetLocked(now)
-		if d, ok := m.dedup[o.CallID]; ok && now.Before(d.until) {
+		if d, ok := m.dedup[cmp.Or(o.DedupID, o.CallID)]; ok && now.Before(d.until) {
 			r.MessageID = d.id
 			return r
 		}
@@ -164,7 +165,7 @@ func (m *Memory) sendLocked(ctx context.Context, now time.Time, o *Outgoing) Sen
 	m.messages[msg.id] = msg
 	r.MessageID = msg.id
 	if m.config.FIFO {
-		m.dedup[o.CallID] = dedupEntry{msg.id, now.Add(dedupWindow)}
+		m.dedup[cmp.Or(o.DedupID, o.CallID)] = dedupEntry{msg.id, now.Add(dedupWindow)}
 		m.groupLocked(o.Group).append(m, msg)
 		return r
 	}

@@ -42,7 +42,8 @@ type Transport interface {
 
 // An Outgoing is one message on its way into a queue.
 type Outgoing struct {
-	CallID     string // the same for every copy of a call; the deduplication ID of a FIFO queue
+	CallID     string // the same for every copy of a call
+	DedupID    string // deduplication ID on a FIFO queue; "" = CallID
 	Body       string // the encoded [Envelope]
 	Group      string // of a FIFO queue; "" elsewhere
 	Tenant     string // for fair queues
