@@ -245,7 +245,11 @@ func (c *Client) queue(ctx context.Context, e *Envelope, out Outgoing) (Receipt,
 // spool writes out to disk. sent is the error of the queue, nil if it was not asked.
 func (c *Client) spool(ctx context.Context, e *Envelope, out Outgoing, sent error) (Receipt, error) {
 	if err := c.config.Spool.Append(ctx, out); err != nil {
-		refused := error(&SendError{Region: "spool", Outcome: unlessNotRun(err), Err: err})
+		o := unlessNotRun(err)
+		if errors.Is(err, ErrSpoolFull) {
+			o = SendNotRun
+		}
+		refused := error(&SendError{Region: "spool", Outcome: o, Err: err})
 		if sent != nil {
 			refused = errors.Join(sent, refused)
 		}

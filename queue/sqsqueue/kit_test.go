@@ -21,7 +21,10 @@ import (
 var deviations = map[string]map[string]string{
 	"sqstest": {},
 	"fauxqs":  {},
-	"moto":    {},
+	"moto": {
+		"a stale receipt does not delete": "moto deletes by any receipt the message ever had",
+		"FIFO removes duplicates":         "moto forgets the deduplication ID of a deleted message",
+	},
 }
 
 // credentials that every server takes.
