@@ -151,6 +151,9 @@ func (c *Client) replay(ctx context.Context, batch []Spooled) (failed int) {
 	for i, r := range results {
 		switch {
 		case r.Err == nil:
+			if r.Copies {
+				c.config.Ledger.Explain(batch[i].Message.CallID, RuleSendUnknown)
+			}
 			c.settle(batch[i], SpoolSent, nil)
 		case outcome.Permanent(r.Err):
 			c.settle(batch[i], SpoolRefused, r.Err)

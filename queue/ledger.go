@@ -145,6 +145,16 @@ func (l *Ledger) edit(id string, f func(*ledgerCall)) {
 	f(c)
 }
 
+// Rules returns the known reasons for which the call may have had its effect twice.
+func (l *Ledger) Rules(id string) []Rule {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c := l.calls[id]; c != nil {
+		return slices.Clone(c.rules)
+	}
+	return nil
+}
+
 // Runs returns how often the call's handler was started.
 func (l *Ledger) Runs(id string) int {
 	l.mu.Lock()

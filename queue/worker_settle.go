@@ -73,9 +73,11 @@ func (w *Worker) deleteBatch(src *workerSource, batch []*held) {
 func (w *Worker) deleted(batch []*held, errs []error) (left []*held) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	now := time.Now()
 	for i, h := range batch {
 		err := errorAt(errs, i)
-		if errors.Is(err, ErrLeaseLost) || h.lost && err != nil {
+		if errors.Is(err, ErrLeaseLost) || h.lost || now.After(h.until) {
+			// Deleting with a stale receipt may "succeed" and delete nothing.
 			w.config.Ledger.Explain(h.envelope.ID, RuleDeleteFailed)
 			err = nil
 		}
