@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,7 +28,7 @@ type note struct {
 var noteCall = queue.Define[note]("bench.note.v1")
 
 // canned is an HTTP client that answers at once, without a network: what is left is the client's own work.
-type canned struct{}
+type canned struct{ requests *atomic.Int64 }
 
 // batchReply acknowledges the entries 0 to 9.
 var batchReply = func() string {
@@ -38,7 +39,8 @@ var batchReply = func() string {
 	return `{"Successful":[` + strings.Join(ok, ",") + `]}`
 }()
 
-func (canned) Do(r *http.Request) (*http.Response, error) {
+func (c canned) Do(r *http.Request) (*http.Response, error) {
+	c.requests.Add(1)
 	_, _ = io.Copy(io.Discard, r.Body)
 	return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/x-amz-json-1.0"}}, Body: io.NopCloser(strings.NewReader(batchReply)), Request: r}, nil
 }
@@ -48,8 +50,9 @@ var credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credent
 	return aws.Credentials{AccessKeyID: "test", SecretAccessKey: "test"}, nil
 })
 
-func cannedClient() *sqs.Client {
-	return sqs.New(sqs.Options{Region: "us-east-1", Credentials: credentials, HTTPClient: canned{}, DisableMessageChecksumValidation: true, Retryer: aws.NopRetryer{}})
+func cannedClient() (*sqs.Client, *atomic.Int64) {
+	requests := new(atomic.Int64)
+	return sqs.New(sqs.Options{Region: "us-east-1", Credentials: credentials, HTTPClient: canned{requests}, DisableMessageChecksumValidation: true, Retryer: aws.NopRetryer{}}), requests
 }
 
 const cannedURL = "https://sqs.us-east-1.amazonaws.com/000000000000/bench"
@@ -61,7 +64,8 @@ func BenchmarkQueueClient(b *testing.B) {
 	body := strings.Repeat("x", 512)
 	ctx := context.Background()
 	b.Run("sdk", func(b *testing.B) {
-		api, url := cannedClient(), cannedURL
+		api, _ := cannedClient()
+		url := cannedURL
 		defer cpu(b)()
 		b.ReportAllocs()
 		for range (b.N + 9) / 10 {
@@ -75,7 +79,8 @@ func BenchmarkQueueClient(b *testing.B) {
 		}
 	})
 	b.Run("transport", func(b *testing.B) {
-		q := newQueue(b, cannedClient(), cannedURL)
+		api, _ := cannedClient()
+		q := newQueue(b, api, cannedURL)
 		out := make([]queue.Outgoing, 10)
 		for i := range out {
 			out[i] = queue.Outgoing{CallID: "x", Body: body}
@@ -89,7 +94,8 @@ func BenchmarkQueueClient(b *testing.B) {
 		}
 	})
 	b.Run("client", func(b *testing.B) {
-		c, err := queue.NewClient(newQueue(b, cannedClient(), cannedURL), queue.ClientConfig{})
+		api, requests := cannedClient()
+		c, err := queue.NewClient(newQueue(b, api, cannedURL), queue.ClientConfig{})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -97,6 +103,7 @@ func BenchmarkQueueClient(b *testing.B) {
 		defer cpu(b)()
 		b.ReportAllocs()
 		inParallel(b, 128, func() error { _, err := noteCall.Defer(ctx, c, text); return err })
+		b.ReportMetric(float64(b.N)/float64(requests.Load()), "msg/request")
 	})
 }
 

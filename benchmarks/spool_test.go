@@ -91,7 +91,9 @@ func BenchmarkSpool(b *testing.B) {
 		}
 		defer s.Close()
 		ctx := context.Background()
-		write(b, spoolWriters, func(int) error { return s.Append(ctx, queue.Outgoing{CallID: "0192f5a0-0000-7000-8000-000000000000", Body: body}) })
+		write(b, spoolWriters, func(int) error {
+			return s.Append(ctx, queue.Outgoing{CallID: "0192f5a0-0000-7000-8000-000000000000", Body: body})
+		})
 		b.ReportMetric(float64(b.N)/float64(s.Stats().Syncs), "msg/fdatasync")
 	})
 }

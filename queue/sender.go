@@ -21,7 +21,8 @@ type sender struct {
 	queue    []*pending
 	bytes    int // of queue
 	busy     map[string]bool
-	inFlight int // batches
+	inFlight int // carriers
+	starting int // of them, those that have not cut their batch
 	timer    *time.Timer
 	armed    bool
 	idle     []chan struct{} // closed when nothing is queued or in flight
@@ -108,17 +109,16 @@ func (s *sender) withdraw(p *pending) bool {
 	return false
 }
 
-// flushLocked starts batches: all that are full, and with now also what is left; else it arms the timer.
+// flushLocked starts carriers: one for every full batch, and with now also one for what is left; else it arms the timer.
+// A carrier cuts its batch when it gets to run, so that callers who are ready by then are in it.
 func (s *sender) flushLocked(now bool) {
-	for len(s.queue) > 0 && (now || len(s.queue) >= s.limits.Batch || s.bytes >= s.limits.BatchBytes) {
-		b := s.cutLocked()
-		if b == nil {
-			return // every queued message waits for its group; the batch in flight wakes us
-		}
+	full := max(len(s.queue)/s.limits.Batch, s.bytes/s.limits.BatchBytes)
+	for s.starting < full || now && s.starting == 0 && len(s.queue) > 0 {
+		s.starting++
 		s.inFlight++
-		go s.carry(b) // ends when send does, at most SendTimeout per Region; waited for by Client.Run
+		go s.carry() // ends when send does, at most SendTimeout per Region; waited for by Client.Run
 	}
-	if len(s.queue) > 0 && !s.armed {
+	if len(s.queue) > 0 && s.starting == 0 && !s.armed {
 		s.armed = true
 		if s.timer == nil {
 			s.timer = time.AfterFunc(s.linger, s.lingered)
@@ -165,19 +165,39 @@ func (s *sender) cutLocked() *batch {
 	return b
 }
 
-// carry sends one batch and hands out its results.
-func (s *sender) carry(b *batch) {
+// carry cuts a batch, sends it and hands out its results.
+func (s *sender) carry() {
+	s.mu.Lock()
+	s.starting--
+	b := s.cutLocked()
+	if b == nil { // every queued message waits for its group, whose batch flushes when it ends
+		s.inFlight--
+		s.restLocked()
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
 	s.send(b)
 	s.mu.Lock()
+	s.freeLocked(b)
+	s.inFlight--
+	s.flushLocked(s.inFlight == 0)
+	s.restLocked()
+	s.mu.Unlock()
+	s.deliver(b)
+}
+
+// freeLocked ends the batch's hold on its groups.
+func (s *sender) freeLocked(b *batch) {
 	for _, p := range b.items {
 		if p.out.Group != "" {
 			delete(s.busy, p.out.Group)
 		}
 	}
-	s.inFlight--
-	s.flushLocked(s.inFlight == 0)
-	s.restLocked()
-	s.mu.Unlock()
+}
+
+// deliver wakes the callers.
+func (s *sender) deliver(b *batch) {
 	for _, p := range b.items {
 		if p.left.Swap(true) { // its caller has left
 			s.recycle(p)

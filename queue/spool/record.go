@@ -124,3 +124,13 @@ func (r *reader) text() string {
 	r.b = r.b[n+int(v):]
 	return s
 }
+
+// skip passes over a text.
+func (r *reader) skip() {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 || v > uint64(len(r.b)-n) {
+		r.bad = true
+		return
+	}
+	r.b = r.b[n+int(v):]
+}

@@ -102,7 +102,6 @@ type entry struct {
 	size     int
 	at       time.Time
 	group    string
-	callID   string
 	settled  bool
 	out      bool
 }
@@ -232,7 +231,7 @@ func (s *Spool) Append(ctx context.Context, o queue.Outgoing) error {
 		return closedError{}
 	}
 	b, leader := s.batchLocked()
-	e := &entry{sequence: s.next, at: now, group: o.Group, callID: o.CallID, offset: int64(len(b.buf))}
+	e := &entry{sequence: s.next, at: now, group: o.Group, offset: int64(len(b.buf))}
 	b.buf = appendRecord(b.buf, e.sequence, kindMessage, func(buf []byte) []byte { return appendMessage(buf, &o, now) })
 	e.size = len(b.buf) - int(e.offset)
 	if refused := s.refuseLocked(e.size); refused != nil {
@@ -501,14 +500,22 @@ func (s *Spool) Stats() queue.SpoolStats {
 	return st
 }
 
-// Calls returns the call IDs in the spool, in quarantine and in expired/, for a queue.Ledger.
+// Calls returns the call IDs in the spool, in quarantine and in expired/, for a queue.Ledger. It reads every message.
 func (s *Spool) Calls(context.Context) ([]string, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	ids := slices.Clone(s.aside)
-	for _, e := range s.entries {
-		if !e.settled {
-			ids = append(ids, e.callID)
+	entries := slices.Clone(s.entries)
+	settled := make([]bool, len(entries))
+	for i, e := range entries {
+		settled[i] = e.settled
+	}
+	s.mu.Unlock()
+	for i, e := range entries {
+		if settled[i] {
+			continue
+		}
+		if o, err := s.read(e); err == nil {
+			ids = append(ids, o.CallID)
 		}
 	}
 	return ids, nil

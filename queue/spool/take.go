@@ -3,6 +3,7 @@
 package spool
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -68,7 +69,7 @@ func (s *Spool) load(entries []*entry) []queue.Spooled {
 		o, err := s.read(e)
 		switch {
 		case err != nil:
-			s.setAside(e, queue.Outgoing{CallID: e.callID, Group: e.group}, quarantine, err)
+			s.setAside(e, queue.Outgoing{Group: e.group}, quarantine, err)
 		case s.config.MaxAge > 0 && time.Since(e.at) > s.config.MaxAge:
 			s.setAside(e, o, expired, fmt.Errorf("older than %v", s.config.MaxAge))
 		default:
@@ -139,15 +140,7 @@ func (s *Spool) Settle(t queue.Spooled, v queue.SpoolVerdict, why error) error {
 }
 
 func (s *Spool) findLocked(sequence uint64) *entry {
-	i, ok := slices.BinarySearchFunc(s.entries, sequence, func(e *entry, n uint64) int {
-		switch {
-		case e.sequence < n:
-			return -1
-		case e.sequence > n:
-			return 1
-		}
-		return 0
-	})
+	i, ok := slices.BinarySearchFunc(s.entries, sequence, func(e *entry, n uint64) int { return cmp.Compare(e.sequence, n) })
 	if !ok || s.entries[i].settled {
 		return nil
 	}
@@ -205,7 +198,7 @@ type asideFile struct {
 
 // setAside writes a message to a directory of its own before it is forgotten here.
 func (s *Spool) setAside(e *entry, o queue.Outgoing, dir string, why error) error {
-	record := asideFile{CallID: e.callID, Group: o.Group, Tenant: o.Tenant, NotBefore: o.NotBefore, Expires: o.Expires, Appended: e.at, Body: o.Body}
+	record := asideFile{CallID: o.CallID, Group: o.Group, Tenant: o.Tenant, NotBefore: o.NotBefore, Expires: o.Expires, Appended: e.at, Body: o.Body}
 	if why != nil {
 		record.Reason = why.Error()
 	}
@@ -213,13 +206,13 @@ func (s *Spool) setAside(e *entry, o queue.Outgoing, dir string, why error) erro
 	if err == nil {
 		err = s.writeAside(filepath.Join(s.dir, dir), fmt.Sprintf("%016x.json", e.sequence), b)
 	}
-	telemetry.Logger(s.config.Logger).Error("spool: message put aside", slog.String("spool", s.config.Name), slog.String("call_id", e.callID),
+	telemetry.Logger(s.config.Logger).Error("spool: message put aside", slog.String("spool", s.config.Name), slog.String("call_id", o.CallID),
 		slog.String("to", dir), slog.Any("reason", why), slog.Any("error", err))
 	if err != nil {
 		return fmt.Errorf("spool %q: put aside: %w", s.config.Name, err) // stays handed out, and comes again after a restart
 	}
 	s.mu.Lock()
-	s.aside = append(s.aside, e.callID)
+	s.aside = append(s.aside, o.CallID)
 	if dir == quarantine {
 		s.stats.Damaged++
 	}
