@@ -337,8 +337,10 @@ type ClientStats struct {
 // Stats returns the counts.
 func (c *Client) Stats() ClientStats {
 	t := &c.telemetry
-	s := ClientStats{Ran: t.via[ViaRan].Load(), Queued: t.via[ViaQueue].Load(), Spooled: t.via[ViaSpool].Load(),
-		Memory: t.via[ViaMemory].Load(), Refused: t.refused.Load(), Down: c.health.down()}
+	s := ClientStats{
+		Ran: t.via[ViaRan].Load(), Queued: t.via[ViaQueue].Load(), Spooled: t.via[ViaSpool].Load(),
+		Memory: t.via[ViaMemory].Load(), Refused: t.refused.Load(), Down: c.health.down(),
+	}
 	if c.config.Spool != nil {
 		s.Spool = c.config.Spool.Stats()
 	}

@@ -51,8 +51,8 @@ func (c *Client) runNow(ctx context.Context, e *Envelope, now func(context.Conte
 		own.Store(&err)
 		return err
 	})
-	if p := own.Load(); p != nil && err != nil && *p != nil {
-		return *p
+	if p := own.Load(); p != nil {
+		return *p // a success stays one, though its marker could not be written
 	}
 	return err
 }

@@ -44,7 +44,8 @@ func copyID(callID string, m *Message) string {
 
 // deadBySending is Dead in terms of Send and Delete. What could not be sent is not deleted.
 func deadBySending(ctx context.Context, letters []DeadLetter, send func(context.Context, []Outgoing) []SendResult,
-	remove func(context.Context, []*Message) []error) []error {
+	remove func(context.Context, []*Message) []error,
+) []error {
 	out := make([]Outgoing, len(letters))
 	for i := range letters {
 		out[i] = letters[i].Outgoing()

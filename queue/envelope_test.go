@@ -11,11 +11,13 @@ import (
 
 func fullEnvelope() Envelope {
 	at := time.Date(2026, 11, 22, 10, 0, 0, 123456789, time.UTC)
-	return Envelope{ID: "0192-1", Name: "billing.charge.v1", Source: "or\"ders\u0001", Time: at, Data: []byte(`{"a":"\"}]","b":[1,{"c":null}]}`),
+	return Envelope{
+		ID: "0192-1", Name: "billing.charge.v1", Source: "or\"ders\u0001", Time: at, Data: []byte(`{"a":"\"}]","b":[1,{"c":null}]}`),
 		NotBefore: at.Add(time.Hour), Expires: at.Add(2 * time.Hour), Group: `g"\`, Tenant: "t", Region: "eu-west-1", Epoch: 1<<48 | 7, Forwards: 2,
 		Attempt: 3, Repeatable: true, Ambiguous: true, TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", TraceState: "a=b",
 		Resume: at, Parked: at, Redriven: at, RerunBy: "ops: why", Claim: "k", ClaimSum: "s", Version: 1,
-		Death: &Death{Reason: ReasonPanic, Class: "c", Error: "e\xff\uffff", Stack: "s", Attempts: 4, First: at, At: at, Region: "r"}}
+		Death: &Death{Reason: ReasonPanic, Class: "c", Error: "e\xff\uffff", Stack: "s", Attempts: 4, First: at, At: at, Region: "r"},
+	}
 }
 
 func TestEnvelopeRoundTrip(t *testing.T) {

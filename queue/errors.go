@@ -11,6 +11,8 @@ import (
 var (
 	// Drop, returned by a handler, ends a call without running it further: it is deleted, counted as
 	// dropped and not dead-lettered.
+	//
+	//lint:ignore ST1012 a handler returns it as an instruction, like fs.SkipDir, not as a failure
 	Drop = errors.New("queue: dropped by its handler")
 
 	// ErrNotDeferred matches every error of Defer and Try that means: the call is in no queue and no spool as far as

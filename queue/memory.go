@@ -106,8 +106,10 @@ func NewMemory(config MemoryConfig) (*Memory, error) {
 }
 
 func newMemory(config MemoryConfig) *Memory {
-	return &Memory{config: config, messages: map[string]*memoryMessage{}, groups: map[string]*memoryGroup{},
-		dedup: map[string]dedupEntry{}}
+	return &Memory{
+		config: config, messages: map[string]*memoryMessage{}, groups: map[string]*memoryGroup{},
+		dedup: map[string]dedupEntry{},
+	}
 }
 
 // DeadLetters is the dead-letter queue, a Memory like any other; nil for a dead-letter queue itself.
@@ -115,8 +117,10 @@ func (m *Memory) DeadLetters() *Memory { return m.dead }
 
 // Limits are those of SQS.
 func (m *Memory) Limits() Limits {
-	l := Limits{Region: m.config.Region, FIFO: m.config.FIFO, Batch: batchMax, BatchBytes: messageMax, MessageBytes: messageMax,
-		MaxDelay: nativeDelay, MaxLease: nativeLease, Retention: m.config.Retention}
+	l := Limits{
+		Region: m.config.Region, FIFO: m.config.FIFO, Batch: batchMax, BatchBytes: messageMax, MessageBytes: messageMax,
+		MaxDelay: nativeDelay, MaxLease: nativeLease, Retention: m.config.Retention,
+	}
 	if l.FIFO {
 		l.MaxDelay = 0
 	}
@@ -331,9 +335,11 @@ func (m *Memory) leaseLocked(msg *memoryMessage, now time.Time, lease time.Durat
 	if msg.group != nil {
 		msg.group.taken()
 	}
-	return &Message{ID: msg.id, Receipt: strconv.FormatUint(msg.lease, 10), Region: m.config.Region, Body: msg.out.Body,
+	return &Message{
+		ID: msg.id, Receipt: strconv.FormatUint(msg.lease, 10), Region: m.config.Region, Body: msg.out.Body,
 		Group: msg.out.Group, Tenant: msg.out.Tenant, Sent: msg.sent, FirstReceived: msg.firstReceived, Receives: msg.receives,
-		LeaseUntil: msg.until, Attributes: msg.out.Attributes}
+		LeaseUntil: msg.until, Attributes: msg.out.Attributes,
+	}
 }
 
 // redriveLocked is the queue's own move to its dead-letter queue, without a reason, as SQS does it.

@@ -151,12 +151,14 @@ func Handle[A any](m *Mux, call Call[A], fn func(context.Context, A) error, conf
 	if err := config.setDefaults(); err != nil {
 		panic(fmt.Sprintf("queue: Handle(%q): %v", call.name, err))
 	}
-	m.add(&handler{name: call.name, config: config,
+	m.add(&handler{
+		name: call.name, config: config,
 		decode: func(data []byte) (any, error) {
 			args := new(A)
 			return args, json.Unmarshal(data, args)
 		},
-		run: func(ctx context.Context, args any) error { return fn(ctx, *args.(*A)) }})
+		run: func(ctx context.Context, args any) error { return fn(ctx, *args.(*A)) },
+	})
 }
 
 func (m *Mux) add(h *handler) {

@@ -99,8 +99,10 @@ func TestOnceAnswers(t *testing.T) {
 		runs   int64
 	}{
 		{"unknown outcome is dead at once", func(o *once) { o.state["billing.charge.v1/x"] = "held" }, nil, "[unknown_outcome]", 0},
-		{"in flight waits without attempts", func(o *once) { o.state["billing.charge.v1/x"] = "running" },
-			func(o *once) { delete(o.state, "billing.charge.v1/x") }, "[attempts]", 2},
+		{
+			"in flight waits without attempts", func(o *once) { o.state["billing.charge.v1/x"] = "running" },
+			func(o *once) { delete(o.state, "billing.charge.v1/x") }, "[attempts]", 2,
+		},
 		{"a store that is away costs no attempts", func(o *once) { o.away = errPlain }, func(o *once) { o.away = nil }, "[attempts]", 2},
 	}
 	for _, tt := range tests {
@@ -430,5 +432,18 @@ func TestIdleRegionDoesNotStarveTheBusyOne(t *testing.T) {
 		}
 		stop()
 		<-done
+	})
+}
+
+func TestTryKeepsASuccessWhoseMarkerIsLost(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		m := must(NewMemory(MemoryConfig{}))
+		c := must(NewClient(m, ClientConfig{Once: func(ctx context.Context, _ string, call func(context.Context) error) error {
+			return errors.Join(call(ctx), errPlain)
+		}}))
+		r, err := billing.Try(t.Context(), c, charge{}, func(context.Context, charge) error { return nil })
+		if err != nil || r.Via != ViaRan || must(m.Stats(t.Context())).Total() != 0 {
+			t.Errorf("Try = %+v, %v, want it to have run and nothing deferred", r, err)
+		}
 	})
 }

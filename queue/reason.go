@@ -20,8 +20,10 @@ const (
 
 // Reasons lists every reason.
 func Reasons() []Reason {
-	return []Reason{ReasonPermanent, ReasonAttempts, ReasonPanic, ReasonUndecodable, ReasonUnsealed, ReasonUnknownCall,
-		ReasonUnknownOutcome, ReasonTooOld, ReasonStaleEpoch, ReasonClaimMissing, ReasonGroup, ReasonReceives}
+	return []Reason{
+		ReasonPermanent, ReasonAttempts, ReasonPanic, ReasonUndecodable, ReasonUnsealed, ReasonUnknownCall,
+		ReasonUnknownOutcome, ReasonTooOld, ReasonStaleEpoch, ReasonClaimMissing, ReasonGroup, ReasonReceives,
+	}
 }
 
 func reasonIndex(r Reason) int {

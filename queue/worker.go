@@ -181,9 +181,11 @@ func NewWorker(t Transport, mux *Mux, config WorkerConfig) (*Worker, error) {
 	if err := config.setDefaults(); err != nil {
 		return nil, err
 	}
-	w := &Worker{config: config, handlers: map[string]*handlerState{}, stop: make(chan struct{}), finished: make(chan struct{}),
+	w := &Worker{
+		config: config, handlers: map[string]*handlerState{}, stop: make(chan struct{}), finished: make(chan struct{}),
 		held: map[*held]struct{}{}, tenants: map[string]int{}, groups: map[groupKey]*group{}, follow: map[groupKey]time.Time{},
-		free: map[string]int{}, base: context.Background()}
+		free: map[string]int{}, base: context.Background(),
+	}
 	for name, h := range mux.snapshot() {
 		w.handlers[name] = &handlerState{handler: h}
 	}
@@ -295,10 +297,12 @@ type WorkerStats struct {
 // Stats returns the counts.
 func (w *Worker) Stats() WorkerStats {
 	t := &w.telemetry
-	s := WorkerStats{Done: t.outcomes[fateDone].Load(), Failed: t.outcomes[fateFailed].Load(),
+	s := WorkerStats{
+		Done: t.outcomes[fateDone].Load(), Failed: t.outcomes[fateFailed].Load(),
 		Dead: t.outcomes[fateDead].Load(), Dropped: t.outcomes[fateDropped].Load(), Expired: t.outcomes[fateExpired].Load(),
 		PutOff: t.outcomes[fatePutOff].Load(), Duplicates: t.duplicates.Load(), LeaseLost: t.leaseLost.Load(), Resent: t.resent.Load(),
-		Released: t.released[0].Load() + t.released[1].Load() + t.released[2].Load(), DeletesUnconfirmed: t.settleFailed.Load()}
+		Released: t.released[0].Load() + t.released[1].Load() + t.released[2].Load(), DeletesUnconfirmed: t.settleFailed.Load(),
+	}
 	for _, sets := range t.sources {
 		s.Received += sets.received.Load()
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/outcome"
 )
 
 // fate is how a delivery ended.
@@ -190,11 +192,12 @@ func (w *Worker) resend(h *held, wait time.Duration) bool {
 	defer cancel()
 	r := h.source.transport.Send(ctx, []Outgoing{out})[0]
 	if r.Err != nil {
-		w.config.Ledger.Explain(e.ID, RuleSendUnknown)
+		if outcome.Of(r.Err) == outcome.Unknown {
+			w.config.Ledger.Explain(e.ID, RuleSendUnknown)
+		}
 		return false
 	}
 	w.telemetry.resent.Add(1)
-	w.config.Ledger.Explain(e.ID, RuleResentNotGone)
 	h.source.deletes.add(h)
 	return true
 }
@@ -281,8 +284,10 @@ func (w *Worker) halts(h *held, reason Reason) bool {
 
 // letter writes the death certificate. Poison goes as it came.
 func (w *Worker) letter(h *held, reason Reason, why error) DeadLetter {
-	l := DeadLetter{Message: h.message, Body: h.message.Body, CallID: "raw-" + sanitize(h.message.ID), Reason: reason, Err: why,
-		Attempts: h.message.Receives}
+	l := DeadLetter{
+		Message: h.message, Body: h.message.Body, CallID: "raw-" + sanitize(h.message.ID), Reason: reason, Err: why,
+		Attempts: h.message.Receives,
+	}
 	if why != nil {
 		l.Class = truncate(errorClass(why), 200)
 	}

@@ -94,10 +94,12 @@ func (t *workerTelemetry) init(w *Worker) {
 
 func newSourceSets(name attribute.KeyValue, region string) *sourceSets {
 	r := attribute.String("region", region)
-	s := &sourceSets{region: telemetry.NewSet(name, r),
+	s := &sourceSets{
+		region:  telemetry.NewSet(name, r),
 		visible: telemetry.NewSet(name, r, attribute.String("state", "visible")),
 		busy:    telemetry.NewSet(name, r, attribute.String("state", "in_flight")),
-		late:    telemetry.NewSet(name, r, attribute.String("state", "delayed"))}
+		late:    telemetry.NewSet(name, r, attribute.String("state", "delayed")),
+	}
 	for i, op := range []string{"extend", "release", "delete", "dead"} {
 		for j, result := range []string{"ok", "error"} {
 			s.operations[i][j] = telemetry.NewSet(attribute.String("messaging.operation.name", op), r, attribute.String("outcome", result))

@@ -146,9 +146,11 @@ func Open(dir string, config Config) (*Spool, error) {
 }
 
 func open(disk filesystem, dir string, config Config, unlock func() error) (*Spool, error) {
-	s := &Spool{config: config, dir: dir, fs: disk, unlock: unlock, groups: map[string][]*entry{}, next: 1, nextFile: 1,
+	s := &Spool{
+		config: config, dir: dir, fs: disk, unlock: unlock, groups: map[string][]*entry{}, next: 1, nextFile: 1,
 		syncs: telemetry.NewHistogram(config.MeterProvider, telemetry.Queue, telemetry.QueueSpoolSyncDuration),
-		set:   telemetry.NewSet(attribute.String("name", config.Name))}
+		set:   telemetry.NewSet(attribute.String("name", config.Name)),
+	}
 	for _, sub := range []string{quarantine, expired} {
 		if err := disk.MkdirAll(filepath.Join(dir, sub)); err != nil {
 			return nil, fmt.Errorf("spool: open %q: %w", dir, err)

@@ -82,8 +82,10 @@ func New(api API, url string, config Config) (*Queue, error) {
 	case config.Claims.Store != nil && (config.Claims.Over < 1<<10 || config.Claims.Over > batchBytes/2):
 		return nil, fmt.Errorf("sqsqueue: Config.Claims.Over: %d is not within 1 KiB to 512 KiB", config.Claims.Over)
 	}
-	q := &Queue{api: api, url: url, config: config, limits: queue.Limits{Region: config.Region, FIFO: fifo, Batch: batchEntries, BatchBytes: batchBytes,
-		MessageBytes: batchBytes, MaxDelay: maxDelay, MaxLease: maxLease, Retention: config.Retention}}
+	q := &Queue{api: api, url: url, config: config, limits: queue.Limits{
+		Region: config.Region, FIFO: fifo, Batch: batchEntries, BatchBytes: batchBytes,
+		MessageBytes: batchBytes, MaxDelay: maxDelay, MaxLease: maxLease, Retention: config.Retention,
+	}}
 	if fifo {
 		q.limits.MaxDelay = 0
 	}
@@ -267,14 +269,18 @@ func (q *Queue) Receive(ctx context.Context, r queue.ReceiveRequest) ([]*queue.M
 }
 
 var (
-	systemAttributes = []types.MessageSystemAttributeName{types.MessageSystemAttributeNameSentTimestamp, types.MessageSystemAttributeNameApproximateReceiveCount,
-		types.MessageSystemAttributeNameApproximateFirstReceiveTimestamp, types.MessageSystemAttributeNameMessageGroupId}
+	systemAttributes = []types.MessageSystemAttributeName{
+		types.MessageSystemAttributeNameSentTimestamp, types.MessageSystemAttributeNameApproximateReceiveCount,
+		types.MessageSystemAttributeNameApproximateFirstReceiveTimestamp, types.MessageSystemAttributeNameMessageGroupId,
+	}
 	messageAttributes = []string{"holdfast.*"}
 )
 
 func (q *Queue) message(m *types.Message, until time.Time) *queue.Message {
-	got := &queue.Message{ID: aws.ToString(m.MessageId), Receipt: aws.ToString(m.ReceiptHandle), Region: q.config.Region, Body: aws.ToString(m.Body),
-		Sent: millis(m.Attributes["SentTimestamp"]), FirstReceived: millis(m.Attributes["ApproximateFirstReceiveTimestamp"]), LeaseUntil: until}
+	got := &queue.Message{
+		ID: aws.ToString(m.MessageId), Receipt: aws.ToString(m.ReceiptHandle), Region: q.config.Region, Body: aws.ToString(m.Body),
+		Sent: millis(m.Attributes["SentTimestamp"]), FirstReceived: millis(m.Attributes["ApproximateFirstReceiveTimestamp"]), LeaseUntil: until,
+	}
 	got.Receives, _ = strconv.Atoi(m.Attributes["ApproximateReceiveCount"])
 	if q.limits.FIFO {
 		got.Group = m.Attributes["MessageGroupId"]
@@ -409,8 +415,10 @@ func (q *Queue) Stats(ctx context.Context) (queue.Depth, error) {
 		return queue.Depth{}, err
 	}
 	number := func(name types.QueueAttributeName) int { n, _ := strconv.Atoi(a[string(name)]); return n }
-	return queue.Depth{Visible: number(types.QueueAttributeNameApproximateNumberOfMessages), InFlight: number(types.QueueAttributeNameApproximateNumberOfMessagesNotVisible),
-		Delayed: number(types.QueueAttributeNameApproximateNumberOfMessagesDelayed)}, nil
+	return queue.Depth{
+		Visible: number(types.QueueAttributeNameApproximateNumberOfMessages), InFlight: number(types.QueueAttributeNameApproximateNumberOfMessagesNotVisible),
+		Delayed: number(types.QueueAttributeNameApproximateNumberOfMessagesDelayed),
+	}, nil
 }
 
 func (q *Queue) attributes(ctx context.Context, url string, names ...types.QueueAttributeName) (map[string]string, error) {
