@@ -8,5 +8,6 @@ func Packages() []*Package {
 		Limit,
 		Idempotency,
 		Degrade, DegradeShed,
+		Queue,
 	}
 }
