@@ -11,6 +11,8 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/holdfast-go/holdfast/internal/caller"
 )
 
 // Unlimited is a [Policy.MaxAttempts] that leaves the end to the context, MaxElapsed, the schedule and the budget.
@@ -195,7 +197,7 @@ func (q *Sequence) attempt(call func(context.Context) error) (err error) {
 }
 
 func callWithin(ctx context.Context, timeout time.Duration, call func(context.Context) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errAttemptTimeout)
+	ctx, cancel := caller.WithAttemptTimeout(ctx, timeout, errAttemptTimeout) // a breaker inside counts it, however short
 	defer cancel()
 	err := call(ctx)
 	if err != nil && context.Cause(ctx) == errAttemptTimeout && errors.Is(err, context.DeadlineExceeded) {
