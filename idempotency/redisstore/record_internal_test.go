@@ -25,7 +25,7 @@ func FuzzIdent(f *testing.F) {
 			return
 		}
 		s := &Store{}
-		again, ok := parseIdent(s.names(k).ident)
+		again, ok := parseIdent(s.names(k).ident())
 		if !ok || again != k {
 			t.Errorf("parseIdent(names(%+v)) = %+v, %t", k, again, ok)
 		}

@@ -22,7 +22,7 @@ func (s *Store) Put(ctx context.Context, key idempotency.Key, r idempotency.Reco
 	if r.Checkpoint != nil {
 		saved = "c"
 	}
-	_, err := status(s.run(ctx, s.scripts.put, s.names(key), false, letters[r.State], letters[r.Prior], r.Owner[:], r.Fingerprint[:], epochText(r.Fence.Epoch),
+	_, err := status(s.run(ctx, s.scripts.put, s.names(key), false, letters[r.State], letters[r.Prior], who(&r.Owner, &r.Fingerprint, r.Fence.Epoch),
 		r.Fence.N, r.Attempt, inMillis(r.Lease), inMillis(r.Running), inMillis(r.Retention), saved, r.Checkpoint, r.Result))
 	return err
 }
@@ -42,7 +42,7 @@ func (s *Store) Unsynced(ctx context.Context, limit int) ([]idempotency.Mark, er
 		if len(marks) >= limit {
 			break
 		}
-		keys := []string{missedKey(s.tag((first + i) % buckets))}
+		keys := []string{s.bucket((first + i) % buckets)}
 		reply, err := s.send(ctx, s.scripts.unsynced, keys, limit-len(marks))
 		if err != nil {
 			return nil, err
@@ -77,6 +77,6 @@ func parseMark(ident, value any) (m idempotency.Mark, err error) {
 // Synced implements idempotency.Replica.
 func (s *Store) Synced(ctx context.Context, m idempotency.Mark) error {
 	n := s.names(m.Key)
-	_, err := s.send(ctx, s.scripts.synced, []string{n.missed}, n.ident, m.Count)
+	_, err := s.send(ctx, s.scripts.synced, []string{n.missed()}, n.ident(), m.Count)
 	return err
 }

@@ -62,8 +62,8 @@ func New(client redis.Scripter, c Config) (*Store, error) {
 // Begin implements idempotency.Store.
 func (s *Store) Begin(ctx context.Context, c idempotency.Claim) (idempotency.Answer, error) {
 	n := s.names(c.Key)
-	reply, err := s.run(ctx, s.scripts.begin, n, c.Unsynced, c.Owner[:], c.Key.Fingerprint[:], inMillis(c.Lease),
-		inMillis(c.Retention), epochText(c.Epoch), c.Fence.N, claimFlags(c))
+	reply, err := s.run(ctx, s.scripts.begin, n, c.Unsynced, who(&c.Owner, &c.Key.Fingerprint, c.Epoch), inMillis(c.Lease),
+		inMillis(c.Retention), c.Fence.N, claimFlags(c))
 	return answer(reply, err)
 }
 
@@ -87,8 +87,8 @@ func claimFlags(c idempotency.Claim) string {
 // Complete implements idempotency.Store.
 func (s *Store) Complete(ctx context.Context, c idempotency.Completion) (idempotency.Answer, error) {
 	n := s.names(c.Key)
-	reply, err := s.run(ctx, s.scripts.complete, n, c.Unsynced, c.Owner[:], c.Key.Fingerprint[:], epochText(c.Fence.Epoch),
-		c.Fence.N, inMillis(c.Retention), c.Result, n.channel)
+	reply, err := s.run(ctx, s.scripts.complete, n, c.Unsynced, who(&c.Owner, &c.Key.Fingerprint, c.Fence.Epoch),
+		c.Fence.N, inMillis(c.Retention), c.Result)
 	return answer(reply, err)
 }
 
@@ -109,8 +109,8 @@ func (s *Store) Release(ctx context.Context, r idempotency.Release) (idempotency
 	if r.Hold {
 		hold = "h"
 	}
-	return status(s.run(ctx, s.scripts.release, n, r.Unsynced, r.Owner[:], r.Key.Fingerprint[:], epochText(r.Fence.Epoch), r.Fence.N,
-		hold, inMillis(r.Retention), n.channel))
+	return status(s.run(ctx, s.scripts.release, n, r.Unsynced, who(&r.Owner, &r.Key.Fingerprint, r.Fence.Epoch), r.Fence.N,
+		hold, inMillis(r.Retention)))
 }
 
 // run runs a script on n's record. With unsynced it also gets, as a second key and a last argument, where to
@@ -118,47 +118,58 @@ func (s *Store) Release(ctx context.Context, r idempotency.Release) (idempotency
 func (s *Store) run(ctx context.Context, script *redis.Script, n names, unsynced bool, args ...any) ([]any, error) {
 	keys := []string{n.record}
 	if unsynced {
-		keys = append(keys, n.missed)
-		args = append(args, n.ident)
+		keys = append(keys, n.missed())
+		args = append(args, n.ident())
 	}
 	return s.send(ctx, script, keys, args...)
 }
 
+// who is how a record begins with its owner: owner, fingerprint and epoch, in one argument.
+func who(owner *idempotency.Owner, print *idempotency.Sum, epoch uint64) string {
+	b := make([]byte, 0, 64)
+	b = append(append(b, owner[:]...), print[:]...)
+	return string(append(b, epochText(epoch)...))
+}
+
 // names are what a key is called in Redis.
 type names struct {
-	ident   string // scope|op|id
-	record  string
-	missed  string // the bucket's hash of writes that the peer has missed
-	channel string
+	record string // also the channel that says when it ends
+	tag    int    // length of the prefix and hash tag in front of scope|op|id
 }
+
+func (n names) ident() string { return n.record[n.tag:] }
+
+// missed is the bucket's hash of writes that the peer has missed. It is no record's name: those have two bars.
+func (n names) missed() string { return n.record[:n.tag] + missedName }
+
+const missedName = "unsynced"
 
 // buckets is how many hash tags there are. It is part of the format.
 const buckets = 128
 
 func (s *Store) names(k idempotency.Key) names {
-	ident := escaper.Replace(k.Scope) + "|" + escaper.Replace(k.Op) + "|" + k.ID
-	tag := s.tag(fnv32(ident) % buckets)
-	return names{ident: ident, record: tag + ident, missed: missedKey(tag), channel: s.prefix + "end:" + ident}
+	n := names{tag: len(s.prefix) + len("{00}")}
+	b := append(make([]byte, 0, n.tag+len(k.Scope)+len(k.Op)+len(k.ID)+2), s.prefix...)
+	b = append(b, "{00}"...)
+	b = append(append(b, escaper.Replace(k.Scope)...), '|')
+	b = append(append(b, escaper.Replace(k.Op)...), '|')
+	b = append(b, k.ID...)
+	hex.Encode(b[n.tag-3:], []byte{byte(fnv32(b[n.tag:]) % buckets)})
+	n.record = string(b)
+	return n
 }
 
-func (s *Store) tag(bucket uint32) string {
-	b := append(make([]byte, 0, len(s.prefix)+4), s.prefix...)
-	b = append(b, '{')
-	b = hex.AppendEncode(b, []byte{byte(bucket)})
-	return string(append(b, '}'))
-}
+// bucket returns where a bucket's missed writes are noted.
+func (s *Store) bucket(i uint32) string { return fmt.Sprintf("%s{%02x}%s", s.prefix, i, missedName) }
 
 // fnv32 is FNV-1a, part of the format.
-func fnv32(s string) uint32 {
+func fnv32(s []byte) uint32 {
 	h := uint32(2166136261)
-	for i := range len(s) {
-		h = (h ^ uint32(s[i])) * 16777619
+	for _, c := range s {
+		h = (h ^ uint32(c)) * 16777619
 	}
 	return h
 }
-
-// missedKey is no record's name: those have two bars behind the tag.
-func missedKey(tag string) string { return tag + "unsynced" }
 
 var (
 	escaper   = strings.NewReplacer("%", "%25", "|", "%7C")

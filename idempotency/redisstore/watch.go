@@ -43,7 +43,7 @@ func (s *Store) Watch(ctx context.Context, key idempotency.Key) (ended <-chan st
 	if s.watchers.subscriber == nil {
 		return nil, nil, errNoSubscriber
 	}
-	return s.watchers.watch(ctx, s.names(key).channel)
+	return s.watchers.watch(ctx, s.names(key).record)
 }
 
 func (w *watchers) watch(ctx context.Context, channel string) (<-chan struct{}, func(), error) {

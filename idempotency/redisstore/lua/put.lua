@@ -1,5 +1,6 @@
-local state, prior, owner, print, epoch, n, attempt, lease, running, kept, save, checkpoint, result = unpack(ARGV)
+local state, prior, who, n, attempt, lease, running, kept, save, checkpoint, result = unpack(ARGV)
 n = tonumber(n, 10)
+local epoch = sub(who, 49)
 if v then
   local outranked, e, last = false, sub(v, 55, 70), number(71, 86)
   if (state == 'd') ~= (s == 'd') then
@@ -11,6 +12,6 @@ if v then
 end
 local saved = '000000000'
 if save == 'c' then saved = format('%09d', #checkpoint + 1) .. checkpoint end
-redis.call('SET', key, 'hf1' .. state .. prior .. '0' .. owner .. print .. epoch ..
+redis.call('SET', key, 'hf1' .. state .. prior .. '0' .. who ..
   format('%016d%08d%013d%013d%013d', n, tonumber(attempt, 10), math.max(0, now + lease), math.max(0, now - running), now + kept) .. saved .. result, 'PX', kept)
 return {1}
