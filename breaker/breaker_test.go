@@ -715,7 +715,7 @@ func TestConcurrentUse(t *testing.T) {
 	var b *Breaker
 	var last State // guarded by the breaker's promise to call one listener at a time; -race checks it
 	var told atomic.Int64
-	b = must(New(Config{Window: 100 * time.Millisecond, OpenFor: 10 * time.Millisecond, ProbeTimeout: 5 * time.Millisecond, SlowCall: time.Millisecond,
+	b = must(New(Config{Window: 100 * time.Millisecond, OpenFor: minOpenFor, MaxOpenFor: minOpenFor, ProbeTimeout: 5 * time.Millisecond, SlowCall: time.Millisecond,
 		Ramp: []float64{0.5}, RampStep: 5 * time.Millisecond, OnStateChange: func(tr Transition) {
 			if !legal[[2]State{tr.From, tr.To}] || tr.From != last {
 				t.Errorf("transition %v to %v after %v", tr.From, tr.To, last)
