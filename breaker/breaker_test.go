@@ -718,7 +718,7 @@ func TestConcurrentUse(t *testing.T) {
 	var last State // guarded by the breaker's promise to call one listener at a time; -race checks it
 	var told atomic.Int64
 	b = must(New(Config{
-		Window: 100 * time.Millisecond, OpenFor: 10 * time.Millisecond, ProbeTimeout: 5 * time.Millisecond, SlowCall: time.Millisecond,
+		Window: 100 * time.Millisecond, OpenFor: minOpenFor, MaxOpenFor: minOpenFor, ProbeTimeout: 5 * time.Millisecond, SlowCall: time.Millisecond,
 		Ramp: []float64{0.5}, RampStep: 5 * time.Millisecond, OnStateChange: func(tr Transition) {
 			if !legal[[2]State{tr.From, tr.To}] || tr.From != last {
 				t.Errorf("transition %v to %v after %v", tr.From, tr.To, last)
@@ -731,11 +731,12 @@ func TestConcurrentUse(t *testing.T) {
 	var bad atomic.Bool
 	var ran, refused atomic.Int64
 	var wg sync.WaitGroup
-	stop := time.Now().Add(700 * time.Millisecond)
+	const enough = 50 // transitions, however slow the machine
+	stop := time.Now().Add(time.Minute)
 	for g := range 16 {
 		wg.Go(func() {
 			random := rand.New(rand.NewPCG(uint64(g), 1))
-			for time.Now().Before(stop) {
+			for told.Load() < enough && time.Now().Before(stop) {
 				abandonHere(func() {
 					err := b.Do(context.Background(), func(context.Context) error {
 						ran.Add(1)
@@ -753,7 +754,7 @@ func TestConcurrentUse(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if told.Load() < 10 || ran.Load() == 0 || refused.Load() == 0 {
+	if told.Load() < enough || ran.Load() == 0 || refused.Load() == 0 {
 		t.Errorf("ran %d, refused %d, %d transitions: this proves nothing", ran.Load(), refused.Load(), told.Load())
 	}
 }
