@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/request"
 )
 
 // origin is what a Stale loads from.
@@ -285,4 +288,34 @@ func TestStubOnlyAwayFromHome(t *testing.T) {
 	}
 	c := build(t, Config{})
 	wantPanic(t, "not Stubbed", func() { NewStub(c.Dependency("db", DependencyConfig{}), 1, 2) })
+}
+
+// TestCopiesOfStubsAreLabelled: what a load was answered with is told to everybody who gets the copy, and by no other goroutine than theirs.
+func TestCopiesOfStubsAreLabelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, Config{Region: "b"})
+		d := c.Dependency("fraud", DependencyConfig{Home: "a", Stubbed: true})
+		f := c.Feature("f", FeatureConfig{})
+		s, err := NewStale(f, func(ctx context.Context, key string) (string, error) {
+			d.NoteStub(ctx)
+			return key, nil
+		}, StaleConfig{Fresh: 10 * time.Second, WhileRevalidate: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for when, want := range []Source{SourceStub, SourceStub, SourceStale} { // loaded, fresh, stale
+			pinned := c.Pin(t.Context())
+			r, err := ReadResult(pinned, f, value("", errPrimary), func(ctx context.Context) (string, error) {
+				r, err := s.Get(ctx, "k")
+				return r.Value, err
+			})
+			if err != nil || r.Value != "k" || r.Source != want {
+				t.Errorf("%d: ReadResult = %+v, %v, want a value from %v", when, r, err, want)
+			}
+			if notes := request.From(pinned).Notes(); !slices.ContainsFunc(notes, func(n request.Note) bool { return n.Name == "fraud" && n.Source == "stub" }) {
+				t.Errorf("%d: notes = %+v, want one of the stub", when, notes)
+			}
+			time.Sleep(6 * time.Second)
+		}
+	})
 }
