@@ -52,14 +52,14 @@ type Stale[K comparable, V any] struct {
 	mu      sync.Mutex // guards the following
 	entries map[K]*entry[K, V]
 	order   list.List // of *entry, the one used last in front
+	flights map[K]*flight[V]
 }
 
 type entry[K comparable, V any] struct {
 	key        K
 	value      V
 	provenance provenance
-	loaded     time.Time // zero = no value yet
-	flight     *flight[V]
+	loaded     time.Time
 	failures   int
 	notBefore  time.Time // of the next refresh, after failures
 	place      *list.Element
@@ -113,7 +113,7 @@ func NewStale[K comparable, V any](f *Feature, load func(context.Context, K) (V,
 	cfg.LoadTimeout = defaulted(cfg.LoadTimeout, 10*time.Second)
 	cfg.Backoff = defaulted(cfg.Backoff, time.Second)
 	cfg.MaxBackoff = max(cfg.Backoff, defaulted(cfg.MaxBackoff, time.Minute))
-	return &Stale[K, V]{f: f, load: load, cfg: cfg, entries: map[K]*entry[K, V]{}}, nil
+	return &Stale[K, V]{f: f, load: load, cfg: cfg, entries: map[K]*entry[K, V]{}, flights: map[K]*flight[V]{}}, nil
 }
 
 // Get returns the copy of key if the windows allow it, else what load returns. At Offline it does not load: it serves a
@@ -150,23 +150,21 @@ func (s *Stale[K, V]) Get(ctx context.Context, key K) (Result[V], error) {
 	return s.await(ctx, flight, key, k, have && k.beyond <= s.cfg.IfError)
 }
 
-// Forget drops the copy of key, for example after a write. A load under way may bring it back.
+// Forget drops the copy of key, for example after a write. A load under way answers those who wait for it and is not kept.
 func (s *Stale[K, V]) Forget(key K) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	delete(s.flights, key)
 	s.dropLocked(s.entries[key])
 }
 
-// copyLocked is the value of e, if it has one.
+// copyLocked is the value of e, if there is one.
 func (s *Stale[K, V]) copyLocked(e *entry[K, V], level Level, now time.Time) (k kept[V], have bool) {
 	k.Level = level
 	if e == nil {
 		return k, false
 	}
 	s.order.MoveToFront(e.place)
-	if e.loaded.IsZero() {
-		return k, false
-	}
 	k.Value, k.Age, k.provenance = e.value, now.Sub(e.loaded), e.provenance
 	k.beyond = k.Age - s.cfg.Fresh
 	return k, true
@@ -231,21 +229,25 @@ func (s *Stale[K, V]) await(ctx context.Context, flight *flight[V], key K, k kep
 
 // flyLocked starts or joins the load of key; nil if Run has ended.
 func (s *Stale[K, V]) flyLocked(ctx context.Context, key K) *flight[V] {
-	e := s.entryLocked(key)
-	if e.flight != nil {
-		return e.flight
+	if under := s.flights[key]; under != nil {
+		return under
 	}
 	flight := &flight[V]{done: make(chan struct{}), err: errors.New("degrade: load ended without returning")}
 	if !s.f.c.detach(ctx, "load of feature "+s.f.name, s.cfg.LoadTimeout, func(ctx context.Context) { s.fly(ctx, key, flight) }) {
 		return nil
 	}
-	e.flight = flight
+	s.flights[key] = flight
 	return flight
 }
 
 func (s *Stale[K, V]) fly(ctx context.Context, key K, flight *flight[V]) {
 	defer func() {
-		s.land(key, flight)
+		eligible := false // nor is it if asking panics
+		_ = guarded("Eligible", func() error {
+			eligible = flight.err != nil && s.eligible(flight.err)
+			return nil
+		})
+		s.land(key, flight, eligible)
 		close(flight.done)
 	}()
 	apart, served := request.Apart(ctx) // nobody's request: it may have been answered, and others wait too
@@ -256,21 +258,23 @@ func (s *Stale[K, V]) fly(ctx context.Context, key K, flight *flight[V]) {
 	flight.provenance = provenance{*served, apart.Notes()}
 }
 
-// land keeps the result of a load.
-func (s *Stale[K, V]) land(key K, flight *flight[V]) {
+// land keeps the result of a load; eligible if it is an error that a copy may answer.
+func (s *Stale[K, V]) land(key K, flight *flight[V], eligible bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.entryLocked(key)
-	if e.flight == flight {
-		e.flight = nil
+	if s.flights[key] != flight { // forgotten: it may have read what was there before
+		return
 	}
+	delete(s.flights, key)
+	e := s.entries[key]
 	switch {
 	case flight.err == nil:
+		e = s.entryLocked(key)
 		e.value, e.provenance = flight.value, flight.provenance
 		e.loaded, e.failures, e.notBefore = time.Now(), 0, time.Time{}
-	case !s.eligible(flight.err) || e.loaded.IsZero():
+	case !eligible:
 		s.dropLocked(e)
-	default:
+	case e != nil:
 		e.notBefore = time.Now().Add(jittered(s.backoff(e.failures)))
 		e.failures++
 	}

@@ -319,3 +319,66 @@ func TestCopiesOfStubsAreLabelled(t *testing.T) {
 		}
 	})
 }
+
+// TestOneLoadForAKeyHoweverManyKeys: a load under way is shared also if there is no room for its copy yet.
+func TestOneLoadForAKeyHoweverManyKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, Config{})
+		o := &origin{delay: time.Second}
+		s := newStale(t, c.Feature("f", FeatureConfig{}), o, StaleConfig{Max: 1, IfError: time.Minute})
+		for range 3 {
+			for _, key := range []string{"a", "b", "c"} {
+				go s.Get(t.Context(), key)
+			}
+			synctest.Wait()
+		}
+		if n := o.calls.Load(); n != 3 {
+			t.Errorf("%d loads of 3 keys at once", n)
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+// TestForgetAlsoMeansTheLoadUnderWay: it may have read what was there before the write.
+func TestForgetAlsoMeansTheLoadUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, Config{})
+		o := &origin{delay: time.Second}
+		s := newStale(t, c.Feature("f", FeatureConfig{}), o, windows)
+		go s.Get(t.Context(), "k")
+		synctest.Wait()
+		s.Forget("k")
+		time.Sleep(500 * time.Millisecond)
+		go s.Get(t.Context(), "k")
+		time.Sleep(600 * time.Millisecond) // the first has landed, the second has not
+		wantGet(t, s, "k2", SourcePrimary, 0, "joins the load after Forget")
+		if n := o.calls.Load(); n != 2 {
+			t.Errorf("%d loads, want 2", n)
+		}
+	})
+}
+
+// TestEligibleMayUseTheStale: it is called without the lock, and its panic harms nobody who waits.
+func TestEligibleMayUseTheStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, Config{})
+		o := &origin{}
+		o.fail(errDown)
+		cfg := windows
+		var s *Stale[string, string]
+		calls := 0
+		cfg.Eligible = func(error) bool {
+			s.Forget("other")
+			if calls++; calls > 1 {
+				panic("boom")
+			}
+			return true
+		}
+		s = newStale(t, c.Feature("f", FeatureConfig{}), o, cfg)
+		for range 2 {
+			if _, err := s.Get(t.Context(), "k"); !errors.Is(err, errDown) {
+				t.Errorf("Get = %v, want %v", err, errDown)
+			}
+		}
+	})
+}

@@ -221,7 +221,7 @@ func (m *middleware) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	e := &exchange{feature: route.Feature}
 	e.ResponseWriter = w
-	e.request.Context, e.request.Outer = r.Context(), request.From(r.Context())
+	e.request.Context, e.request.Owner, e.request.Outer = r.Context(), request.Open{}, request.From(r.Context())
 	ctx := m.c.Pin(&e.request)
 	if err := route.Feature.Allow(ctx, op); err != nil {
 		Error(w, r, err)

@@ -24,6 +24,9 @@ type Context struct {
 	notes []Note
 }
 
+// Open, as Owner, says that whoever made the Context leaves it to the next Pin to fill, before anybody else has it.
+type Open struct{}
+
 // Of returns the Context that owner's levels are pinned in, c itself or one around it, or nil. c may be nil.
 func (c *Context) Of(owner any) *Context {
 	for ; c != nil; c = c.Outer {
