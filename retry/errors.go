@@ -113,12 +113,9 @@ func (e *Error) OutcomeUnknown() bool { return e.Attempts > 0 && e.outcome == ou
 var (
 	errNilFunc         = errors.New("retry: fn is nil")
 	errScheduleStopped = errors.New("retry: " + ReasonSchedule.String())
-
-	// errAttemptTimeout is the cause of an attempt's context that ended by AttemptTimeout.
-	errAttemptTimeout = errors.New("retry: AttemptTimeout passed")
 )
 
-// attemptTimeout is an attempt's deadline error that says whose deadline it was.
+// attemptTimeout is an attempt's deadline error that says whose deadline it was, and the cause of its context.
 type attemptTimeout struct {
 	after time.Duration
 	err   error

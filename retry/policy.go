@@ -93,7 +93,7 @@ func Do[T any](ctx context.Context, p *Policy, fn func(context.Context) (T, erro
 	if !s.plain || fn == nil || ctx.Err() != nil {
 		return doWithCare(ctx, s, fn)
 	}
-	s.admitCall()
+	s.admitCall(ctx)
 	value, err := fn(ctx)
 	if err == nil {
 		return value, nil
@@ -108,7 +108,7 @@ func (p *Policy) Do(ctx context.Context, call func(context.Context) error) error
 	if !s.plain || call == nil || ctx.Err() != nil {
 		return s.doWithCare(ctx, call)
 	}
-	s.admitCall()
+	s.admitCall(ctx)
 	err := call(ctx)
 	if err == nil {
 		return nil
@@ -151,6 +151,7 @@ func repeat[T any](q *Sequence, fn func(context.Context) (T, error), value T, er
 }
 
 func (q *Sequence) repeat(call func(context.Context) error, err error) error {
+	defer q.End() // also when something of the caller's panics
 	for {
 		wait, stop := q.Next(err)
 		switch {
@@ -161,44 +162,28 @@ func (q *Sequence) repeat(call func(context.Context) error, err error) error {
 			stop = q.Wait(wait)
 		}
 		if stop != nil {
-			q.End()
 			return stop
 		}
-		if q.state.owner.AttemptTimeout == 0 && q.span == nil {
-			err = call(q.mark)
-		} else {
-			err = q.attempt(call)
-		}
-		if err == nil {
-			q.End()
+		if err = q.attempt(call); err == nil {
 			return nil
 		}
 	}
 }
 
-// attempt makes one attempt under AttemptTimeout, if there is one, and ends the span if the attempt panics. The deferred
-// call would cost the other path a few percent.
-func (q *Sequence) attempt(call func(context.Context) error) (err error) {
-	returned := false
-	defer func() {
-		if !returned {
-			q.End()
-		}
-	}()
+// attempt makes one attempt, under AttemptTimeout if there is one.
+func (q *Sequence) attempt(call func(context.Context) error) error {
 	if timeout := q.state.owner.AttemptTimeout; timeout > 0 {
-		err = callWithin(q.Context(), timeout, call)
-	} else {
-		err = call(q.Context())
+		return callWithin(q.Context(), timeout, call)
 	}
-	returned = true
-	return err
+	return call(q.Context())
 }
 
 func callWithin(ctx context.Context, timeout time.Duration, call func(context.Context) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errAttemptTimeout)
+	mine := &attemptTimeout{timeout, context.DeadlineExceeded} // a timeout around this one has another
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, mine)
 	defer cancel()
 	err := call(ctx)
-	if err != nil && context.Cause(ctx) == errAttemptTimeout && errors.Is(err, context.DeadlineExceeded) {
+	if err != nil && context.Cause(ctx) == error(mine) && errors.Is(err, context.DeadlineExceeded) {
 		return &attemptTimeout{timeout, err}
 	}
 	return err

@@ -111,14 +111,17 @@ func (q *Sequence) Next(err error) (wait time.Duration, stop error) {
 	return wait, nil
 }
 
-// Wait waits for d, which Next returned, and begins the next attempt. If the context ends first, it returns the
-// error to return, which joins the last attempt's error and [context.Cause].
+// Wait waits for d, which Next returned, and begins the next attempt. If the context ends first, or MaxElapsed has passed,
+// it returns the error to return, which joins the last attempt's error and, of a context, [context.Cause].
 func (q *Sequence) Wait(d time.Duration) (stop error) {
 	if d > 0 {
 		q.sleep(d)
 	}
 	if q.ctx.Err() != nil {
 		return q.giveUp(ReasonContext, context.Cause(q.ctx))
+	}
+	if limit := q.state.owner.MaxElapsed; limit > 0 && time.Since(q.started) > limit { // OnRetry or the caller took their time
+		return q.giveUp(ReasonElapsed, nil)
 	}
 	q.advance()
 	return nil

@@ -92,14 +92,17 @@ func (s *state) begin(ctx context.Context, nilFunc bool) error {
 	if nilFunc || ctx.Err() != nil || s.invalid != nil {
 		return s.refuse(ctx, nilFunc)
 	}
-	s.admitCall()
+	s.admitCall(ctx)
 	return nil
 }
 
-// admitCall counts a call and pays in for it. It is on the path of every call: no clock, no lock, no allocation.
-func (s *state) admitCall() {
+// admitCall counts a call and pays in for it, unless it is part of a repeated attempt: retries do not pay for retries.
+// It is on the path of every call: no clock, no lock, no allocation, and no look into ctx while the budget is full.
+func (s *state) admitCall(ctx context.Context) {
 	s.calls.Add(1)
-	s.budget.Deposit()
+	if !s.budget.full() && !nested(ctx, s.owner.Name) {
+		s.budget.Deposit()
+	}
 }
 
 // settleGranted reports whether an attempt that begins is one that Spend granted. Which one does not matter: the

@@ -571,3 +571,49 @@ func TestStatusErrorText(t *testing.T) {
 		t.Errorf("StatusError = %v, %v, %t, %t", e, e.RetryAfter(), e.NotRun(), e.OutcomeUnknown())
 	}
 }
+
+// The header and the timeout come at the same instant: whichever wins, the caller never gets a response
+// whose body is then taken away.
+func TestAResponseIsNotTakenBackByTheTimeout(t *testing.T) {
+	kept := 0
+	for range 300 {
+		synctest.Test(t, func(t *testing.T) {
+			p := &retry.Policy{MaxAttempts: 1, AttemptTimeout: time.Second}
+			var attempt context.Context
+			transport := &Transport{Policy: p, Base: roundTripper(func(r *http.Request) (*http.Response, error) {
+				attempt = r.Context()
+				time.Sleep(time.Second)
+				return response(200, "x"), nil
+			})}
+			resp, err := transport.RoundTrip(&http.Request{Method: "GET"})
+			if err != nil {
+				return
+			}
+			synctest.Wait()
+			if attempt.Err() != nil {
+				t.Error("the timeout ended a response that the caller has")
+			}
+			kept++
+			resp.Body.Close()
+		})
+	}
+	t.Logf("%d of 300 responses were in time", kept)
+}
+
+// A Base may share the cause of the context that it was given with goroutines that live on.
+func TestTheCauseOfATimeoutIsNotChangedLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &retry.Policy{MaxAttempts: 1, AttemptTimeout: time.Second}
+		done := make(chan bool)
+		transport := &Transport{Policy: p, Base: roundTripper(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			cause := context.Cause(r.Context())
+			go func() { done <- errors.Is(cause, context.DeadlineExceeded) }()
+			return nil, errRefused
+		})}
+		_, err := transport.RoundTrip(&http.Request{Method: "POST"})
+		if !<-done || outcome.Of(err) != outcome.NotRun {
+			t.Errorf("RoundTrip = %v, want a deadline that has not run", err)
+		}
+	})
+}
