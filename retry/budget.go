@@ -1,6 +1,7 @@
 package retry
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"sync/atomic"
@@ -105,6 +106,19 @@ func orDefault[T int | float64 | time.Duration](value, ifZero T) T {
 func (b *Budget) Deposit() {
 	if !b.full() {
 		b.add(b.ratio)
+	}
+}
+
+// payIn deposits for a call of p, unless that is part of a repeated attempt: retries do not pay for retries.
+func (b *Budget) payIn(ctx context.Context, p *Policy) {
+	if !b.full() {
+		b.payInFor(ctx, p.Name)
+	}
+}
+
+func (b *Budget) payInFor(ctx context.Context, name string) {
+	if !nested(ctx, name) {
+		b.Deposit()
 	}
 }
 

@@ -89,11 +89,12 @@ type Policy struct {
 // Attempts run on the caller's goroutine, one after the other; panics pass through. From the second on their context
 // carries the attempt for [From]. A first attempt that succeeds costs no allocation, lock or clock.
 func Do[T any](ctx context.Context, p *Policy, fn func(context.Context) (T, error)) (T, error) {
-	s := p.stateOf()
-	if !s.plain || fn == nil || ctx.Err() != nil {
-		return doWithCare(ctx, s, fn)
+	s := p.madeState()
+	if s == nil || !s.plain || fn == nil || ctx.Err() != nil {
+		return doWithCare(ctx, p.stateOf(), fn)
 	}
-	s.admitCall(ctx)
+	s.calls.Add(1)
+	s.budget.payIn(ctx, s.owner)
 	value, err := fn(ctx)
 	if err == nil {
 		return value, nil
@@ -104,11 +105,12 @@ func Do[T any](ctx context.Context, p *Policy, fn func(context.Context) (T, erro
 
 // Do is the method twin of the function [Do] for calls without a value.
 func (p *Policy) Do(ctx context.Context, call func(context.Context) error) error {
-	s := p.stateOf()
-	if !s.plain || call == nil || ctx.Err() != nil {
-		return s.doWithCare(ctx, call)
+	s := p.madeState()
+	if s == nil || !s.plain || call == nil || ctx.Err() != nil {
+		return p.stateOf().doWithCare(ctx, call)
 	}
-	s.admitCall(ctx)
+	s.calls.Add(1)
+	s.budget.payIn(ctx, s.owner)
 	err := call(ctx)
 	if err == nil {
 		return nil
@@ -117,7 +119,7 @@ func (p *Policy) Do(ctx context.Context, call func(context.Context) error) error
 	return q.repeat(call, err)
 }
 
-// doWithCare is Do for calls that must not start and for policies that need the time of the start.
+// doWithCare is Do for calls that must not start, for policies that need the time of the start, and for their first use.
 func doWithCare[T any](ctx context.Context, s *state, fn func(context.Context) (T, error)) (value T, err error) {
 	if fn == nil {
 		return value, s.refuse(ctx, true)
@@ -133,7 +135,10 @@ func (s *state) doWithCare(ctx context.Context, call func(context.Context) error
 	if refused := s.begin(ctx, call == nil); refused != nil {
 		return refused
 	}
-	q := Sequence{ctx: ctx, state: s, retryable: s.owner.Retryable, attempts: 1, started: time.Now()}
+	q := Sequence{ctx: ctx, state: s, retryable: s.owner.Retryable, attempts: 1}
+	if s.timed {
+		q.started = time.Now()
+	}
 	err := q.attempt(call)
 	if err == nil {
 		return nil
@@ -164,7 +169,12 @@ func (q *Sequence) repeat(call func(context.Context) error, err error) error {
 		if stop != nil {
 			return stop
 		}
-		if err = q.attempt(call); err == nil {
+		if q.state.owner.AttemptTimeout == 0 {
+			err = call(q.mark)
+		} else {
+			err = q.attempt(call)
+		}
+		if err == nil {
 			return nil
 		}
 	}
