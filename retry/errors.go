@@ -110,6 +110,10 @@ func (e *Error) NotRun() bool { return e.Attempts == 0 || e.outcome == outcome.N
 // OutcomeUnknown reports whether any attempt may have had its effect without saying so.
 func (e *Error) OutcomeUnknown() bool { return e.Attempts > 0 && e.outcome == outcome.Unknown }
 
+// Timeout reports whether the last attempt or the context ended by a time-out: [net.Error]s that wrap e, such as those of
+// http.Client, ask it.
+func (e *Error) Timeout() bool { return isTimeout(e.Last) || isTimeout(e.Cause) }
+
 var (
 	errNilFunc         = errors.New("retry: fn is nil")
 	errScheduleStopped = errors.New("retry: " + ReasonSchedule.String())

@@ -617,3 +617,33 @@ func TestTheCauseOfATimeoutIsNotChangedLater(t *testing.T) {
 		}
 	})
 }
+
+// Callers of http.Client ask its errors whether they are time-outs; url.Error asks the transport's.
+func TestATimeOutIsOneForTheClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, p := range []*retry.Policy{quick(), {Backoff: retry.Constant(0), MaxAttempts: 2, AttemptTimeout: time.Second}} {
+			attempts := 0
+			client := &http.Client{Transport: &Transport{Policy: p, Base: roundTripper(func(r *http.Request) (*http.Response, error) {
+				if attempts++; attempts == 1 {
+					return nil, errReset
+				}
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			})}}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			req, _ := http.NewRequestWithContext(ctx, "GET", "http://x/", nil)
+			_, err := client.Do(req)
+			if e, ok := errors.AsType[net.Error](err); !ok || !e.Timeout() || attempts != 2 {
+				t.Errorf("Do = %v after %d attempts, want a net.Error that is a time-out", err, attempts)
+			}
+			cancel()
+		}
+		client := &http.Client{Transport: &Transport{Policy: quick(), Base: roundTripper(func(*http.Request) (*http.Response, error) {
+			return nil, errReset
+		})}}
+		_, err := client.Get("http://x/")
+		if e, ok := errors.AsType[net.Error](err); !ok || e.Timeout() {
+			t.Errorf("Get = %v, want a net.Error that is no time-out", err)
+		}
+	})
+}
