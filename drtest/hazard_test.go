@@ -72,7 +72,7 @@ var hazards = []struct {
 	}, []string{`IO wait\] at %here`, `real socket`}},
 
 	{"a function that waits for ever while a load runs", drtest.Config{Watchdog: 300 * time.Millisecond}, func(_ *testing.T, w *drtest.World) {
-		w.Load(drtest.Load{Name: "endless", Clients: 50, Rate: drtest.Constant(10), Do: func(context.Context, *drtest.Op) error { return nil }})
+		w.Load(drtest.Load{Name: "endless", Clients: 5, Rate: drtest.Constant(2), Do: func(context.Context, *drtest.Op) error { return nil }})
 		<-make(chan int)
 	}, []string{`the World has no plan beyond \d+`, `chan receive\] at %here`}},
 

@@ -1,11 +1,13 @@
 package drtest_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
 	"net"
 	"net/http"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -141,5 +143,16 @@ func TestFollowHeedsSince(t *testing.T) {
 				t.Errorf("%v", v)
 			}
 		})
+	}
+}
+
+// The watchdog does not outlive its World: what it reads may belong to the next test.
+func TestWatchdogEndsWithItsWorld(t *testing.T) {
+	for range 20 {
+		drtest.Run(t, drtest.Config{}, func(*testing.T, *drtest.World) {})
+		buf := make([]byte, 1<<20)
+		if bytes.Contains(buf[:runtime.Stack(buf, true)], []byte("(*watchdog).watch")) {
+			t.Fatal("the watchdog is still there")
+		}
 	}
 }

@@ -11,15 +11,20 @@ type watchdog struct {
 	r     *run
 	barks chan string // receives one verdict at most
 	quit  chan struct{}
+	ended chan struct{}
 }
 
 func newWatchdog(r *run) *watchdog {
-	d := &watchdog{r: r, barks: make(chan string, 1), quit: make(chan struct{})}
+	d := &watchdog{r: r, barks: make(chan string, 1), quit: make(chan struct{}), ended: make(chan struct{})}
 	go d.watch()
 	return d
 }
 
-func (d *watchdog) stop() { close(d.quit) }
+// stop ends the watchdog and waits for it.
+func (d *watchdog) stop() {
+	close(d.quit)
+	<-d.ended
+}
 
 // spinFactor is how many times longer than a stall a World may compute without virtual time moving.
 const spinFactor = 6
@@ -29,6 +34,7 @@ const maxLook = 200 * time.Millisecond
 
 // watch looks at the bubble once it has made no progress for the limit, and again until it is sure.
 func (d *watchdog) watch() {
+	defer close(d.ended)
 	limit := d.r.config.Watchdog
 	ticker := time.NewTicker(min(max(limit/8, 10*time.Millisecond), maxLook))
 	defer ticker.Stop()
