@@ -1,0 +1,182 @@
+package failover
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// drive moves the state machine on, as far as it is this instance's turn. It runs on the polling goroutine.
+func (c *Controller) drive(ctx context.Context, wg *sync.WaitGroup) {
+	c.mu.Lock()
+	rec, conflict := c.record.clone(), c.conflict
+	c.mu.Unlock()
+	if conflict != "" || c.cfg.Role == RoleWitness {
+		c.endTask()
+		return
+	}
+	switch rec.Phase {
+	case PhaseSteady:
+		c.endTask()
+		c.propose(ctx)
+	case PhaseAwaitApproval:
+		c.endTask()
+		c.expire(ctx, rec)
+	default:
+		if rec.Transition.To == c.cfg.Self {
+			c.execute(ctx, wg, rec)
+		}
+	}
+}
+
+// propose begins an automatic move into this Region: a failover that a quorum wants, or a failback that is due.
+func (c *Controller) propose(ctx context.Context) {
+	c.mu.Lock()
+	t, err := c.wantedLocked(time.Now())
+	refused := ""
+	if err != nil {
+		refused = err.Error()
+	}
+	if refused != c.proposal && refused != "" {
+		c.log.Warn("automatic move refused", slog.String("reason", refused))
+	}
+	c.proposal = refused
+	c.mu.Unlock()
+	if t == nil || err != nil {
+		return
+	}
+	bounded, cancel := context.WithTimeout(ctx, c.cfg.PollEvery)
+	defer cancel()
+	if _, err := c.change(bounded, func(r *Record) (Entry, error) { return c.begin(r, *t) }); err != nil {
+		c.log.Warn("automatic move not begun", slog.Any("error", err))
+	}
+}
+
+// wantedLocked is the automatic move that this instance would begin now; nil if none.
+func (c *Controller) wantedLocked(now time.Time) (*Transition, error) {
+	rec := c.record
+	t := &Transition{ID: randomName(), From: rec.Writer, To: c.cfg.Self, Epoch: rec.Epoch, Auto: true, By: c.cfg.Instance, Asked: now.UTC()}
+	switch {
+	case rec.Writer == c.cfg.Self || c.suspect:
+		return nil, nil
+	case c.failbackDueLocked(now):
+		t.Planned, t.Reason = true, "failback: the preferred region has been healthy for "+c.cfg.FailbackAfter.String()
+	default:
+		agreed, vantage, _ := c.quorumLocked(rec.Writer)
+		if !agreed {
+			c.agreed = time.Time{}
+			return nil, nil
+		}
+		if c.agreed.IsZero() {
+			c.agreed = now
+		}
+		if c.cfg.Automatic && !vantage && now.Sub(c.agreed) < 2*c.rule.liveness {
+			return nil, nil // the witness may only be a poll behind: do not bother people yet
+		}
+		t.Reason = fmt.Sprintf("a quorum calls %q unhealthy", rec.Writer)
+		t.Auto = c.cfg.Automatic && vantage
+	}
+	if !t.Auto { // asks a person, who is not bound by an automatic move's budget
+		if now.Before(rec.AskAgain) {
+			return nil, nil
+		}
+		return t, nil
+	}
+	_, err := c.guardsLocked(rec, t, now)
+	return t, err
+}
+
+func (c *Controller) failbackDueLocked(now time.Time) bool {
+	home := c.cfg.Regions[0]
+	if c.cfg.Self != home || c.cfg.Failback == FailbackManual || c.stable.IsZero() || now.Sub(c.stable) < c.cfg.FailbackAfter {
+		return false
+	}
+	return c.cfg.Failback == FailbackAfterStable || c.cfg.FailbackWindowOpen(now)
+}
+
+// begin edits r so that t starts: at once, or by asking for approval. The guards run against the record being changed.
+func (c *Controller) begin(r *Record, t Transition) (Entry, error) {
+	if r.Phase != PhaseSteady {
+		return Entry{}, &RefusedError{Name: c.cfg.Name, To: t.To, Guard: GuardPhase, Reason: fmt.Sprintf("another move is under way (%s)", r.Phase)}
+	}
+	t.From, t.Epoch = r.Writer, r.Epoch
+	t.Expires = t.Asked.Add(c.cfg.ApprovalTTL)
+	approved := t.Auto || t.Second != ""
+	if !approved {
+		r.Phase, r.Transition = PhaseAwaitApproval, &t
+		return t.entry("asked for approval: " + t.Reason), nil
+	}
+	return c.launch(r, t)
+}
+
+// launch edits r so that the approved t stops the old writer.
+func (c *Controller) launch(r *Record, t Transition) (Entry, error) {
+	c.mu.Lock()
+	exposure, err := c.guardsLocked(*r, &t, time.Now())
+	c.mu.Unlock()
+	if err != nil {
+		return Entry{}, err
+	}
+	t.Exposure = exposure
+	r.Transition = &t
+	if t.Planned {
+		r.Phase = PhaseDraining
+		return t.entry(t.Reason), nil
+	}
+	return c.cut(r, t.Reason)
+}
+
+// cut edits r so that nobody may write: the next epoch, without a writer.
+func (c *Controller) cut(r *Record, reason string) (Entry, error) {
+	epoch, err := nextEpoch(r.Epoch)
+	if err != nil {
+		return Entry{}, err
+	}
+	t := r.Transition
+	now := time.Now().UTC()
+	t.Cut = now
+	r.Epoch, r.DecisionID, r.Phase, r.Writer, r.Since = epoch, t.ID, PhaseFenced, "", now
+	r.Moves = append(r.Moves, Move{At: now, Auto: t.Auto})
+	if extra := len(r.Moves) - 16; extra > 0 {
+		r.Moves = r.Moves[extra:]
+	}
+	return t.entry(reason), nil
+}
+
+// entry is the audit entry of a change of t's phase.
+func (t *Transition) entry(reason string) Entry {
+	by := t.By
+	if t.Second != "" {
+		by += ", " + t.Second
+	}
+	return Entry{From: t.From, To: t.To, ID: t.ID, By: by, Reason: reason}
+}
+
+// expire denies a request that nobody approved in time.
+func (c *Controller) expire(ctx context.Context, rec Record) {
+	if time.Now().Before(rec.Transition.Expires) {
+		return
+	}
+	bounded, cancel := context.WithTimeout(ctx, c.cfg.PollEvery)
+	defer cancel()
+	id := rec.Transition.ID
+	_, err := c.change(bounded, func(r *Record) (Entry, error) {
+		if r.Phase != PhaseAwaitApproval || r.Transition.ID != id {
+			return Entry{}, errOvertaken
+		}
+		return c.deny(r, "nobody approved in time", ""), nil
+	})
+	if err != nil && err != errOvertaken {
+		c.log.Warn("request not expired", slog.Any("error", err))
+	}
+}
+
+// deny edits r so that the request that waits in it is gone. by is "" for its expiry.
+func (c *Controller) deny(r *Record, reason, by string) Entry {
+	entry := r.Transition.entry("denied: " + reason)
+	entry.By = orString(by, entry.By)
+	r.Phase, r.Transition, r.AskAgain = PhaseSteady, nil, time.Now().Add(c.cfg.Cooldown).UTC()
+	return entry
+}

@@ -1,0 +1,347 @@
+package failover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// errOvertaken ends an edit whose record has moved on.
+var errOvertaken = errors.New("failover: the record has moved on")
+
+// A task is the goroutine that drives one transition on its executor.
+type task struct {
+	id     string
+	token  uint64
+	cancel context.CancelCauseFunc
+	done   chan struct{}
+}
+
+// errExecutorLost is the cause of a task's context when another instance has taken over, or may have.
+var errExecutorLost = errors.New("failover: this instance no longer drives the move")
+
+// execute makes sure that exactly one instance of the target Region drives rec's transition: this one if it is the
+// executor or the executor is gone.
+func (c *Controller) execute(ctx context.Context, wg *sync.WaitGroup, rec Record) {
+	t := rec.Transition
+	if t.Executor != c.cfg.Instance {
+		c.endTask()
+		c.takeOver(ctx, t)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.task != nil {
+		if c.task.id == t.ID && c.task.token == t.RunToken && !c.task.ended() {
+			return
+		}
+		c.task.cancel(errExecutorLost)
+		if !c.task.ended() {
+			return // the next poll starts the new one: two tasks of one instance must not overlap
+		}
+	}
+	running, cancel := context.WithCancelCause(ctx)
+	c.task = &task{id: t.ID, token: t.RunToken, cancel: cancel, done: make(chan struct{})}
+	started := c.task
+	wg.Go(func() {
+		defer close(started.done)
+		defer cancel(nil)
+		c.runTransition(running, started)
+	})
+}
+
+func (t *task) ended() bool {
+	select {
+	case <-t.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// takeOver makes this instance the executor if nobody is, or the one who was has not voted for too long.
+func (c *Controller) takeOver(ctx context.Context, t *Transition) {
+	c.mu.Lock()
+	busy := t.Executor != "" && c.maybeAliveLocked(t.Executor)
+	c.mu.Unlock()
+	if busy {
+		return
+	}
+	bounded, cancel := context.WithTimeout(ctx, c.cfg.PollEvery)
+	defer cancel()
+	_, err := c.change(bounded, func(r *Record) (Entry, error) {
+		if r.Transition == nil || r.Transition.ID != t.ID || r.Transition.RunToken != t.RunToken {
+			return Entry{}, errOvertaken
+		}
+		r.Transition.Executor = c.cfg.Instance
+		r.Transition.RunToken++
+		return Entry{}, nil
+	})
+	if err == nil {
+		nudge(c.poke)
+	}
+}
+
+// endTask cancels the running task, if any.
+func (c *Controller) endTask() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.task != nil {
+		c.task.cancel(errExecutorLost)
+	}
+}
+
+// fenceExecutor stops driving when the coordinator has not answered for so long that another
+// instance may have taken over.
+func (c *Controller) fenceExecutor() {
+	c.mu.Lock()
+	late := c.task != nil && time.Since(c.voted) >= 3*c.cfg.PollEvery
+	c.mu.Unlock()
+	if late {
+		c.endTask()
+	}
+}
+
+// runTransition drives the transition through its phases until it is over or this instance is no longer the executor.
+// A step that fails is repeated after a pause; the record says where to go on after a crash.
+func (c *Controller) runTransition(ctx context.Context, me *task) {
+	for ctx.Err() == nil {
+		rec, ok := c.mine(me)
+		if !ok {
+			return
+		}
+		step := map[Phase]func(context.Context, Record) error{
+			PhaseDraining: c.stepDraining, PhaseFenced: c.stepFenced, PhasePromoting: c.stepPromoting,
+			PhaseOpen: c.stepOpen, PhaseRamping: c.stepRamping,
+		}[rec.Phase]
+		err := step(ctx, rec)
+		if err == nil || ctx.Err() != nil {
+			continue
+		}
+		c.log.Error("move is stuck, trying again", slog.String("phase", rec.Phase.String()), slog.String("id", me.id), slog.Any("error", err))
+		_ = wait(ctx, jittered(c.cfg.PollEvery))
+	}
+}
+
+// mine returns the record if it is still this task's to drive.
+func (c *Controller) mine(me *task) (Record, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.record.Transition
+	ok := t != nil && t.ID == me.id && t.RunToken == me.token && t.Executor == c.cfg.Instance
+	return c.record.clone(), ok
+}
+
+// advance changes the record from rec's phase; any other instance's change in between ends the step.
+func (c *Controller) advance(ctx context.Context, rec Record, edit func(*Record) (Entry, error)) error {
+	_, err := c.change(ctx, func(r *Record) (Entry, error) {
+		t := r.Transition
+		if t == nil || r.Phase != rec.Phase || t.ID != rec.Transition.ID || t.RunToken != rec.Transition.RunToken {
+			return Entry{}, errOvertaken
+		}
+		return edit(r)
+	})
+	if err == errOvertaken {
+		return nil // runTransition looks at the record again
+	}
+	return err
+}
+
+// stepDraining lets the reads of the old writer Region move away before writes are cut.
+func (c *Controller) stepDraining(ctx context.Context, rec Record) error {
+	if err := c.waitPhase(ctx, time.Duration(len(ramp))*rampStep); err != nil {
+		return err
+	}
+	return c.advance(ctx, rec, func(r *Record) (Entry, error) { return c.cut(r, "reads drained; writes stopped") })
+}
+
+// waitPhase waits until this instance has seen the current phase for d.
+func (c *Controller) waitPhase(ctx context.Context, d time.Duration) error {
+	c.mu.Lock()
+	left := d - time.Since(c.phaseSeen)
+	c.mu.Unlock()
+	return wait(ctx, max(0, left))
+}
+
+// stepFenced waits until the old writer must have stopped, fences its side, and for a planned move
+// until everything it acknowledged is present.
+func (c *Controller) stepFenced(ctx context.Context, rec Record) error {
+	if err := c.waitPhase(ctx, c.rule.fenceWait); err != nil {
+		return err
+	}
+	old, err := c.fenceOld(ctx, *rec.Transition)
+	if err != nil {
+		return err
+	}
+	if rec.Transition.Planned && rec.Transition.AcceptLoss == nil {
+		if err := c.awaitReplication(ctx, rec); err != nil {
+			return c.advance(ctx, rec, func(r *Record) (Entry, error) { return c.abort(r, c.cfg.Instance, err.Error()) })
+		}
+	}
+	return c.advance(ctx, rec, func(r *Record) (Entry, error) {
+		t := r.Transition
+		c.mu.Lock()
+		t.Exposure = c.exposureLocked(*r, t, time.Now())
+		c.mu.Unlock()
+		t.OldSide = orString(t.OldSide, old)
+		r.Phase = PhasePromoting
+		entry := t.entry("old writer fenced")
+		entry.Evidence = fmt.Sprintf("old side: %s; exposure: %v (known: %t)", t.OldSide, t.Exposure.Bound, t.Exposure.Known)
+		return entry, nil
+	})
+}
+
+// fenceOld runs the old side's fence step and says what became of it.
+func (c *Controller) fenceOld(ctx context.Context, t Transition) (string, error) {
+	if t.OldSide != "" { // waived by a person
+		return t.OldSide, nil
+	}
+	if c.cfg.FenceOld == nil {
+		return "no step configured", nil
+	}
+	t.ctl = c
+	err := guarded(func() error { return c.cfg.FenceOld(ctx, t) })
+	switch {
+	case err == nil:
+		return "done", nil
+	case ctx.Err() != nil:
+		return "", context.Cause(ctx)
+	case c.cfg.Fence == FenceLease:
+		return "waived by policy: " + err.Error(), nil
+	}
+	return "", fmt.Errorf("fencing the old side: %w", err)
+}
+
+// replicationPatience is how long a planned move waits for the last write to arrive before it goes back.
+const replicationPatience = 2 * time.Minute
+
+// awaitReplication waits until the target has everything committed before the cut. The heartbeat row must
+// go on being written while the application is fenced, or it never shows that.
+func (c *Controller) awaitReplication(ctx context.Context, rec Record) error {
+	deadline := time.Now().Add(replicationPatience)
+	for {
+		c.mu.Lock()
+		e := c.exposureLocked(rec, rec.Transition, time.Now())
+		c.mu.Unlock()
+		if e.Known && !e.ReplicatedThrough.Before(rec.Transition.Cut.Add(c.cfg.ClockSkew)) {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("replication has not reached the cut after %v", replicationPatience)
+		}
+		if err := wait(ctx, tick); err != nil {
+			return err
+		}
+	}
+}
+
+// stepPromoting runs the promotion, or waits for the operator's word that it is done.
+func (c *Controller) stepPromoting(ctx context.Context, rec Record) error {
+	t := *rec.Transition
+	t.ctl = c
+	evidence := t.Evidence
+	switch {
+	case evidence != "":
+	case c.cfg.Promote == nil:
+		return c.awaitChange(ctx, rec.Sequence)
+	default:
+		if err := guarded(func() error { return c.cfg.Promote(ctx, t) }); err != nil {
+			return fmt.Errorf("promotion: %w", err)
+		}
+		evidence = "Promote returned without an error"
+	}
+	return c.advance(ctx, rec, func(r *Record) (Entry, error) { return c.open(r, evidence) })
+}
+
+// open edits r so that the new Region writes.
+func (c *Controller) open(r *Record, evidence string) (Entry, error) {
+	epoch, err := nextEpoch(r.Epoch)
+	if err != nil {
+		return Entry{}, err
+	}
+	t := r.Transition
+	t.Evidence = evidence
+	r.Epoch, r.DecisionID, r.Phase, r.Writer, r.Since = epoch, t.ID, PhaseOpen, t.To, time.Now().UTC()
+	entry := t.entry("promoted")
+	entry.Evidence = evidence
+	return entry, nil
+}
+
+// abort edits r so that the old writer writes again, at an epoch of its own. There is no way back
+// once the promotion is verified: that is a new move.
+func (c *Controller) abort(r *Record, by, reason string) (Entry, error) {
+	entry := r.Transition.entry("aborted: " + reason)
+	entry.By = by
+	if r.Phase != PhaseDraining { // the writer was cut
+		epoch, err := nextEpoch(r.Epoch)
+		if err != nil {
+			return Entry{}, err
+		}
+		r.Epoch, r.Writer, r.Since = epoch, r.Transition.From, time.Now().UTC()
+	}
+	r.Phase, r.Transition, r.AskAgain = PhaseSteady, nil, time.Now().Add(c.cfg.Cooldown).UTC()
+	return entry, nil
+}
+
+// stepOpen runs the smoke test against the open writer.
+func (c *Controller) stepOpen(ctx context.Context, rec Record) error {
+	t := *rec.Transition
+	t.ctl = c
+	if c.cfg.Smoke != nil {
+		if err := guarded(func() error { return c.cfg.Smoke(ctx, t) }); err != nil {
+			return fmt.Errorf("smoke test: %w", err)
+		}
+	}
+	return c.advance(ctx, rec, func(r *Record) (Entry, error) {
+		if r.Transition.Planned {
+			r.Phase = PhaseRamping
+			return r.Transition.entry("smoke test passed"), nil
+		}
+		return finish(r), nil
+	})
+}
+
+// stepRamping lets the reads of the new writer Region come back in steps.
+func (c *Controller) stepRamping(ctx context.Context, rec Record) error {
+	if err := c.waitPhase(ctx, time.Duration(len(ramp))*rampStep); err != nil {
+		return err
+	}
+	return c.advance(ctx, rec, func(r *Record) (Entry, error) { return finish(r), nil })
+}
+
+// finish edits r so that the move is over.
+func finish(r *Record) Entry {
+	entry := r.Transition.entry("move complete")
+	r.Phase, r.Transition = PhaseSteady, nil
+	return entry
+}
+
+// awaitChange waits until the record is a later one than sequence.
+func (c *Controller) awaitChange(ctx context.Context, sequence uint64) error {
+	for {
+		c.mu.Lock()
+		changed, now := c.changed, c.record.Sequence
+		c.mu.Unlock()
+		if now != sequence {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// guarded runs a user's callback and turns its panic into an error: a move must not end the process that drives it.
+func guarded(call func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("failover: callback panicked: %v", p)
+		}
+	}()
+	return call()
+}

@@ -1,0 +1,197 @@
+package failover
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Request is an operator's wish for a move.
+type Request struct {
+	Reason string // required
+	By     string // required: who asks
+	Second string // who approves at once; another person than By. Empty: the request waits for Approve
+
+	// Planned asks for a move without loss: reads move first, writes are cut, and the move goes on only when everything
+	// acknowledged is present on the target; else it goes back.
+	Planned bool
+
+	// AcceptLoss accepts an exposure above the RPO, or an unknown one.
+	AcceptLoss *AcceptLoss
+}
+
+func (q Request) check(c *Controller, to Region) error {
+	refuse := func(reason string) error {
+		return &RefusedError{Name: c.cfg.Name, To: to, Guard: GuardRequest, Reason: reason}
+	}
+	switch l := q.AcceptLoss; {
+	case strings.TrimSpace(q.Reason) == "":
+		return refuse("Request.Reason is empty")
+	case strings.TrimSpace(q.By) == "":
+		return refuse("Request.By is empty")
+	case q.Second == q.By:
+		return refuse("Request.Second is the requester")
+	case l != nil && (l.Reason == "" || l.By == "" || l.Exposure <= 0):
+		return refuse("Request.AcceptLoss needs Exposure, Reason and By")
+	}
+	return nil
+}
+
+// Failover asks for a move of the writer to another Region and returns the transition once it is recorded: waiting for
+// approval, or under way if Second approved it. Errors: a [*RefusedError] that names the guard, nothing was
+// changed; or the coordinator's, after which Status tells whether the request was recorded.
+func (c *Controller) Failover(ctx context.Context, to Region, q Request) (Transition, error) {
+	if err := q.check(c, to); err != nil {
+		return Transition{}, err
+	}
+	t := Transition{ID: randomName(), To: to, Planned: q.Planned, Reason: q.Reason, By: q.By, Second: q.Second,
+		Asked: time.Now().UTC(), AcceptLoss: q.AcceptLoss}
+	rec, err := c.change(ctx, func(r *Record) (Entry, error) {
+		switch {
+		case !slices.Contains(c.cfg.Regions, to):
+			return Entry{}, &RefusedError{Name: c.cfg.Name, To: to, Guard: GuardTarget, Reason: fmt.Sprintf("not one of %q", c.cfg.Regions)}
+		case to == r.Writer:
+			return Entry{}, &RefusedError{Name: c.cfg.Name, To: to, Guard: GuardTarget, Reason: "it is the writer"}
+		}
+		return c.begin(r, t)
+	})
+	return c.moved(rec, err)
+}
+
+// moved returns rec's transition and has it driven without waiting for the next poll.
+func (c *Controller) moved(rec Record, err error) (Transition, error) {
+	if err != nil {
+		return Transition{}, err
+	}
+	nudge(c.poke)
+	t := *rec.Transition
+	t.ctl = c
+	return t, nil
+}
+
+// Approve lets the request id begin. by must be another person than the requester; the guards are checked again, with the exposure of
+// now. Errors as [Controller.Failover].
+func (c *Controller) Approve(ctx context.Context, id, by string) (Transition, error) {
+	rec, err := c.change(ctx, func(r *Record) (Entry, error) {
+		t := r.Transition
+		switch {
+		case r.Phase != PhaseAwaitApproval || t.ID != id:
+			return Entry{}, &RefusedError{Name: c.cfg.Name, Guard: GuardPhase, Reason: fmt.Sprintf("no request %q waits for approval", id)}
+		case strings.TrimSpace(by) == "" || by == t.By:
+			return Entry{}, &RefusedError{Name: c.cfg.Name, To: t.To, Guard: GuardRequest, Reason: "it takes a second person to approve"}
+		case !time.Now().Before(t.Expires):
+			return Entry{}, &RefusedError{Name: c.cfg.Name, To: t.To, Guard: GuardRequest, Reason: fmt.Sprintf("the request expired at %v", t.Expires)}
+		}
+		approved := *t
+		approved.Second = by
+		return c.launch(r, approved)
+	})
+	return c.moved(rec, err)
+}
+
+// Deny ends the move id: a request that waits is dropped, a move whose promotion is not verified yet goes back to the old
+// writer. Later there is no way back but another move. Errors: a [*RefusedError], or the coordinator's.
+func (c *Controller) Deny(ctx context.Context, id, by, reason string) error {
+	if strings.TrimSpace(by) == "" || strings.TrimSpace(reason) == "" {
+		return &RefusedError{Name: c.cfg.Name, Guard: GuardRequest, Reason: "Deny needs by and reason"}
+	}
+	_, err := c.change(ctx, func(r *Record) (Entry, error) {
+		t := r.Transition
+		if t == nil || t.ID != id || r.Phase == PhaseOpen || r.Phase == PhaseRamping {
+			return Entry{}, &RefusedError{Name: c.cfg.Name, Guard: GuardPhase, Reason: fmt.Sprintf("there is no move %q that can still be denied", id)}
+		}
+		if r.Phase == PhaseAwaitApproval {
+			return c.deny(r, reason, by), nil
+		}
+		return c.abort(r, by, reason)
+	})
+	nudge(c.poke)
+	return err
+}
+
+// WaiveFence lets the move id go on although the old side could not be fenced. It is a person's word, in the audit log, that
+// the old writer cannot write any more.
+func (c *Controller) WaiveFence(ctx context.Context, id, by, reason string) error {
+	if strings.TrimSpace(by) == "" || strings.TrimSpace(reason) == "" {
+		return &RefusedError{Name: c.cfg.Name, Guard: GuardRequest, Reason: "WaiveFence needs by and reason"}
+	}
+	_, err := c.change(ctx, func(r *Record) (Entry, error) {
+		if r.Phase != PhaseFenced || r.Transition.ID != id {
+			return Entry{}, &RefusedError{Name: c.cfg.Name, Guard: GuardPhase, Reason: fmt.Sprintf("the move %q is not waiting for the old side's fence", id)}
+		}
+		r.Transition.OldSide = fmt.Sprintf("waived by %s: %s", by, reason)
+		entry := r.Transition.entry("old side's fence waived: " + reason)
+		entry.By = by
+		return entry, nil
+	})
+	nudge(c.poke)
+	return err
+}
+
+// promoted records an operator's evidence; see [Transition.Promoted].
+func (c *Controller) promoted(ctx context.Context, id, evidence string) error {
+	if strings.TrimSpace(evidence) == "" {
+		return &RefusedError{Name: c.cfg.Name, Guard: GuardRequest, Reason: "Promoted needs evidence"}
+	}
+	_, err := c.change(ctx, func(r *Record) (Entry, error) {
+		if r.Phase != PhasePromoting || r.Transition.ID != id {
+			return Entry{}, &RefusedError{Name: c.cfg.Name, Guard: GuardPhase, Reason: fmt.Sprintf("the move %q is not promoting", id)}
+		}
+		r.Transition.Evidence = evidence
+		return Entry{}, nil
+	})
+	nudge(c.poke)
+	return err
+}
+
+// BreakGlass starts over on coord, when the old coordinator is gone for good: this process's Region becomes the writer in a new
+// incarnation, whose epochs beat all earlier ones. It takes two people. Nothing is known of the old side: whoever calls it has made
+// sure that it cannot write, and instances of the old incarnation refuse writes once they learn of the new one. The other
+// instances follow when they are started with coord; calling BreakGlass on them with the same coord adopts what is there.
+func (c *Controller) BreakGlass(ctx context.Context, coord Coordinator, q Request) (Transition, error) {
+	if err := q.check(c, c.cfg.Self); err != nil {
+		return Transition{}, err
+	}
+	switch {
+	case q.Second == "":
+		return Transition{}, &RefusedError{Name: c.cfg.Name, To: c.cfg.Self, Guard: GuardRequest, Reason: "Request.Second is empty: breaking the glass takes two people"}
+	case c.cfg.Role == RoleWitness:
+		return Transition{}, &RefusedError{Name: c.cfg.Name, To: c.cfg.Self, Guard: GuardTarget, Reason: "a witness never writes"}
+	case coord == nil:
+		return Transition{}, &RefusedError{Name: c.cfg.Name, To: c.cfg.Self, Guard: GuardRequest, Reason: "coord is nil"}
+	}
+	rec, err := coord.Load(ctx)
+	if err == ErrNoRecord {
+		rec, err = c.newIncarnation(ctx, coord, q)
+	}
+	if err != nil {
+		return Transition{}, err
+	}
+	c.mu.Lock()
+	if c.known && Incarnation(rec.Epoch) <= Incarnation(c.record.Epoch) && rec.DecisionID != c.record.DecisionID {
+		c.mu.Unlock()
+		return Transition{}, &RefusedError{Name: c.cfg.Name, To: c.cfg.Self, Guard: GuardConflict, Reason: "coord holds an older story than this process knows"}
+	}
+	c.coord = coord
+	c.mu.Unlock()
+	c.adopt(rec)
+	nudge(c.poke)
+	return Transition{ID: rec.DecisionID, To: rec.Writer, Epoch: rec.Epoch, Reason: q.Reason, By: q.By, Second: q.Second, ctl: c}, nil
+}
+
+func (c *Controller) newIncarnation(ctx context.Context, coord Coordinator, q Request) (Record, error) {
+	c.mu.Lock()
+	epoch, log := c.record.Epoch, slices.Clone(c.record.Log)
+	c.mu.Unlock()
+	epoch, err := nextIncarnation(epoch)
+	if err != nil {
+		return Record{}, err
+	}
+	now := time.Now().UTC()
+	rec := Record{Sequence: 1, Epoch: epoch, DecisionID: randomName(), Phase: PhaseSteady, Writer: c.cfg.Self, Since: now,
+		Moves: []Move{{At: now}}, Log: log, Stamp: randomName()}
+	rec.note(Entry{At: now, To: rec.Writer, ID: rec.DecisionID, By: q.By + ", " + q.Second, Reason: "glass broken: " + q.Reason})
+	return rec, coord.CompareAndSwap(ctx, 0, rec)
+}

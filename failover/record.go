@@ -1,0 +1,144 @@
+package failover
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Phase is a state of the writer state machine. Every change of phase is one compare-and-swap.
+type Phase uint8
+
+const (
+	PhaseSteady        Phase = iota // the writer writes; nothing is under way
+	PhaseAwaitApproval              // the writer writes; a move waits for approval, denial or its expiry
+	PhaseDraining                   // planned only: the writer writes, its reads are being moved away
+	PhaseFenced                     // nobody writes; waiting until the old writer must have stopped
+	PhasePromoting                  // nobody writes; the promotion runs
+	PhaseOpen                       // the new writer writes; the smoke test runs
+	PhaseRamping                    // planned only: reads come back in steps
+)
+
+var phases = [...]string{"steady", "await_approval", "draining", "fenced", "promoting", "open", "ramping"}
+
+// String returns the phase's name in lower case, such as "await_approval".
+func (p Phase) String() string {
+	if int(p) < len(phases) {
+		return phases[p]
+	}
+	return fmt.Sprintf("Phase(%d)", uint8(p))
+}
+
+// MarshalText writes the name.
+func (p Phase) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText reads the name.
+func (p *Phase) UnmarshalText(text []byte) error {
+	i := slices.Index(phases[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("failover: unknown phase %q", text)
+	}
+	*p = Phase(i)
+	return nil
+}
+
+// A Record is the group's decision as the coordinator stores it, one per fleet. Its JSON form is the stored form.
+type Record struct {
+	Sequence   uint64      `json:"sequence"`    // grows by one with every store; what CompareAndSwap compares
+	Epoch      uint64      `json:"epoch"`       // grows with every change of the writer, never falls
+	DecisionID string      `json:"decision_id"` // the decision that began Epoch
+	Phase      Phase       `json:"phase"`
+	Writer     Region      `json:"writer,omitempty"` // who may write at Epoch; "" in fenced and promoting
+	Since      time.Time   `json:"since"`            // when Epoch began, UTC
+	Transition *Transition `json:"transition,omitempty"`
+	Moves      []Move      `json:"moves,omitempty"`    // recent moves of the writer, for cooldown and budget
+	AskAgain   time.Time   `json:"ask_again,omitzero"` // no request by the group before: the last one was denied
+	Log        []Entry     `json:"log,omitempty"`      // the newest audit entries, oldest first
+	Stamp      string      `json:"stamp"`              // random per store: how a writer whose reply was lost knows its own
+}
+
+// A Move is a past change of the writer.
+type Move struct {
+	At   time.Time `json:"at"`
+	Auto bool      `json:"auto,omitempty"`
+}
+
+// Writable reports whether the Record's Writer may write in its phase.
+func (r Record) Writable() bool { return r.Writer != "" }
+
+// clone copies what append or a field write would share.
+func (r Record) clone() Record {
+	r.Moves, r.Log = slices.Clone(r.Moves), slices.Clone(r.Log)
+	if r.Transition != nil {
+		t := *r.Transition
+		r.Transition = &t
+	}
+	return r
+}
+
+// An Entry is one audit record: a change of phase with who, why, from where, to where. Entries form a chain:
+// Previous is the Hash of the entry before, so that a removed or edited one shows.
+type Entry struct {
+	Sequence uint64    `json:"sequence"` // counts entries from 1 without a gap
+	At       time.Time `json:"at"`
+	Phase    Phase     `json:"phase"`
+	Epoch    uint64    `json:"epoch"`
+	From     Region    `json:"from,omitempty"`
+	To       Region    `json:"to,omitempty"`
+	ID       string    `json:"id"` // of the transition, or of the first decision
+	By       string    `json:"by"`
+	Reason   string    `json:"reason"`
+	Evidence string    `json:"evidence,omitempty"`
+	Previous string    `json:"previous,omitempty"`
+	Hash     string    `json:"hash"`
+}
+
+// keptEntries is how many entries a Record carries: an instance that was away for fewer
+// changes of phase still copies a chain without a gap to its sink.
+const keptEntries = 64
+
+// sum is the hash of everything in e but Hash itself.
+func (e Entry) sum() string {
+	e.Hash = ""
+	text, err := json.Marshal(e)
+	if err != nil {
+		panic(fmt.Sprintf("failover: audit entry: %v", err)) // plain strings and numbers always marshal
+	}
+	hash := sha256.Sum256(text)
+	return hex.EncodeToString(hash[:])
+}
+
+// note appends e to the log, chained.
+func (r *Record) note(e Entry) {
+	if n := len(r.Log); n > 0 {
+		e.Sequence, e.Previous = r.Log[n-1].Sequence+1, r.Log[n-1].Hash
+	} else {
+		e.Sequence = 1
+	}
+	e.Phase, e.Epoch = r.Phase, r.Epoch
+	e.Hash = e.sum()
+	r.Log = append(r.Log, e)
+	if extra := len(r.Log) - keptEntries; extra > 0 {
+		r.Log = slices.Delete(r.Log, 0, extra)
+	}
+}
+
+// VerifyAudit checks a chain of entries, oldest first, and returns an error that names the first broken one:
+// an edited entry, a removed one or a gap. The chain may start anywhere.
+func VerifyAudit(entries []Entry) error {
+	for i, e := range entries {
+		if got := e.sum(); got != e.Hash {
+			return fmt.Errorf("failover: audit entry %d (line %d): its hash does not match its content", e.Sequence, i+1)
+		}
+		if i == 0 {
+			continue
+		}
+		if before := entries[i-1]; e.Sequence != before.Sequence+1 || e.Previous != before.Hash {
+			return fmt.Errorf("failover: audit entry %d (line %d): does not follow entry %d", e.Sequence, i+1, before.Sequence)
+		}
+	}
+	return nil
+}
