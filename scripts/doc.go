@@ -1,0 +1,2 @@
+// Package scripts tests the shell scripts beside it.
+package scripts
