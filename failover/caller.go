@@ -13,27 +13,29 @@ type caller struct {
 
 // callerOf reads the clock only if ctx has a deadline.
 func callerOf(ctx context.Context) caller {
-	deadline, ok := ctx.Deadline()
-	return caller{ctx: ctx, short: ok && time.Until(deadline) < deadlineCounts}
+	if _, ok := ctx.Deadline(); !ok {
+		return caller{ctx: ctx}
+	}
+	return callerSince(ctx, time.Now())
 }
 
-// class is f's class of err, or neutral if the caller ended the call: by cancelling it, or with a deadline that
-// gave the Region no fair chance.
-func (c caller) class(f func(error) Class, err error) Class {
-	if err == nil {
-		return ClassOK
-	}
-	class := f(err)
-	if class != ClassUnknown {
-		return class
-	}
-	switch c.ctx.Err() {
-	case context.Canceled:
-		return ClassNeutral
-	case context.DeadlineExceeded:
-		if c.short {
-			return ClassNeutral
+func callerSince(ctx context.Context, now time.Time) caller {
+	deadline, ok := ctx.Deadline()
+	return caller{ctx: ctx, short: ok && deadline.Sub(now) < deadlineCounts}
+}
+
+// health is what class says about the Region's health: nothing if the caller ended the call, by cancelling it or with a deadline
+// that gave the Region no fair chance. Neutral for health is not known: the class itself stays.
+func (c caller) health(class Class) effect {
+	if class == ClassUnknown || class == ClassNotSent {
+		switch c.ctx.Err() {
+		case context.Canceled:
+			return effectNone
+		case context.DeadlineExceeded:
+			if c.short {
+				return effectNone
+			}
 		}
 	}
-	return class
+	return class.effect()
 }

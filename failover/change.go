@@ -7,38 +7,38 @@ import (
 	"time"
 )
 
-// casFloor is the least wait before a lost compare-and-swap is tried again.
+// casFloor is the least wait before the coordinator is asked again.
 const casFloor = 50 * time.Millisecond
 
 // change loads the record, lets edit change a copy and stores it, again after a conflict, until it is stored, edit
-// refuses or ctx ends. edit returns the audit entry of the change; one without a Reason is not logged (a change
-// of executor is no change of phase). It may run several times.
+// refuses or ctx ends. It returns the record as this call stored it. edit returns the audit entry of the change; one without
+// a Reason is not logged (a change of executor is no change of phase). It may run several times.
 func (c *Controller) change(ctx context.Context, edit func(*Record) (Entry, error)) (Record, error) {
-	coord := c.coordinator()
-	var mine string // stamp of a store whose reply was lost
+	unsure := map[string]Record{} // stores whose reply was lost, by stamp
 	for {
+		coord, seen := c.coordinator()
 		rec, err := coord.Load(ctx)
 		if err != nil {
 			return Record{}, err
 		}
-		c.adopt(rec)
-		if mine != "" && rec.Stamp == mine {
-			return rec, nil
+		c.adopt(rec, seen)
+		if stored, ok := rec.oneOf(unsure); ok {
+			return stored, nil
 		}
 		if err := c.refuseConflict(rec); err != nil {
 			return Record{}, err
 		}
-		next, err := edited(rec, edit)
+		next, err := c.edited(rec, edit)
 		if err != nil {
 			return Record{}, err
 		}
 		err = coord.CompareAndSwap(ctx, rec.Sequence, next)
 		if err == nil {
-			c.adopt(next)
+			c.adopt(next, seen)
 			return next, nil
 		}
 		if !errors.Is(err, ErrConflict) {
-			mine = next.Stamp
+			unsure[next.Stamps[len(next.Stamps)-1]] = next
 		}
 		if err := wait(ctx, casFloor+mathrand.N(casFloor)); err != nil {
 			return Record{}, errors.Join(err, context.Cause(ctx))
@@ -47,14 +47,14 @@ func (c *Controller) change(ctx context.Context, edit func(*Record) (Entry, erro
 }
 
 // edited returns rec as edit leaves it, with the next sequence, a new stamp and the entry chained.
-func edited(rec Record, edit func(*Record) (Entry, error)) (Record, error) {
+func (c *Controller) edited(rec Record, edit func(*Record) (Entry, error)) (Record, error) {
 	next := rec.clone()
 	entry, err := edit(&next)
 	if err != nil {
 		return Record{}, err
 	}
 	next.Sequence++
-	next.Stamp = randomName()
+	next.stamp()
 	if entry.Reason != "" {
 		entry.At = time.Now().UTC()
 		next.note(entry)
@@ -65,11 +65,12 @@ func edited(rec Record, edit func(*Record) (Entry, error)) (Record, error) {
 // refuseConflict stops changes of a record that contradicts what this instance knows.
 func (c *Controller) refuseConflict(rec Record) error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.conflict == "" {
+	conflict := c.conflict
+	c.mu.Unlock()
+	if conflict == "" {
 		return nil
 	}
-	return &RefusedError{Name: c.cfg.Name, To: rec.Writer, Guard: GuardConflict, Reason: c.conflict}
+	return c.refuse(rec.Writer, GuardConflict, "%s", conflict)
 }
 
 // wait sleeps for d or until ctx ends.

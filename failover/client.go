@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -69,10 +68,18 @@ type endpoint[T any] struct {
 	member  Member[T]
 	current atomic.Pointer[T]
 	health  *sourceRegion
+	drain   atomic.Pointer[drainable]
+}
 
-	mu     sync.Mutex // guards drained
-	drain  context.Context
+// A drainable ends the calls that began under it.
+type drainable struct {
+	ctx    context.Context
 	cancel context.CancelCauseFunc
+}
+
+func newDrainable() *drainable {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	return &drainable{ctx, cancel}
 }
 
 // New returns a client over one Member for each Region of the controller. Errors name the field.
@@ -91,7 +98,7 @@ func New[T any](ctl *Controller, members []Member[T], cfg ClientConfig) (*Client
 	for _, m := range members {
 		e := &endpoint[T]{member: m, health: c.source.regions[m.Region]}
 		e.current.Store(&m.Client)
-		e.drain, e.cancel = context.WithCancelCause(context.Background())
+		e.drain.Store(newDrainable())
 		c.regions[ctl.index(m.Region)] = e
 		probers = append(probers, prober{region: m.Region, every: cfg.ProbeEvery, timeout: cfg.ProbeTimeout, state: e.health,
 			probe: e.probe, ready: e.ready(), lag: e.lag(), drain: e.release, capacity: m.Capacity})
@@ -192,21 +199,10 @@ func (e *endpoint[T]) lag() func(context.Context) (LagSample, error) {
 
 // release ends what still runs in the Region and lets the Member release connections.
 func (e *endpoint[T]) release(ctx context.Context) error {
-	e.mu.Lock()
-	cancel := e.cancel
-	e.drain, e.cancel = context.WithCancelCause(context.Background())
-	e.mu.Unlock()
-	cancel(ErrRegionDrained)
+	e.drain.Swap(newDrainable()).cancel(ErrRegionDrained)
 	if e.member.Drain == nil {
 		return nil
 	}
 	client := *e.current.Load()
 	return guarded(func() error { return e.member.Drain(ctx, client) })
-}
-
-// drained is the context that ends when the Region is switched away.
-func (e *endpoint[T]) drained() context.Context {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.drain
 }

@@ -115,7 +115,8 @@ type ControllerConfig struct {
 
 	// FenceOld makes the old writer Region refuse writes on its side, for example by raising the epoch in its
 	// database. It runs on the executor after the fence wait and must be resumable. Nil means there is no such step.
-	// Under FenceLease an error is recorded and passed over; under FenceToken and FenceNone it holds the move.
+	// Under FenceLease it has MaxFlight, and an error is recorded and passed over; under FenceToken, which needs it, and FenceNone
+	// an error holds the move until [Controller.WaiveFence].
 	FenceOld func(context.Context, Transition) error
 
 	// Promote makes the target Region the writer. It runs on the executor, blocks until the promotion is verified, and must
@@ -255,6 +256,9 @@ func checkCoordinator(c *ControllerConfig) error {
 }
 
 func checkAutomatic(c *ControllerConfig) error {
+	if c.Fence == FenceToken && c.FenceOld == nil && c.Role == RoleMember && len(c.Regions) > 1 {
+		return fieldError("FenceOld", "nil with FenceToken: nothing would teach the old writer's resource the new epoch")
+	}
 	if c.Automatic && len(c.Witnesses) == 0 {
 		return fieldError("Automatic", "true without Witnesses: a Region that is cut off would vote itself the survivor")
 	}

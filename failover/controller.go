@@ -31,6 +31,7 @@ type Controller struct {
 	coord     Coordinator
 	known     bool // a record has been adopted, from the coordinator or the state file
 	record    Record
+	adopted   uint64    // how many records have been
 	phaseSeen time.Time // when this instance first saw record's phase
 	conflict  string    // why writes are stopped although a record is known
 	health    map[Region]*regionHealth
@@ -40,8 +41,9 @@ type Controller struct {
 	endpoints []prober // of all clients
 	probers   []prober // those not yet started
 	votes     map[string]seenVote
-	ballot    uint64 // number of this instance's next vote
-	voted     time.Time
+	ballot    uint64        // number of this instance's next vote
+	votesAt   time.Time     // when the newest votes were asked for
+	voted     time.Time     // when the newest vote that was stored was made
 	changed   chan struct{} // closed and replaced at every publish
 	stable    time.Time     // since when Regions[0] has been healthy without a break
 	agreed    time.Time     // since when a quorum calls the writer unhealthy
@@ -53,7 +55,11 @@ type Controller struct {
 	savedEpoch uint64
 	auditTo    uint64 // sequence of the newest entry copied to the sink
 
+	running   atomic.Bool  // Run has been called
+	confirmed atomic.Int64 // since start: when the newest answer of the coordinator was asked for
+
 	wake chan struct{} // capacity 1: evaluate health now
+	keep chan struct{} // capacity 1: persist the record now
 	poke chan struct{} // capacity 1: poll the coordinator now
 }
 
@@ -62,6 +68,20 @@ type ruleset struct {
 	lease     time.Duration // how long, on anyone's clock, a lease of LeaseTTL can last
 	fenceWait time.Duration // from Fenced until the old writer must have stopped
 	liveness  time.Duration // a vote that has not grown for so long is dead
+	random    func() float64
+	observe   func(event string) // tests count arrows and refusals; nil otherwise
+
+	// Mutations: each breaks one rule, so that the simulation can show that it would notice.
+	leaseFromResponse, neverAbstain, acceptLower, ignoreDecision, reuseEpoch bool
+	anyExposure, openExposure, manyExecutors, lastAttemptOnly, rampAlways    bool
+	wallStep                                                                 time.Duration // a wall clock set back while a lease runs
+}
+
+// see tells tests what happened.
+func (r *ruleset) see(event string) {
+	if r.observe != nil {
+		r.observe(event)
+	}
 }
 
 // A lease lets this instance write at an epoch until an instant of its own monotonic clock.
@@ -92,6 +112,7 @@ type snapshot struct {
 	order     []int    // decision.Regions as indexes into ControllerConfig.Regions
 	away      []Region // decision.Regions with the own Region last
 	awayOrder []int
+	opened    uint64 // the epoch at which the newest writer opened
 	homeShare uint32 // percent of reads that go home first
 	mayWrite  bool   // the record allows it; FenceLease also takes a lease
 	reason    string // why not
@@ -107,7 +128,8 @@ func NewController(cfg ControllerConfig) (*Controller, error) {
 	c := &Controller{
 		cfg: cfg, log: telemetry.Logger(cfg.Logger).With("controller", cfg.Name, "instance", cfg.Instance), start: time.Now(),
 		rule: rulesOf(cfg), coord: cfg.Coordinator, health: map[Region]*regionHealth{}, votes: map[string]seenVote{},
-		changed: make(chan struct{}), wake: make(chan struct{}, 1), poke: make(chan struct{}, 1),
+		changed: make(chan struct{}), wake: make(chan struct{}, 1), poke: make(chan struct{}, 1), keep: make(chan struct{}, 1),
+		ballot: uint64(time.Now().UnixNano()), // so that the number grows also over a restart
 	}
 	for _, r := range cfg.Regions {
 		c.health[r] = &regionHealth{share: 100, since: c.start}
@@ -130,10 +152,11 @@ func NewController(cfg ControllerConfig) (*Controller, error) {
 
 func rulesOf(cfg ControllerConfig) ruleset {
 	lease := time.Duration(float64(cfg.LeaseTTL) / (1 - cfg.ClockRate))
-	r := ruleset{lease: lease, fenceWait: cfg.MaxFlight, liveness: 3 * cfg.PollEvery * 12 / 10}
+	r := ruleset{lease: lease, fenceWait: cfg.MaxFlight, liveness: 3 * cfg.PollEvery * 12 / 10, random: mathrand.Float64}
 	if cfg.Fence == FenceLease {
 		r.fenceWait += lease
 	}
+	r.fenceWait = time.Duration(float64(r.fenceWait) * (1 + cfg.ClockRate)) // the clock that waits may be the fast one
 	return r
 }
 
@@ -195,6 +218,13 @@ func (c *Controller) Ready() (wait time.Duration, ok bool) {
 	return c.cfg.PollEvery, false
 }
 
+// hint asks the coordinator soon, at most once a second.
+func (c *Controller) hint() {
+	if time.Since(c.start)-time.Duration(c.confirmed.Load()) > tick {
+		nudge(c.poke)
+	}
+}
+
 // Observe counts the result of a call that reached for a Region outside a [Client], such as a send of the queue's regional
 // transport. Unknown Regions are ignored.
 func (c *Controller) Observe(region Region, err error, took time.Duration) {
@@ -245,12 +275,13 @@ func (c *Controller) publishLocked() {
 	}
 	if c.known {
 		rec := c.record
+		s.opened = rec.opened()
 		d.Sequence, d.Epoch, d.DecisionID, d.Phase = rec.Sequence, rec.Epoch, rec.DecisionID, rec.Phase
 		d.Writer, d.Active, d.Since = rec.Writer, rec.Writer, rec.Since
 		if rec.Transition != nil {
-			t := *rec.Transition
+			t := rec.Transition.clone()
 			t.ctl = c
-			d.Transition = &t
+			d.Transition = t
 			d.Active = orString(d.Active, t.To)
 		}
 	}
@@ -322,7 +353,7 @@ func (c *Controller) shareLocked(region Region) uint32 {
 		return 0
 	}
 	share := h.share
-	if t := c.record.Transition; c.known && t != nil && t.Planned {
+	if t := c.record.Transition; c.known && t != nil && (t.Planned || c.rule.rampAlways) {
 		step := min(int(time.Since(c.phaseSeen)/rampStep), len(ramp)-1)
 		switch {
 		case c.record.Phase == PhaseDraining && region == t.From:

@@ -17,7 +17,8 @@ type Coordinator interface {
 	// returns [ErrConflict] if it is another; any other error leaves open whether next was stored.
 	CompareAndSwap(ctx context.Context, sequence uint64, next Record) error
 
-	// Vote stores v in place of the earlier vote of v.Instance.
+	// Vote stores v in place of the earlier vote of v.Instance. If the stored one has a higher Number it returns [ErrConflict] and
+	// changes nothing: a request that was delayed must not hide a newer lease.
 	Vote(ctx context.Context, v Vote) error
 
 	// Votes returns the newest vote of every instance that voted within [VoteRetention].

@@ -33,50 +33,49 @@ func (c *Controller) drive(ctx context.Context, wg *sync.WaitGroup) {
 
 // propose begins an automatic move into this Region: a failover that a quorum wants, or a failback that is due.
 func (c *Controller) propose(ctx context.Context) {
+	now := time.Now()
+	said := c.ask(now)
 	c.mu.Lock()
-	t, err := c.wantedLocked(time.Now())
+	t, err := c.wantedLocked(said, now)
 	refused := ""
 	if err != nil {
 		refused = err.Error()
 	}
-	if refused != c.proposal && refused != "" {
-		c.log.Warn("automatic move refused", slog.String("reason", refused))
-	}
+	news := refused != c.proposal && refused != ""
 	c.proposal = refused
 	c.mu.Unlock()
+	if news {
+		c.log.Warn("automatic move refused", slog.String("reason", refused))
+	}
 	if t == nil || err != nil {
 		return
 	}
 	bounded, cancel := context.WithTimeout(ctx, c.cfg.PollEvery)
 	defer cancel()
-	if _, err := c.change(bounded, func(r *Record) (Entry, error) { return c.begin(r, *t) }); err != nil {
+	_, err = c.change(bounded, func(r *Record) (Entry, error) {
+		if r.Epoch != t.Epoch { // what the quorum said was about another writer
+			return Entry{}, errOvertaken
+		}
+		return c.begin(r, *t)
+	})
+	if err != nil && err != errOvertaken {
 		c.log.Warn("automatic move not begun", slog.Any("error", err))
 	}
 }
 
 // wantedLocked is the automatic move that this instance would begin now; nil if none.
-func (c *Controller) wantedLocked(now time.Time) (*Transition, error) {
+func (c *Controller) wantedLocked(said asked, now time.Time) (*Transition, error) {
 	rec := c.record
 	t := &Transition{ID: randomName(), From: rec.Writer, To: c.cfg.Self, Epoch: rec.Epoch, Auto: true, By: c.cfg.Instance, Asked: now.UTC()}
 	switch {
-	case rec.Writer == c.cfg.Self || c.suspect:
+	case rec.Writer == c.cfg.Self || c.suspect && !c.rule.neverAbstain:
 		return nil, nil
-	case c.failbackDueLocked(now):
+	case said.failback && c.failbackDueLocked(now):
 		t.Planned, t.Reason = true, "failback: the preferred region has been healthy for "+c.cfg.FailbackAfter.String()
 	default:
-		agreed, vantage, _ := c.quorumLocked(rec.Writer)
-		if !agreed {
-			c.agreed = time.Time{}
-			return nil, nil
+		if wanted, err := c.quorumWantsLocked(t, now); !wanted {
+			return nil, err
 		}
-		if c.agreed.IsZero() {
-			c.agreed = now
-		}
-		if c.cfg.Automatic && !vantage && now.Sub(c.agreed) < 2*c.rule.liveness {
-			return nil, nil // the witness may only be a poll behind: do not bother people yet
-		}
-		t.Reason = fmt.Sprintf("a quorum calls %q unhealthy", rec.Writer)
-		t.Auto = c.cfg.Automatic && vantage
 	}
 	if !t.Auto { // asks a person, who is not bound by an automatic move's budget
 		if now.Before(rec.AskAgain) {
@@ -84,25 +83,51 @@ func (c *Controller) wantedLocked(now time.Time) (*Transition, error) {
 		}
 		return t, nil
 	}
-	_, err := c.guardsLocked(rec, t, now)
+	_, err := c.guardsLocked(rec, t, said, now)
 	return t, err
 }
 
-func (c *Controller) failbackDueLocked(now time.Time) bool {
-	home := c.cfg.Regions[0]
-	if c.cfg.Self != home || c.cfg.Failback == FailbackManual || c.stable.IsZero() || now.Sub(c.stable) < c.cfg.FailbackAfter {
-		return false
+// quorumWantsLocked reports whether the group wants t, and fills in what it says.
+func (c *Controller) quorumWantsLocked(t *Transition, now time.Time) (bool, error) {
+	agreed, vantage, why := c.quorumLocked(t.From)
+	writer := c.health[t.From]
+	if !agreed {
+		c.agreed = time.Time{}
+		if writer == nil || writer.state != HealthUnhealthy {
+			return false, nil
+		}
+		return false, c.refuse(t.To, GuardQuorum, "%s", why)
 	}
-	return c.cfg.Failback == FailbackAfterStable || c.cfg.FailbackWindowOpen(now)
+	if c.agreed.IsZero() {
+		c.agreed = now
+	}
+	if c.cfg.Automatic && !vantage && now.Sub(c.agreed) < 2*c.rule.liveness {
+		return false, nil // the witness may only be a poll behind: do not bother people yet
+	}
+	t.Reason = fmt.Sprintf("a quorum calls %q unhealthy", t.From)
+	t.Auto = c.cfg.Automatic && vantage
+	if writer != nil && !writer.troubled.IsZero() {
+		t.Mark = writer.troubled.UTC()
+		t.lap("detect", writer.ejected)
+		t.lap("decide", now)
+	}
+	return true, nil
+}
+
+func (c *Controller) failbackDueLocked(now time.Time) bool {
+	return c.cfg.Self == c.cfg.Regions[0] && !c.stable.IsZero() && now.Sub(c.stable) >= c.cfg.FailbackAfter
 }
 
 // begin edits r so that t starts: at once, or by asking for approval. The guards run against the record being changed.
 func (c *Controller) begin(r *Record, t Transition) (Entry, error) {
 	if r.Phase != PhaseSteady {
-		return Entry{}, &RefusedError{Name: c.cfg.Name, To: t.To, Guard: GuardPhase, Reason: fmt.Sprintf("another move is under way (%s)", r.Phase)}
+		return Entry{}, c.refuse(t.To, GuardPhase, "another move is under way (%s)", r.Phase)
 	}
 	t.From, t.Epoch = r.Writer, r.Epoch
 	t.Expires = t.Asked.Add(c.cfg.ApprovalTTL)
+	if t.Mark.IsZero() {
+		t.Mark = t.Asked
+	}
 	approved := t.Auto || t.Second != ""
 	if !approved {
 		r.Phase, r.Transition = PhaseAwaitApproval, &t
@@ -113,13 +138,16 @@ func (c *Controller) begin(r *Record, t Transition) (Entry, error) {
 
 // launch edits r so that the approved t stops the old writer.
 func (c *Controller) launch(r *Record, t Transition) (Entry, error) {
+	now := time.Now()
+	said := c.ask(now)
 	c.mu.Lock()
-	exposure, err := c.guardsLocked(*r, &t, time.Now())
+	exposure, err := c.guardsLocked(*r, &t, said, now)
 	c.mu.Unlock()
 	if err != nil {
 		return Entry{}, err
 	}
 	t.Exposure = exposure
+	t.lap("approve", now)
 	r.Transition = &t
 	if t.Planned {
 		r.Phase = PhaseDraining
@@ -130,13 +158,16 @@ func (c *Controller) launch(r *Record, t Transition) (Entry, error) {
 
 // cut edits r so that nobody may write: the next epoch, without a writer.
 func (c *Controller) cut(r *Record, reason string) (Entry, error) {
-	epoch, err := nextEpoch(r.Epoch)
+	epoch, err := c.nextEpoch(r.Epoch)
 	if err != nil {
 		return Entry{}, err
 	}
 	t := r.Transition
 	now := time.Now().UTC()
 	t.Cut = now
+	if t.Planned {
+		t.lap("drain", now)
+	}
 	r.Epoch, r.DecisionID, r.Phase, r.Writer, r.Since = epoch, t.ID, PhaseFenced, "", now
 	r.Moves = append(r.Moves, Move{At: now, Auto: t.Auto})
 	if extra := len(r.Moves) - 16; extra > 0 {

@@ -27,7 +27,10 @@ func Incarnation(epoch uint64) uint16 { return uint16(epoch >> counterBits) }
 func FormatEpoch(epoch uint64) string { return fmt.Sprintf("%016x", epoch) }
 
 // nextEpoch is the following epoch of the same incarnation.
-func nextEpoch(epoch uint64) (uint64, error) {
+func (c *Controller) nextEpoch(epoch uint64) (uint64, error) {
+	if c.rule.reuseEpoch {
+		return epoch, nil
+	}
 	if epoch&maxCounter == maxCounter {
 		return 0, errEpochExhausted
 	}

@@ -178,7 +178,14 @@ func gather(sources []*source, region Region) signals {
 type LagSample struct {
 	ReplicatedThrough time.Time // the newest commit instant present there, of the writer's clock: a heartbeat row
 	MeasuredAt        time.Time // when it was read
+
+	// Epoch is the newest write epoch that the copy has learned, zero if it cannot tell. A sample of a lower epoch than the writer's is
+	// not used: it is of a former writer that nobody has rebuilt, whose clock runs but whose data do not follow.
+	Epoch uint64
 }
+
+// of reports whether the sample can be of a copy of the writer that opened at epoch.
+func (s LagSample) of(epoch uint64) bool { return s.Epoch == 0 || s.Epoch >= epoch }
 
 // lagState keeps the newest sample.
 type lagState struct {
@@ -189,7 +196,7 @@ type lagState struct {
 func (l *lagState) set(s LagSample) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if s.ReplicatedThrough.After(l.sample.ReplicatedThrough) {
+	if s.Epoch > l.sample.Epoch || s.ReplicatedThrough.After(l.sample.ReplicatedThrough) {
 		l.sample = s
 	}
 }

@@ -18,7 +18,11 @@ type task struct {
 	token  uint64
 	cancel context.CancelCauseFunc
 	done   chan struct{}
+	limit  *time.Timer // cancels when another instance may have taken over
 }
+
+// extend lets the task run on for d.
+func (t *task) extend(d time.Duration) { t.limit.Reset(d) }
 
 // errExecutorLost is the cause of a task's context when another instance has taken over, or may have.
 var errExecutorLost = errors.New("failover: this instance no longer drives the move")
@@ -43,12 +47,18 @@ func (c *Controller) execute(ctx context.Context, wg *sync.WaitGroup, rec Record
 			return // the next poll starts the new one: two tasks of one instance must not overlap
 		}
 	}
+	left := c.driveLeft()
+	if left <= 0 {
+		return
+	}
 	running, cancel := context.WithCancelCause(ctx)
-	c.task = &task{id: t.ID, token: t.RunToken, cancel: cancel, done: make(chan struct{})}
-	started := c.task
+	started := &task{id: t.ID, token: t.RunToken, cancel: cancel, done: make(chan struct{})}
+	started.limit = time.AfterFunc(left, func() { cancel(errExecutorLost) })
+	c.task = started
 	wg.Go(func() {
 		defer close(started.done)
 		defer cancel(nil)
+		defer started.limit.Stop()
 		c.runTransition(running, started)
 	})
 }
@@ -67,7 +77,7 @@ func (c *Controller) takeOver(ctx context.Context, t *Transition) {
 	c.mu.Lock()
 	busy := t.Executor != "" && c.maybeAliveLocked(t.Executor)
 	c.mu.Unlock()
-	if busy {
+	if busy && !c.rule.manyExecutors {
 		return
 	}
 	bounded, cancel := context.WithTimeout(ctx, c.cfg.PollEvery)
@@ -94,17 +104,6 @@ func (c *Controller) endTask() {
 	}
 }
 
-// fenceExecutor stops driving when the coordinator has not answered for so long that another
-// instance may have taken over.
-func (c *Controller) fenceExecutor() {
-	c.mu.Lock()
-	late := c.task != nil && time.Since(c.voted) >= 3*c.cfg.PollEvery
-	c.mu.Unlock()
-	if late {
-		c.endTask()
-	}
-}
-
 // runTransition drives the transition through its phases until it is over or this instance is no longer the executor.
 // A step that fails is repeated after a pause; the record says where to go on after a crash.
 func (c *Controller) runTransition(ctx context.Context, me *task) {
@@ -122,7 +121,7 @@ func (c *Controller) runTransition(ctx context.Context, me *task) {
 			continue
 		}
 		c.log.Error("move is stuck, trying again", slog.String("phase", rec.Phase.String()), slog.String("id", me.id), slog.Any("error", err))
-		_ = wait(ctx, jittered(c.cfg.PollEvery))
+		_ = wait(ctx, c.jittered(c.cfg.PollEvery))
 	}
 }
 
@@ -145,7 +144,7 @@ func (c *Controller) advance(ctx context.Context, rec Record, edit func(*Record)
 		return edit(r)
 	})
 	if err == errOvertaken {
-		return nil // runTransition looks at the record again
+		return wait(ctx, casFloor) // runTransition looks at the record again
 	}
 	return err
 }
@@ -176,16 +175,23 @@ func (c *Controller) stepFenced(ctx context.Context, rec Record) error {
 	if err != nil {
 		return err
 	}
+	stopped := time.Now() // without leases, what the old side acknowledged until it was fenced counts
+	exposure := c.exposureAt(rec, stopped)
 	if rec.Transition.Planned && rec.Transition.AcceptLoss == nil {
-		if err := c.awaitReplication(ctx, rec); err != nil {
-			return c.advance(ctx, rec, func(r *Record) (Entry, error) { return c.abort(r, c.cfg.Instance, err.Error()) })
-		}
+		exposure, err = c.awaitReplication(ctx, rec, exposure.AcknowledgedUntil)
+	} else if rec.Transition.Auto {
+		err = c.guardExposure(rec.Transition, exposure) // the old writer may have renewed once more while this began
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		return c.advance(ctx, rec, func(r *Record) (Entry, error) { return c.abort(r, c.cfg.Instance, err.Error()) })
 	}
 	return c.advance(ctx, rec, func(r *Record) (Entry, error) {
 		t := r.Transition
-		c.mu.Lock()
-		t.Exposure = c.exposureLocked(*r, t, time.Now())
-		c.mu.Unlock()
+		t.Exposure = exposure
+		t.lap("fence", time.Now())
 		t.OldSide = orString(t.OldSide, old)
 		r.Phase = PhasePromoting
 		entry := t.entry("old writer fenced")
@@ -194,7 +200,14 @@ func (c *Controller) stepFenced(ctx context.Context, rec Record) error {
 	})
 }
 
-// fenceOld runs the old side's fence step and says what became of it.
+func (c *Controller) exposureAt(rec Record, now time.Time) Exposure {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.exposureLocked(rec, rec.Transition, now)
+}
+
+// fenceOld runs the old side's fence step and says what became of it. Under FenceLease it has as long as a write may take: the
+// Region may be a black hole, and the lease has ended anyway.
 func (c *Controller) fenceOld(ctx context.Context, t Transition) (string, error) {
 	if t.OldSide != "" { // waived by a person
 		return t.OldSide, nil
@@ -203,7 +216,12 @@ func (c *Controller) fenceOld(ctx context.Context, t Transition) (string, error)
 		return "no step configured", nil
 	}
 	t.ctl = c
-	err := guarded(func() error { return c.cfg.FenceOld(ctx, t) })
+	bounded, cancel := ctx, context.CancelFunc(func() {})
+	if c.cfg.Fence == FenceLease {
+		bounded, cancel = context.WithTimeout(ctx, c.cfg.MaxFlight)
+	}
+	defer cancel()
+	err := guarded(func() error { return c.cfg.FenceOld(bounded, t) })
 	switch {
 	case err == nil:
 		return "done", nil
@@ -218,22 +236,21 @@ func (c *Controller) fenceOld(ctx context.Context, t Transition) (string, error)
 // replicationPatience is how long a planned move waits for the last write to arrive before it goes back.
 const replicationPatience = 2 * time.Minute
 
-// awaitReplication waits until the target has everything committed before the cut. The heartbeat row must
-// go on being written while the application is fenced, or it never shows that.
-func (c *Controller) awaitReplication(ctx context.Context, rec Record) error {
+// awaitReplication waits until the target has everything that the old writer may have acknowledged, which it may have done for a
+// while after the cut. The heartbeat row must go on being written while the application is fenced, or it never shows that.
+func (c *Controller) awaitReplication(ctx context.Context, rec Record, acknowledged time.Time) (Exposure, error) {
 	deadline := time.Now().Add(replicationPatience)
 	for {
-		c.mu.Lock()
-		e := c.exposureLocked(rec, rec.Transition, time.Now())
-		c.mu.Unlock()
-		if e.Known && !e.ReplicatedThrough.Before(rec.Transition.Cut.Add(c.cfg.ClockSkew)) {
-			return nil
+		e := c.exposureAt(rec, time.Now())
+		if e.Known && !e.ReplicatedThrough.Before(acknowledged.Add(c.cfg.ClockSkew)) {
+			e.AcknowledgedUntil, e.Bound = acknowledged.UTC(), 0
+			return e, nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("replication has not reached the cut after %v", replicationPatience)
+			return e, fmt.Errorf("replication has not reached the last write after %v", replicationPatience)
 		}
 		if err := wait(ctx, tick); err != nil {
-			return err
+			return e, err
 		}
 	}
 }
@@ -258,12 +275,13 @@ func (c *Controller) stepPromoting(ctx context.Context, rec Record) error {
 
 // open edits r so that the new Region writes.
 func (c *Controller) open(r *Record, evidence string) (Entry, error) {
-	epoch, err := nextEpoch(r.Epoch)
+	epoch, err := c.nextEpoch(r.Epoch)
 	if err != nil {
 		return Entry{}, err
 	}
 	t := r.Transition
 	t.Evidence = evidence
+	t.lap("promote", time.Now())
 	r.Epoch, r.DecisionID, r.Phase, r.Writer, r.Since = epoch, t.ID, PhaseOpen, t.To, time.Now().UTC()
 	entry := t.entry("promoted")
 	entry.Evidence = evidence
@@ -276,7 +294,7 @@ func (c *Controller) abort(r *Record, by, reason string) (Entry, error) {
 	entry := r.Transition.entry("aborted: " + reason)
 	entry.By = by
 	if r.Phase != PhaseDraining { // the writer was cut
-		epoch, err := nextEpoch(r.Epoch)
+		epoch, err := c.nextEpoch(r.Epoch)
 		if err != nil {
 			return Entry{}, err
 		}
@@ -286,17 +304,28 @@ func (c *Controller) abort(r *Record, by, reason string) (Entry, error) {
 	return entry, nil
 }
 
-// stepOpen runs the smoke test against the open writer.
+// stepOpen waits until this process may write and runs the smoke test against the open writer.
 func (c *Controller) stepOpen(ctx context.Context, rec Record) error {
 	t := *rec.Transition
 	t.ctl = c
+	for epoch := uint64(0); epoch == 0; epoch, _ = c.Epoch() {
+		if err := wait(ctx, casFloor); err != nil {
+			return err
+		}
+		if c.Decision().Epoch != rec.Epoch {
+			return nil
+		}
+	}
+	opened := time.Now()
 	if c.cfg.Smoke != nil {
 		if err := guarded(func() error { return c.cfg.Smoke(ctx, t) }); err != nil {
 			return fmt.Errorf("smoke test: %w", err)
 		}
 	}
 	return c.advance(ctx, rec, func(r *Record) (Entry, error) {
-		if r.Transition.Planned {
+		r.Transition.lap("open", opened)
+		r.Transition.lap("validate", time.Now())
+		if r.Transition.Planned || c.rule.rampAlways {
 			r.Phase = PhaseRamping
 			return r.Transition.entry("smoke test passed"), nil
 		}
@@ -309,13 +338,16 @@ func (c *Controller) stepRamping(ctx context.Context, rec Record) error {
 	if err := c.waitPhase(ctx, time.Duration(len(ramp))*rampStep); err != nil {
 		return err
 	}
-	return c.advance(ctx, rec, func(r *Record) (Entry, error) { return finish(r), nil })
+	return c.advance(ctx, rec, func(r *Record) (Entry, error) {
+		r.Transition.lap("ramp", time.Now())
+		return finish(r), nil
+	})
 }
 
 // finish edits r so that the move is over.
 func finish(r *Record) Entry {
 	entry := r.Transition.entry("move complete")
-	r.Phase, r.Transition = PhaseSteady, nil
+	r.Phase, r.Last, r.Transition = PhaseSteady, r.Transition, nil
 	return entry
 }
 

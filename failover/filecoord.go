@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"syscall"
 	"time"
 )
 
@@ -43,7 +42,7 @@ func (c *FileCoordinator) locked(ctx context.Context, f func(*fileState) (store 
 		return fmt.Errorf("failover: file coordinator: %w", err)
 	}
 	defer lock.Close() // releases the lock
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+	if err := lockFile(ctx, lock); err != nil {
 		return fmt.Errorf("failover: file coordinator: %w", err)
 	}
 	s := fileState{Votes: map[string]Vote{}}
@@ -92,6 +91,9 @@ func (c *FileCoordinator) CompareAndSwap(ctx context.Context, sequence uint64, n
 // Vote stores v.
 func (c *FileCoordinator) Vote(ctx context.Context, v Vote) error {
 	return c.locked(ctx, func(s *fileState) (bool, error) {
+		if s.Votes[v.Instance].Number > v.Number {
+			return false, ErrConflict
+		}
 		s.Votes[v.Instance] = v
 		for name, old := range s.Votes {
 			if time.Since(old.At) > VoteRetention {

@@ -84,12 +84,19 @@ type regionHealth struct {
 	since     time.Time // of state
 	ejections int
 	ejected   time.Time // when ejections last grew
+	troubled  time.Time // since when something has spoken against the Region
 	gray      bool      // Unhealthy by callers' failures while probes were good
 	share     int       // percent of reads that may use the Region as it heals
 }
 
 // step applies one tick. otherHealthy says whether another Region is healthy.
 func (h *regionHealth) step(now time.Time, s signals, otherHealthy bool) {
+	switch {
+	case !s.anyProbe && !s.anyRate && h.state != HealthUnhealthy:
+		h.troubled = time.Time{}
+	case h.troubled.IsZero():
+		h.troubled = now
+	}
 	down := s.probesDown || s.rateDown || s.anyRate && s.anyProbe
 	suspect := s.probeFailed || s.rateSuspect
 	held := now.Sub(h.since)

@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/telemetry"
 )
 
 // An UnknownWrite is the record of a write whose fate is open, for someone to reconcile.
@@ -40,8 +43,10 @@ type MemoryLedger struct {
 	writes []UnknownWrite
 }
 
-// NewMemoryLedger returns an empty ledger that logs to log.
-func NewMemoryLedger(log *slog.Logger) *MemoryLedger { return &MemoryLedger{log: log} }
+// NewMemoryLedger returns an empty ledger that logs to log; nil is silent.
+func NewMemoryLedger(log *slog.Logger) *MemoryLedger {
+	return &MemoryLedger{log: telemetry.Logger(log)}
+}
 
 // Record keeps w.
 func (l *MemoryLedger) Record(_ context.Context, w UnknownWrite) error {
@@ -71,11 +76,28 @@ type FileLedger struct {
 
 // OpenFileLedger opens or creates the file at path. Close it when its writers have stopped.
 func OpenFileLedger(path string) (*FileLedger, error) {
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("failover: ledger: %w", err)
 	}
+	if err := endLine(f); err != nil {
+		return nil, fmt.Errorf("failover: ledger: %w", errors.Join(err, f.Close()))
+	}
 	return &FileLedger{file: f}, nil
+}
+
+// endLine ends a line that a crash has torn, so that the next record stands on its own.
+func endLine(f *os.File) error {
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil || size == 0 {
+		return err
+	}
+	last := make([]byte, 1)
+	if _, err := f.ReadAt(last, size-1); err != nil || last[0] == '\n' {
+		return err
+	}
+	_, err = f.Write([]byte{'\n'})
+	return err
 }
 
 // Record appends w and syncs the file.

@@ -57,6 +57,9 @@ func (m *MemoryCoordinator) Vote(ctx context.Context, v Vote) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	if m.votes[v.Instance].Number > v.Number {
+		return ErrConflict
+	}
 	v.Views = maps.Clone(v.Views)
 	m.votes[v.Instance] = v
 	return nil

@@ -2,6 +2,7 @@ package failover
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,14 +25,14 @@ type Request struct {
 
 func (q Request) check(c *Controller, to Region) error {
 	refuse := func(reason string) error {
-		return &RefusedError{Name: c.cfg.Name, To: to, Guard: GuardRequest, Reason: reason}
+		return c.refuse(to, GuardRequest, "%s", reason)
 	}
 	switch l := q.AcceptLoss; {
 	case strings.TrimSpace(q.Reason) == "":
 		return refuse("Request.Reason is empty")
 	case strings.TrimSpace(q.By) == "":
 		return refuse("Request.By is empty")
-	case q.Second == q.By:
+	case samePerson(q.Second, q.By):
 		return refuse("Request.Second is the requester")
 	case l != nil && (l.Reason == "" || l.By == "" || l.Exposure <= 0):
 		return refuse("Request.AcceptLoss needs Exposure, Reason and By")
@@ -48,12 +49,15 @@ func (c *Controller) Failover(ctx context.Context, to Region, q Request) (Transi
 	}
 	t := Transition{ID: randomName(), To: to, Planned: q.Planned, Reason: q.Reason, By: q.By, Second: q.Second,
 		Asked: time.Now().UTC(), AcceptLoss: q.AcceptLoss}
+	if err := c.refreshVotes(ctx); err != nil { // the exposure guard counts them
+		return Transition{}, err
+	}
 	rec, err := c.change(ctx, func(r *Record) (Entry, error) {
 		switch {
 		case !slices.Contains(c.cfg.Regions, to):
-			return Entry{}, &RefusedError{Name: c.cfg.Name, To: to, Guard: GuardTarget, Reason: fmt.Sprintf("not one of %q", c.cfg.Regions)}
+			return Entry{}, c.refuse(to, GuardTarget, "not one of %q", c.cfg.Regions)
 		case to == r.Writer:
-			return Entry{}, &RefusedError{Name: c.cfg.Name, To: to, Guard: GuardTarget, Reason: "it is the writer"}
+			return Entry{}, c.refuse(to, GuardTarget, "it is the writer")
 		}
 		return c.begin(r, t)
 	})
@@ -74,15 +78,18 @@ func (c *Controller) moved(rec Record, err error) (Transition, error) {
 // Approve lets the request id begin. by must be another person than the requester; the guards are checked again, with the exposure of
 // now. Errors as [Controller.Failover].
 func (c *Controller) Approve(ctx context.Context, id, by string) (Transition, error) {
+	if err := c.refreshVotes(ctx); err != nil {
+		return Transition{}, err
+	}
 	rec, err := c.change(ctx, func(r *Record) (Entry, error) {
 		t := r.Transition
 		switch {
 		case r.Phase != PhaseAwaitApproval || t.ID != id:
-			return Entry{}, &RefusedError{Name: c.cfg.Name, Guard: GuardPhase, Reason: fmt.Sprintf("no request %q waits for approval", id)}
-		case strings.TrimSpace(by) == "" || by == t.By:
-			return Entry{}, &RefusedError{Name: c.cfg.Name, To: t.To, Guard: GuardRequest, Reason: "it takes a second person to approve"}
+			return Entry{}, c.refuse("", GuardPhase, "no request %q waits for approval", id)
+		case strings.TrimSpace(by) == "" || samePerson(by, t.By):
+			return Entry{}, c.refuse(t.To, GuardRequest, "it takes a second person to approve")
 		case !time.Now().Before(t.Expires):
-			return Entry{}, &RefusedError{Name: c.cfg.Name, To: t.To, Guard: GuardRequest, Reason: fmt.Sprintf("the request expired at %v", t.Expires)}
+			return Entry{}, c.refuse(t.To, GuardRequest, "the request expired at %v", t.Expires)
 		}
 		approved := *t
 		approved.Second = by
@@ -95,12 +102,12 @@ func (c *Controller) Approve(ctx context.Context, id, by string) (Transition, er
 // writer. Later there is no way back but another move. Errors: a [*RefusedError], or the coordinator's.
 func (c *Controller) Deny(ctx context.Context, id, by, reason string) error {
 	if strings.TrimSpace(by) == "" || strings.TrimSpace(reason) == "" {
-		return &RefusedError{Name: c.cfg.Name, Guard: GuardRequest, Reason: "Deny needs by and reason"}
+		return c.refuse("", GuardRequest, "Deny needs by and reason")
 	}
 	_, err := c.change(ctx, func(r *Record) (Entry, error) {
 		t := r.Transition
-		if t == nil || t.ID != id || r.Phase == PhaseOpen || r.Phase == PhaseRamping {
-			return Entry{}, &RefusedError{Name: c.cfg.Name, Guard: GuardPhase, Reason: fmt.Sprintf("there is no move %q that can still be denied", id)}
+		if t == nil || t.ID != id || t.Evidence != "" {
+			return Entry{}, c.refuse("", GuardPhase, "there is no move %q that can still be denied", id)
 		}
 		if r.Phase == PhaseAwaitApproval {
 			return c.deny(r, reason, by), nil
@@ -115,11 +122,11 @@ func (c *Controller) Deny(ctx context.Context, id, by, reason string) error {
 // the old writer cannot write any more.
 func (c *Controller) WaiveFence(ctx context.Context, id, by, reason string) error {
 	if strings.TrimSpace(by) == "" || strings.TrimSpace(reason) == "" {
-		return &RefusedError{Name: c.cfg.Name, Guard: GuardRequest, Reason: "WaiveFence needs by and reason"}
+		return c.refuse("", GuardRequest, "WaiveFence needs by and reason")
 	}
 	_, err := c.change(ctx, func(r *Record) (Entry, error) {
 		if r.Phase != PhaseFenced || r.Transition.ID != id {
-			return Entry{}, &RefusedError{Name: c.cfg.Name, Guard: GuardPhase, Reason: fmt.Sprintf("the move %q is not waiting for the old side's fence", id)}
+			return Entry{}, c.refuse("", GuardPhase, "the move %q is not waiting for the old side's fence", id)
 		}
 		r.Transition.OldSide = fmt.Sprintf("waived by %s: %s", by, reason)
 		entry := r.Transition.entry("old side's fence waived: " + reason)
@@ -133,11 +140,11 @@ func (c *Controller) WaiveFence(ctx context.Context, id, by, reason string) erro
 // promoted records an operator's evidence; see [Transition.Promoted].
 func (c *Controller) promoted(ctx context.Context, id, evidence string) error {
 	if strings.TrimSpace(evidence) == "" {
-		return &RefusedError{Name: c.cfg.Name, Guard: GuardRequest, Reason: "Promoted needs evidence"}
+		return c.refuse("", GuardRequest, "Promoted needs evidence")
 	}
 	_, err := c.change(ctx, func(r *Record) (Entry, error) {
 		if r.Phase != PhasePromoting || r.Transition.ID != id {
-			return Entry{}, &RefusedError{Name: c.cfg.Name, Guard: GuardPhase, Reason: fmt.Sprintf("the move %q is not promoting", id)}
+			return Entry{}, c.refuse("", GuardPhase, "the move %q is not promoting", id)
 		}
 		r.Transition.Evidence = evidence
 		return Entry{}, nil
@@ -146,52 +153,63 @@ func (c *Controller) promoted(ctx context.Context, id, evidence string) error {
 	return err
 }
 
-// BreakGlass starts over on coord, when the old coordinator is gone for good: this process's Region becomes the writer in a new
-// incarnation, whose epochs beat all earlier ones. It takes two people. Nothing is known of the old side: whoever calls it has made
-// sure that it cannot write, and instances of the old incarnation refuse writes once they learn of the new one. The other
-// instances follow when they are started with coord; calling BreakGlass on them with the same coord adopts what is there.
+// BreakGlass starts over on coord, when the old coordinator is gone for good or contradicts what this process knows: this process's
+// Region becomes the writer in a new incarnation, whose epochs beat all earlier ones. It takes two people. Nothing is known of the old
+// side: whoever calls it has made sure that it cannot write, and instances of the old incarnation refuse writes once they learn of
+// the new one. The other instances follow when they are started with coord; calling BreakGlass on them with the same coord adopts
+// what is there. Errors: a [*RefusedError], or coord's.
 func (c *Controller) BreakGlass(ctx context.Context, coord Coordinator, q Request) (Transition, error) {
 	if err := q.check(c, c.cfg.Self); err != nil {
 		return Transition{}, err
 	}
 	switch {
 	case q.Second == "":
-		return Transition{}, &RefusedError{Name: c.cfg.Name, To: c.cfg.Self, Guard: GuardRequest, Reason: "Request.Second is empty: breaking the glass takes two people"}
+		return Transition{}, c.refuse(c.cfg.Self, GuardRequest, "Request.Second is empty: breaking the glass takes two people")
 	case c.cfg.Role == RoleWitness:
-		return Transition{}, &RefusedError{Name: c.cfg.Name, To: c.cfg.Self, Guard: GuardTarget, Reason: "a witness never writes"}
+		return Transition{}, c.refuse(c.cfg.Self, GuardTarget, "a witness never writes")
 	case coord == nil:
-		return Transition{}, &RefusedError{Name: c.cfg.Name, To: c.cfg.Self, Guard: GuardRequest, Reason: "coord is nil"}
+		return Transition{}, c.refuse(c.cfg.Self, GuardRequest, "coord is nil")
 	}
 	rec, err := coord.Load(ctx)
-	if err == ErrNoRecord {
-		rec, err = c.newIncarnation(ctx, coord, q)
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrNoRecord) {
 		return Transition{}, err
 	}
-	c.mu.Lock()
-	if c.known && Incarnation(rec.Epoch) <= Incarnation(c.record.Epoch) && rec.DecisionID != c.record.DecisionID {
-		c.mu.Unlock()
-		return Transition{}, &RefusedError{Name: c.cfg.Name, To: c.cfg.Self, Guard: GuardConflict, Reason: "coord holds an older story than this process knows"}
+	if !c.follows(rec) {
+		if rec, err = c.newIncarnation(ctx, coord, rec, q); err != nil {
+			return Transition{}, err
+		}
 	}
+	c.mu.Lock()
 	c.coord = coord
+	c.adopted++ // what the old coordinator answers from now on is overtaken
+	seen := c.adopted
 	c.mu.Unlock()
-	c.adopt(rec)
+	c.adopt(rec, seen)
 	nudge(c.poke)
 	return Transition{ID: rec.DecisionID, To: rec.Writer, Epoch: rec.Epoch, Reason: q.Reason, By: q.By, Second: q.Second, ctl: c}, nil
 }
 
-func (c *Controller) newIncarnation(ctx context.Context, coord Coordinator, q Request) (Record, error) {
+// follows reports whether rec, which may be none, continues what this process knows.
+func (c *Controller) follows(rec Record) bool {
 	c.mu.Lock()
-	epoch, log := c.record.Epoch, slices.Clone(c.record.Log)
+	defer c.mu.Unlock()
+	known := c.record
+	return rec.Sequence > 0 && (!c.known || rec.Epoch > known.Epoch || rec.Epoch == known.Epoch && rec.DecisionID == known.DecisionID)
+}
+
+// newIncarnation stores the first record of a new incarnation in place of found.
+func (c *Controller) newIncarnation(ctx context.Context, coord Coordinator, found Record, q Request) (Record, error) {
+	c.mu.Lock()
+	known := c.record.clone()
 	c.mu.Unlock()
-	epoch, err := nextIncarnation(epoch)
+	epoch, err := nextIncarnation(max(known.Epoch, found.Epoch))
 	if err != nil {
 		return Record{}, err
 	}
 	now := time.Now().UTC()
-	rec := Record{Sequence: 1, Epoch: epoch, DecisionID: randomName(), Phase: PhaseSteady, Writer: c.cfg.Self, Since: now,
-		Moves: []Move{{At: now}}, Log: log, Stamp: randomName()}
+	rec := Record{Sequence: found.Sequence + 1, Epoch: epoch, DecisionID: randomName(), Phase: PhaseSteady, Writer: c.cfg.Self, Since: now,
+		Moves: []Move{{At: now}}, Log: known.Log}
+	rec.stamp()
 	rec.note(Entry{At: now, To: rec.Writer, ID: rec.DecisionID, By: q.By + ", " + q.Second, Reason: "glass broken: " + q.Reason})
-	return rec, coord.CompareAndSwap(ctx, 0, rec)
+	return rec, coord.CompareAndSwap(ctx, found.Sequence, rec)
 }

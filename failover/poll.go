@@ -10,40 +10,38 @@ import (
 )
 
 // poll is one round with the coordinator: vote (which asks for the lease), load, adopt, count the votes, act.
-// An unreachable coordinator changes nothing but the lease, which runs out by itself.
+// An unreachable coordinator changes nothing but the lease, which runs out by itself, as does the right to drive a move.
 func (c *Controller) poll(ctx context.Context, wg *sync.WaitGroup) {
 	bounded, cancel := context.WithTimeout(ctx, c.cfg.PollEvery)
 	defer cancel()
 	asked := time.Since(c.start)
 	vote := c.nextVote()
-	coord := c.coordinator()
+	coord, seen := c.coordinator()
 	voteErr := coord.Vote(bounded, vote)
 	rec, err := coord.Load(bounded)
 	switch {
 	case errors.Is(err, ErrNoRecord):
-		c.bootstrap(bounded)
+		c.endTask()
+		c.bootstrap(bounded, coord, seen)
 		return
 	case err != nil:
-		c.fenceExecutor()
 		return
 	}
-	c.adopt(rec)
+	c.adopt(rec, seen)
+	c.confirmed.Store(int64(asked))
 	if voteErr == nil {
 		c.renewed(vote, rec, asked)
 	}
-	votes, err := coord.Votes(bounded)
-	if err != nil {
-		c.fenceExecutor()
-		return
+	if c.refreshVotes(bounded) == nil {
+		c.drive(ctx, wg)
 	}
-	c.countVotes(votes)
-	c.drive(ctx, wg)
 }
 
-func (c *Controller) coordinator() Coordinator {
+// coordinator returns the coordinator, and how many records have been adopted before it is asked for another.
+func (c *Controller) coordinator() (coord Coordinator, seen uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.coord
+	return c.coord, c.adopted
 }
 
 // nextVote builds this instance's vote. A writer's vote is also its request for a lease.
@@ -52,7 +50,7 @@ func (c *Controller) nextVote() Vote {
 	defer c.mu.Unlock()
 	c.ballot++
 	v := Vote{Instance: c.cfg.Instance, Region: c.cfg.Self, Witness: c.cfg.Role == RoleWitness, Number: c.ballot,
-		Abstain: c.suspect, Views: map[Region]Health{}, At: time.Now().UTC()}
+		Abstain: c.suspect && !c.rule.neverAbstain, Views: map[Region]Health{}, At: time.Now().UTC()}
 	for r, h := range c.health {
 		v.Views[r] = h.state
 	}
@@ -66,47 +64,68 @@ func (c *Controller) nextVote() Vote {
 }
 
 // renewed grants this instance its lease: the vote that asked for it is stored, and the record read after it still names
-// this Region at that epoch. A Fenced record stored later waits for the whole lease, counted from then.
+// this Region at that epoch. A Fenced record stored later waits for the whole lease, counted from then. Both the lease and the
+// right to go on driving a move count from before the request.
 func (c *Controller) renewed(v Vote, rec Record, asked time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.voted = time.Now()
+	c.voted = c.start.Add(asked)
+	if c.task != nil {
+		c.task.extend(c.driveLeft())
+	}
 	if v.Epoch == 0 || v.Epoch != rec.Epoch || rec.Writer != c.cfg.Self || c.conflict != "" {
 		return
 	}
-	c.lease.Store(&lease{epoch: v.Epoch, until: asked + c.cfg.LeaseTTL})
+	from := asked
+	if c.rule.leaseFromResponse {
+		from = time.Since(c.start)
+	}
+	c.lease.Store(&lease{epoch: v.Epoch, until: from + c.cfg.LeaseTTL + c.rule.wallStep})
 }
 
-// adopt makes rec this process's decision, unless it contradicts what is known.
-func (c *Controller) adopt(rec Record) {
-	if c.adoptInMemory(rec) {
+// driveLeft is how long this instance may still drive a move: others take over once its vote has not grown for longer.
+func (c *Controller) driveLeft() time.Duration { return time.Until(c.voted.Add(3 * c.cfg.PollEvery)) }
+
+// adopt makes rec this process's decision, unless it contradicts what is known. seen is from before rec was asked for.
+func (c *Controller) adopt(rec Record, seen uint64) {
+	if !c.adoptInMemory(rec, seen) {
+		return
+	}
+	if c.running.Load() {
+		nudge(c.keep)
+	} else {
 		c.persist()
 	}
 }
 
-func (c *Controller) adoptInMemory(rec Record) (changed bool) {
+func (c *Controller) adoptInMemory(rec Record, seen uint64) (changed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	before := c.record
-	if c.known {
-		switch {
-		case rec.Epoch < before.Epoch:
-			c.stopWritesLocked("the coordinator went back to an older epoch")
-			return false
-		case rec.Epoch == before.Epoch && rec.DecisionID != before.DecisionID:
-			c.stopWritesLocked("the coordinator granted this epoch twice")
-			return false
-		case rec.Epoch == before.Epoch && rec.Sequence < before.Sequence:
-			return false // a read that was overtaken
-		}
+	behind := c.known && (rec.Epoch < before.Epoch || rec.Epoch == before.Epoch && rec.Sequence < before.Sequence)
+	switch {
+	case behind && seen != c.adopted:
+		return false // a read that a newer one has overtaken
+	case c.known && rec.Epoch < before.Epoch && !c.rule.acceptLower:
+		c.stopWritesLocked("the coordinator went back to an older epoch")
+		return false
+	case c.known && rec.Epoch == before.Epoch && rec.DecisionID != before.DecisionID && !c.rule.ignoreDecision:
+		c.stopWritesLocked("the coordinator granted this epoch twice")
+		return false
 	}
-	if !c.known || rec.Phase != before.Phase || rec.Epoch != before.Epoch {
+	// A lower sequence of the same epoch is adopted: the coordinator lost changes, but none about who writes.
+	moved := !c.known || rec.Phase != before.Phase || rec.Epoch != before.Epoch
+	if moved {
 		c.phaseSeen = time.Now()
 	}
 	changed = !c.known || rec.Sequence != before.Sequence || rec.Epoch != before.Epoch
+	if changed {
+		c.adopted++
+	}
 	c.record, c.known, c.conflict = rec.clone(), true, ""
 	c.publishLocked()
-	if rec.Epoch != before.Epoch || rec.Phase != before.Phase {
+	if moved {
+		c.rule.see("phase " + before.Phase.String() + " → " + rec.Phase.String())
 		c.log.Info("decision", slog.String("phase", rec.Phase.String()), slog.String("writer", rec.Writer),
 			slog.String("epoch", FormatEpoch(rec.Epoch)), slog.Uint64("sequence", rec.Sequence))
 		nudge(c.poke) // ask for a lease, or drive the next phase, without waiting an interval
@@ -117,8 +136,9 @@ func (c *Controller) adoptInMemory(rec Record) (changed bool) {
 // stopWritesLocked enters conflict mode: reads go on, writes stop until a person breaks the glass or the
 // coordinator tells a story that fits again.
 func (c *Controller) stopWritesLocked(why string) {
-	if c.conflict == "" {
+	if c.conflict != why {
 		c.log.Error("writes stopped", slog.String("reason", why), slog.String("epoch", FormatEpoch(c.record.Epoch)))
+		c.rule.see("conflict: " + why)
 	}
 	c.conflict = why
 	c.lease.Store(nil)
@@ -127,22 +147,27 @@ func (c *Controller) stopWritesLocked(why string) {
 
 // bootstrap stores the first record of a fleet: Regions[0] is the writer. A process that knows a decision
 // does not: its coordinator has lost it.
-func (c *Controller) bootstrap(ctx context.Context) {
+func (c *Controller) bootstrap(ctx context.Context, coord Coordinator, seen uint64) {
 	c.mu.Lock()
-	if c.known {
+	known := c.known
+	if known && seen == c.adopted {
 		c.stopWritesLocked("the coordinator lost the decision")
-		c.mu.Unlock()
-		return
 	}
 	c.mu.Unlock()
+	if known {
+		return
+	}
 	now := time.Now().UTC()
 	id := randomName()
-	first := Record{Sequence: 1, Epoch: 1, DecisionID: id, Phase: PhaseSteady, Writer: c.cfg.Regions[0], Since: now, Stamp: randomName()}
+	first := Record{Sequence: 1, Epoch: 1, DecisionID: id, Phase: PhaseSteady, Writer: c.cfg.Regions[0], Since: now}
+	first.stamp()
 	first.note(Entry{At: now, To: first.Writer, ID: id, By: c.cfg.Instance, Reason: "first boot"})
-	if err := c.coordinator().CompareAndSwap(ctx, 0, first); err == nil {
-		c.adopt(first)
+	switch err := coord.CompareAndSwap(ctx, 0, first); {
+	case err == nil:
+		c.adopt(first, seen)
+	case errors.Is(err, ErrConflict):
+		nudge(c.poke) // lost the race: the next poll reads what stands
 	}
-	nudge(c.poke) // lost the race or the reply: the next poll reads what stands
 }
 
 // A seenVote is a vote, when this instance first saw its author, and when the number last grew since. A vote that was
@@ -153,10 +178,26 @@ type seenVote struct {
 	grew  time.Time // zero until it has grown once
 }
 
+// refreshVotes reads the votes.
+func (c *Controller) refreshVotes(ctx context.Context) error {
+	asked := time.Now()
+	coord, _ := c.coordinator()
+	votes, err := coord.Votes(ctx)
+	if err != nil {
+		return err
+	}
+	c.countVotes(votes, asked)
+	return nil
+}
+
 // countVotes notes which instances are alive.
-func (c *Controller) countVotes(votes []Vote) {
+func (c *Controller) countVotes(votes []Vote, asked time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if asked.Before(c.votesAt) {
+		return // overtaken
+	}
+	c.votesAt = asked
 	now := time.Now()
 	present := map[string]bool{}
 	for _, v := range votes {
@@ -164,8 +205,11 @@ func (c *Controller) countVotes(votes []Vote) {
 		switch seen, ok := c.votes[v.Instance]; {
 		case !ok:
 			c.votes[v.Instance] = seenVote{vote: v, first: now}
-		case v.Number != seen.vote.Number:
+		case v.Number > seen.vote.Number:
 			c.votes[v.Instance] = seenVote{vote: v, first: seen.first, grew: now}
+		}
+		if v.Instance == c.cfg.Instance && v.Number > c.ballot {
+			c.ballot = v.Number // of an earlier life of this instance, whose clock was ahead
 		}
 	}
 	maps.DeleteFunc(c.votes, func(name string, _ seenVote) bool { return !present[name] })

@@ -3,7 +3,6 @@ package failover
 import (
 	"context"
 	"log/slog"
-	mathrand "math/rand/v2"
 	"sync"
 	"time"
 )
@@ -47,39 +46,54 @@ func (c *Controller) startProbers(ctx context.Context, wg *sync.WaitGroup) {
 // probeForever probes every interval ± 20 %, counted from start to start, so that a probe that hangs until its
 // time-out delays the next one by no more than it must.
 func (c *Controller) probeForever(ctx context.Context, p prober) {
-	next := time.Duration(mathrand.Float64() * float64(p.every) * 0.2) // a fleet that starts together must not probe together
+	next := time.Duration(c.rule.random() * float64(p.every) * 0.2) // a fleet that starts together must not probe together
 	for wait(ctx, next) == nil {
 		started := time.Now()
 		p.once(ctx, func() { nudge(c.wake) })
-		next = max(0, jittered(p.every)-time.Since(started))
+		next = max(0, c.jittered(p.every)-time.Since(started))
 	}
 }
 
 // once runs one probe and calls seen after its result is noted. A probe that ignores its context is counted as failed at its
-// time-out and waited for: two probes of one client never overlap.
+// time-out, once more every interval after that, and waited for: two probes of one client never overlap.
 func (p prober) once(ctx context.Context, seen func()) {
 	bounded, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
-	stop := context.AfterFunc(bounded, func() {
-		if bounded.Err() == context.DeadlineExceeded {
-			p.state.probes.add(false)
-			seen()
+	result := make(chan error, 1)
+	go func() { result <- p.ask(bounded) }()
+	hung := time.NewTimer(p.timeout)
+	defer hung.Stop()
+	for late := false; ; {
+		select {
+		case err := <-result:
+			if !late && ctx.Err() == nil {
+				p.state.probes.add(err == nil)
+				seen()
+			}
+			return
+		case <-hung.C:
+			if ctx.Err() == nil {
+				p.state.probes.add(false)
+				seen()
+			}
+			late = true
+			hung.Reset(p.every)
 		}
-	})
-	err := p.probe(bounded)
-	if !stop() || ctx.Err() != nil {
-		return
 	}
+}
+
+// ask probes and, where that is good, asks whether the Region could take over.
+func (p prober) ask(ctx context.Context) error {
+	err := p.probe(ctx)
 	if err == nil && p.ready != nil {
-		p.state.setReady(p.ready(bounded))
+		p.state.setReady(p.ready(ctx))
 	}
-	p.state.probes.add(err == nil)
-	seen()
+	return err
 }
 
 // sampleLag measures replication every second.
 func (c *Controller) sampleLag(ctx context.Context, p prober) {
-	for wait(ctx, jittered(tick)) == nil {
+	for wait(ctx, c.jittered(tick)) == nil {
 		bounded, cancel := context.WithTimeout(ctx, p.timeout)
 		sample, err := p.lag(bounded)
 		cancel()
@@ -94,28 +108,33 @@ func (c *Controller) drainRegion(ctx context.Context, region Region) {
 	c.mu.Lock()
 	endpoints := c.endpoints
 	c.mu.Unlock()
+	var wg sync.WaitGroup
 	for _, p := range endpoints {
 		if p.region != region {
 			continue
 		}
-		bounded, cancel := context.WithTimeout(ctx, c.cfg.MaxFlight)
-		if err := p.drain(bounded); err != nil {
-			c.log.Warn("region not drained cleanly", slog.String("region", region), slog.Any("error", err))
-		}
-		cancel()
+		wg.Go(func() {
+			bounded, cancel := context.WithTimeout(ctx, c.cfg.MaxFlight)
+			defer cancel()
+			if err := p.drain(bounded); err != nil {
+				c.log.Warn("region not drained cleanly", slog.String("region", region), slog.Any("error", err))
+			}
+		})
 	}
+	wg.Wait()
 }
 
-// drainOnCut drains the old writer's Region once per cut, when its writes in flight have had their time.
-func (c *Controller) drainOnCut(ctx context.Context) {
-	var drained uint64
+// drainOnSwitch drains the old writer's Region once per epoch that ended, when its writes in flight have had their time.
+// It goes by the writer and not by the phase: an instance that was away may see neither the cut nor the promotion.
+func (c *Controller) drainOnSwitch(ctx context.Context) {
+	writer := c.Decision().Writer
 	for d := range c.Watch(ctx) {
-		if d.Phase != PhaseFenced || d.Epoch == drained || d.Transition == nil {
+		old := writer
+		if writer = d.Writer; old == "" || old == writer {
 			continue
 		}
-		drained = d.Epoch
-		if wait(ctx, c.cfg.MaxFlight) == nil {
-			c.drainRegion(ctx, d.Transition.From)
+		if wait(ctx, c.cfg.MaxFlight) == nil && c.Decision().Writer != old {
+			c.drainRegion(ctx, old)
 		}
 	}
 }

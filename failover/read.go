@@ -98,7 +98,7 @@ func Read[T, R any](ctx context.Context, c *Client[T], fn func(context.Context, 
 	}
 	who := callerOf(ctx)
 	v, class, err := readIn(ctx, c, order[0], who, fn)
-	if !c.tryNext(who, class) || len(order) == 1 {
+	if len(order) == 1 || !c.tryNext(who, class) {
 		return v, err
 	}
 	return readElsewhere(ctx, c, order, who, Tried{c.ctl.cfg.Regions[order[0]], class, err}, fn)
@@ -121,9 +121,17 @@ func (c *Client[T]) order() []int {
 func readIn[T, R any](ctx context.Context, c *Client[T], region int, who caller, fn func(context.Context, T) (R, error)) (R, Class, error) {
 	e := c.regions[region]
 	v, err := fn(ctx, *e.current.Load())
-	class := who.class(c.cfg.Classify, err)
-	e.health.counts.add(class.effect())
+	class := c.classify(err)
+	e.health.counts.add(who.health(class))
 	return v, class, err
+}
+
+// classify is the class of err; success costs nothing.
+func (c *Client[T]) classify(err error) Class {
+	if err == nil {
+		return ClassOK
+	}
+	return c.cfg.Classify(err)
 }
 
 // tryNext reports whether a read that ended with class may go on in another Region.
@@ -157,12 +165,16 @@ func readElsewhere[T, R any](ctx context.Context, c *Client[T], order []int, who
 // narrow drops the Regions whose copy is not known to be fresh enough, and those an advisory client avoids.
 func (c *Client[T]) narrow(order []int, plan *readPlan) ([]int, error) {
 	now := time.Now()
-	writer := c.ctl.index(c.ctl.current.Load().decision.Writer)
+	s := c.ctl.current.Load()
+	writer := c.ctl.index(s.decision.Writer)
+	if now.Sub(c.ctl.start)-time.Duration(c.ctl.confirmed.Load()) > c.ctl.rule.fenceWait+plan.maxStale {
+		writer = -1 // another one may have opened since the coordinator last answered
+	}
 	fresh := make([]int, 0, len(order))
 	var avoided []int
 	for _, region := range order {
 		switch {
-		case plan.bounded() && region != writer && !c.fresh(region, plan, now):
+		case plan.bounded() && region != writer && !(region != c.ctl.index(s.decision.Writer) && c.fresh(region, s.opened, plan, now)):
 		case c.cfg.Advisory && c.regions[region].health.avoid.Load():
 			avoided = append(avoided, region)
 		default:
@@ -183,9 +195,10 @@ func (c *Client[T]) narrow(order []int, plan *readPlan) ([]int, error) {
 	return nil, &StaleError{Name: c.cfg.Name, Bound: bound}
 }
 
-func (c *Client[T]) fresh(region int, plan *readPlan, now time.Time) bool {
+// fresh reports whether region's copy of the writer that opened at epoch is known to meet plan.
+func (c *Client[T]) fresh(region int, epoch uint64, plan *readPlan, now time.Time) bool {
 	sample, ok := c.regions[region].health.lag.get()
-	if !ok {
+	if !ok || !sample.of(epoch) {
 		return false
 	}
 	if plan.maxStale > 0 && now.Sub(sample.ReplicatedThrough) > plan.maxStale {
@@ -201,7 +214,8 @@ func (c *Client[T]) fresh(region int, plan *readPlan, now time.Time) bool {
 // hedgedRead runs fn in the first Region of order and, after a delay or when that one gets no answer, in the second.
 func hedgedRead[T, R any](ctx context.Context, c *Client[T], order []int, after time.Duration, fn func(context.Context, T) (R, error)) (R, error) {
 	type result struct {
-		value R
+		value    R
+		panicked any
 		Tried
 	}
 	who := callerOf(ctx)
@@ -212,8 +226,12 @@ func hedgedRead[T, R any](ctx context.Context, c *Client[T], order []int, after 
 	defer cancel()
 	start := func(region int) {
 		wg.Go(func() {
-			v, class, err := readIn(running, c, region, caller{ctx: running, short: who.short}, fn)
-			results <- result{v, Tried{c.ctl.cfg.Regions[region], class, err}}
+			r := result{Tried: Tried{Region: c.ctl.cfg.Regions[region]}}
+			defer func() {
+				r.panicked = recover()
+				results <- r
+			}()
+			r.value, r.Class, r.Err = readIn(running, c, region, caller{ctx: running, short: who.short}, fn)
 		})
 	}
 	start(order[0])
@@ -228,6 +246,9 @@ func hedgedRead[T, R any](ctx context.Context, c *Client[T], order []int, after 
 				started = 2
 			}
 		case r := <-results:
+			if r.panicked != nil {
+				panic(r.panicked) // on the caller's goroutine, where it would be without a hedge
+			}
 			if r.Class == ClassOK || r.Class == ClassAnswer {
 				return r.value, r.Err
 			}

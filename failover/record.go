@@ -57,7 +57,37 @@ type Record struct {
 	Moves      []Move      `json:"moves,omitempty"`    // recent moves of the writer, for cooldown and budget
 	AskAgain   time.Time   `json:"ask_again,omitzero"` // no request by the group before: the last one was denied
 	Log        []Entry     `json:"log,omitempty"`      // the newest audit entries, oldest first
-	Stamp      string      `json:"stamp"`              // random per store: how a writer whose reply was lost knows its own
+	Stamps     []string    `json:"stamps"`             // one random per store, the newest last: how a writer whose reply was lost knows its own
+	Last       *Transition `json:"last,omitempty"`     // the newest finished move, with what its phases took
+}
+
+// keptStamps is how many stores may follow one whose reply was lost until its writer asks.
+const keptStamps = 16
+
+// stamp marks r as a store of its own.
+func (r *Record) stamp() {
+	r.Stamps = append(r.Stamps, randomName())
+	if extra := len(r.Stamps) - keptStamps; extra > 0 {
+		r.Stamps = slices.Delete(r.Stamps, 0, extra)
+	}
+}
+
+// oneOf returns the record among stored, by stamp, that r is or follows.
+func (r Record) oneOf(stored map[string]Record) (Record, bool) {
+	for _, stamp := range r.Stamps {
+		if mine, ok := stored[stamp]; ok {
+			return mine, true
+		}
+	}
+	return Record{}, false
+}
+
+// opened is the epoch at which the newest writer opened: that of the data that copies should have.
+func (r Record) opened() uint64 {
+	if !r.Writable() && r.Transition != nil {
+		return r.Transition.Epoch
+	}
+	return r.Epoch
 }
 
 // A Move is a past change of the writer.
@@ -71,11 +101,8 @@ func (r Record) Writable() bool { return r.Writer != "" }
 
 // clone copies what append or a field write would share.
 func (r Record) clone() Record {
-	r.Moves, r.Log = slices.Clone(r.Moves), slices.Clone(r.Log)
-	if r.Transition != nil {
-		t := *r.Transition
-		r.Transition = &t
-	}
+	r.Moves, r.Log, r.Stamps = slices.Clone(r.Moves), slices.Clone(r.Log), slices.Clone(r.Stamps)
+	r.Transition, r.Last = r.Transition.clone(), r.Last.clone()
 	return r
 }
 

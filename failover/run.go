@@ -2,20 +2,25 @@ package failover
 
 import (
 	"context"
+	"errors"
 	"log/slog"
-	mathrand "math/rand/v2"
 	"sync"
 	"time"
 )
 
+var errRunTwice = errors.New("failover: Run was called before")
+
 // Run probes, votes, renews the lease, follows the group's decision and drives moves into this Region. It blocks until
 // ctx ends and everything it started has returned, then returns nil. It owns every goroutine of the controller and of
-// its clients' probes; call it once.
+// its clients' probes; call it once: a second call returns an error.
 func (c *Controller) Run(ctx context.Context) error {
+	if !c.running.CompareAndSwap(false, true) {
+		return errRunTwice
+	}
 	var wg sync.WaitGroup
 	wg.Go(func() { c.watchHealth(ctx, &wg) })
 	wg.Go(func() { c.follow(ctx, &wg) })
-	wg.Go(func() { c.drainOnCut(ctx) })
+	wg.Go(func() { c.drainOnSwitch(ctx) })
 	if c.cfg.OnDecision != nil {
 		wg.Go(func() {
 			for d := range c.Watch(ctx) {
@@ -23,8 +28,25 @@ func (c *Controller) Run(ctx context.Context) error {
 			}
 		})
 	}
+	kept := make(chan struct{})
+	go func() { defer close(kept); c.keepRecord(ctx) }()
 	wg.Wait()
+	<-kept
+	c.persist() // what the last goroutines adopted
 	return nil
+}
+
+// keepRecord writes state file and audit sink after changes, apart from the loop that renews the lease: a disk or
+// a sink that hangs must not stop writes.
+func (c *Controller) keepRecord(ctx context.Context) {
+	for {
+		c.persist()
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.keep:
+		}
+	}
 }
 
 // tick is how often windows turn and health is evaluated, beside every probe result.
@@ -69,7 +91,7 @@ func (c *Controller) evaluate(turn bool) {
 	c.avoidLocked()
 	c.suspect = len(c.cfg.Regions) > 1 && bad == len(c.cfg.Regions)
 	for _, r := range c.cfg.Regions {
-		if !c.suspect {
+		if !c.suspect || c.rule.neverAbstain {
 			c.stepLocked(r, said[r], now)
 		}
 	}
@@ -105,6 +127,7 @@ func (c *Controller) stepLocked(r Region, s signals, now time.Time) {
 	before := h.state
 	h.step(now, s, c.otherHealthyLocked(r))
 	if h.state != before {
+		c.rule.see("health " + before.String() + " → " + h.state.String())
 		c.log.Info("region health", slog.String("region", r), slog.String("from", before.String()),
 			slog.String("to", h.state.String()), slog.Bool("gray", h.gray))
 	}
@@ -129,24 +152,25 @@ func (c *Controller) trackStableLocked(now time.Time) {
 	}
 }
 
-// follow polls the coordinator every PollEvery ± 20 %, sooner when poked.
+// follow polls the coordinator every PollEvery ± 20 %, sooner when poked, never without a pause.
 func (c *Controller) follow(ctx context.Context, wg *sync.WaitGroup) {
 	defer c.endTask()
 	for ctx.Err() == nil {
 		c.poll(ctx, wg)
-		timer := time.NewTimer(jittered(c.cfg.PollEvery))
+		timer := time.NewTimer(c.jittered(c.cfg.PollEvery))
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
 		case <-c.poke:
+			_ = wait(ctx, casFloor)
 		}
 		timer.Stop()
 	}
 }
 
 // jittered spreads d by ± 20 %, so that a fleet does not poll in step.
-func jittered(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * (0.8 + 0.4*mathrand.Float64()))
+func (c *Controller) jittered(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.8 + 0.4*c.rule.random()))
 }
 
 // nudge sends without waiting: the receiver acts on the latest state anyway.

@@ -31,7 +31,8 @@ type Status struct {
 	SelfSuspect bool              `json:"self_suspect,omitempty"`
 	Conflict    string            `json:"conflict,omitempty"`
 	Transition  *Transition       `json:"transition,omitempty"`
-	Exposure    Exposure          `json:"exposure"` // of a move to the other Region now; of the one under way
+	Last        *Transition       `json:"last,omitempty"` // the newest finished move, with what its phases took
+	Exposure    Exposure          `json:"exposure"`       // of a move to the other Region now; of the one under way
 	Refused     string            `json:"refused,omitempty"`
 	Voters      []Vote            `json:"voters"` // live ones
 	Log         []Entry           `json:"log"`
@@ -41,15 +42,17 @@ type Status struct {
 func (c *Controller) Status() Status {
 	epoch, _ := c.Epoch()
 	s := c.current.Load()
+	coord, _ := c.coordinator()
+	info := coord.Info()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	rec := c.record.clone()
 	st := Status{
 		Name: c.cfg.Name, Instance: c.cfg.Instance, Self: c.cfg.Self, Role: [...]string{"member", "witness"}[c.cfg.Role],
-		Fence: c.cfg.Fence.String(), Coordinator: c.coord.Info(), Risk: c.cfg.AcceptCoordinatorRisk,
+		Fence: c.cfg.Fence.String(), Coordinator: info, Risk: c.cfg.AcceptCoordinatorRisk,
 		Epoch: FormatEpoch(rec.Epoch), DecisionID: rec.DecisionID, Phase: rec.Phase, Writer: rec.Writer, Since: rec.Since,
 		MayWrite: epoch != 0, Why: s.reason, Regions: s.decision.Regions, HomeShare: s.homeShare, Health: s.decision.Health,
-		SelfSuspect: c.suspect, Conflict: c.conflict, Transition: rec.Transition, Refused: c.proposal, Voters: c.votersLocked(), Log: rec.Log,
+		SelfSuspect: c.suspect, Conflict: c.conflict, Transition: rec.Transition, Last: rec.Last, Refused: c.proposal, Voters: c.votersLocked(), Log: rec.Log,
 	}
 	if c.cfg.Fence == FenceLease {
 		st.LeaseLeft = max(0, c.leaseLeft(rec.Epoch))
@@ -69,7 +72,11 @@ func (c *Controller) Status() Status {
 
 // statusExposureLocked is the exposure of the move under way, else of one to the next Region now.
 func (c *Controller) statusExposureLocked(rec Record) Exposure {
-	if t := rec.Transition; t != nil {
+	switch t := rec.Transition; {
+	case t == nil:
+	case rec.Phase > PhaseFenced:
+		return t.Exposure // final
+	default:
 		return c.exposureLocked(rec, t, time.Now())
 	}
 	for _, r := range c.cfg.Regions {

@@ -2,6 +2,8 @@ package failover
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 )
 
@@ -28,13 +30,43 @@ type Transition struct {
 	OldSide  string `json:"old_side,omitempty"`  // how the old writer was fenced: done, or waived and by whom
 	Evidence string `json:"evidence,omitempty"`  // that the promotion is complete
 
+	Took []PhaseTime `json:"took,omitempty"` // the phases so far, in order
+	Mark time.Time   `json:"mark,omitzero"`  // when the newest of them ended
+
 	ctl *Controller
+}
+
+// A PhaseTime is how long one phase of a move took: detect and decide (moves by the group), approve, drain (planned),
+// fence, promote, open, validate, ramp (planned).
+type PhaseTime struct {
+	Phase string        `json:"phase"`
+	Took  time.Duration `json:"took"`
+}
+
+// lap ends the phase that began at t.Mark.
+func (t *Transition) lap(phase string, now time.Time) {
+	if !t.Mark.IsZero() {
+		t.Took = append(t.Took, PhaseTime{phase, max(0, now.Sub(t.Mark))})
+	}
+	t.Mark = now.UTC()
+}
+
+func (t *Transition) clone() *Transition {
+	if t == nil {
+		return nil
+	}
+	copied := *t
+	copied.Took = slices.Clone(t.Took)
+	return &copied
 }
 
 // Promoted records that the promotion of t is complete, so that the new Region opens. It is for operators who promote by
 // hand, with a nil ControllerConfig.Promote; evidence says what was seen. Errors: [ErrRefused] if t is no longer
 // promoting, and the coordinator's.
 func (t Transition) Promoted(ctx context.Context, evidence string) error {
+	if t.ctl == nil {
+		return errors.New("failover: Promoted: this Transition was not given out by a Controller")
+	}
 	return t.ctl.promoted(ctx, t.ID, evidence)
 }
 

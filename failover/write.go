@@ -62,7 +62,7 @@ func Write[T, R any](ctx context.Context, c *Client[T], fn func(context.Context,
 	var tried []Tried
 	epoch := uint64(0)
 	for {
-		fence, left, err := c.fence()
+		fence, now, end, err := c.fence()
 		if err != nil {
 			return zero, c.ended(ctx, tried, epoch, err)
 		}
@@ -70,13 +70,15 @@ func Write[T, R any](ctx context.Context, c *Client[T], fn func(context.Context,
 			return zero, c.ended(ctx, tried, epoch, nil)
 		}
 		epoch = fence.Epoch
-		v, one := writeOnce(ctx, c, fence, left, fn)
+		v, one := writeOnce(ctx, c, fence, now, end, fn)
 		switch one.Class {
 		case ClassOK:
 			if plan.session != nil {
 				plan.session.note(time.Now())
 			}
 			return v, nil
+		case ClassRejected:
+			c.ctl.hint() // the Region says that it is not the writer: the decision may have moved
 		case ClassAnswer:
 			if len(tried) == 0 {
 				return v, one.Err
@@ -109,62 +111,75 @@ func repeatable(one Tried, scope Scope, before, now uint64) bool {
 	return false
 }
 
-// fence returns what a write may carry now and for how long, or why there is none. It is one atomic load and, under FenceLease, one
-// clock read.
-func (c *Client[T]) fence() (Fence, time.Duration, error) {
+// fence returns what a write may carry now and until when it may run, or why there is none. It is one atomic load, under FenceLease a
+// second one, and one clock read.
+func (c *Client[T]) fence() (f Fence, now, end time.Time, err error) {
 	ctl := c.ctl
 	s := ctl.current.Load()
-	left := ctl.cfg.MaxFlight
-	reason := s.reason
-	if s.mayWrite && ctl.cfg.Fence == FenceLease {
-		held := ctl.leaseLeft(s.decision.Epoch)
-		if left = min(left, held); held <= 0 {
-			reason = "this process holds no lease"
-		}
+	if !s.mayWrite {
+		return f, now, end, c.fenced(s, s.reason)
 	}
-	if !s.mayWrite || left <= 0 {
-		return Fence{}, 0, &FencedError{Name: c.cfg.Name, Self: ctl.cfg.Self, Writer: s.decision.Writer,
-			Epoch: s.decision.Epoch, Reason: reason, Wait: ctl.cfg.PollEvery}
+	now = time.Now()
+	end = now.Add(ctl.cfg.MaxFlight)
+	f = Fence{Epoch: s.decision.Epoch, Region: s.decision.Writer, DecisionID: s.decision.DecisionID}
+	if ctl.cfg.Fence != FenceLease {
+		return f, now, end, nil
 	}
-	return Fence{Epoch: s.decision.Epoch, Region: s.decision.Writer, DecisionID: s.decision.DecisionID}, left, nil
+	l := ctl.lease.Load()
+	if l == nil || l.epoch != f.Epoch {
+		return f, now, end, c.fenced(s, "this process holds no lease")
+	}
+	until := ctl.start.Add(l.until)
+	if !now.Before(until) {
+		return f, now, end, c.fenced(s, "this process's lease has ended")
+	}
+	f.Until = until
+	if until.Before(end) {
+		end = until
+	}
+	return f, now, end, nil
+}
+
+func (c *Client[T]) fenced(s *snapshot, reason string) error {
+	return &FencedError{Name: c.cfg.Name, Self: c.ctl.cfg.Self, Writer: s.decision.Writer,
+		Epoch: s.decision.Epoch, Reason: reason, Wait: c.ctl.cfg.PollEvery}
 }
 
 // errFlightOver is the cause of a write's context when its lease or MaxFlight has run out.
 var errFlightOver = errors.New("failover: the write's lease or MaxFlight has run out")
 
-// writeOnce runs fn in the writer Region, cut to what is left.
-func writeOnce[T, R any](ctx context.Context, c *Client[T], fence Fence, left time.Duration, fn func(context.Context, T, Fence) (R, error)) (R, Tried) {
+// writeOnce runs fn in the writer Region, until end at the latest.
+func writeOnce[T, R any](ctx context.Context, c *Client[T], fence Fence, now, end time.Time, fn func(context.Context, T, Fence) (R, error)) (R, Tried) {
 	e := c.regions[c.ctl.index(fence.Region)]
-	who := callerOf(ctx)
-	end := time.Now().Add(left)
-	if c.ctl.cfg.Fence == FenceLease {
-		fence.Until = end
-	}
+	who := callerSince(ctx, now)
 	cut, cancel := context.WithDeadlineCause(ctx, end, errFlightOver)
 	defer cancel()
 	drained, drain := context.WithCancelCause(cut)
 	defer drain(nil)
-	region := e.drained()
-	stop := context.AfterFunc(region, func() { drain(context.Cause(region)) })
+	region := e.drain.Load()
+	stop := context.AfterFunc(region.ctx, func() { drain(context.Cause(region.ctx)) })
 	defer stop()
 
 	v, err := fn(drained, *e.current.Load(), fence)
-	class := who.class(c.cfg.Classify, err)
-	health := class
+	class := c.classify(err)
+	health := who.health(class)
 	if class == ClassUnknown && drained.Err() != nil && ctx.Err() == nil {
-		health = ClassNeutral // we ended it ourselves
+		health = effectNone // we ended it ourselves
 	}
-	e.health.counts.add(health.effect())
-	if err != nil && outcome.Of(err) == outcome.Unknown && class == ClassNeutral {
-		class = ClassUnknown // neutral for health is not known
-	}
+	e.health.counts.add(health)
 	return v, Tried{fence.Region, class, err}
 }
+
+// ledgerPatience is how long a write of unknown outcome waits for its record.
+const ledgerPatience = 5 * time.Second
 
 // ended is the error of a write after its last run. refused is why there is no further one, nil if none was wanted.
 func (c *Client[T]) ended(ctx context.Context, tried []Tried, epoch uint64, refused error) error {
 	if len(tried) == 0 {
 		return refused
+	}
+	if c.ctl.rule.lastAttemptOnly {
+		tried = tried[len(tried)-1:]
 	}
 	all := &RegionsError{Name: c.cfg.Name, Tried: tried}
 	if !all.OutcomeUnknown() {
@@ -179,7 +194,9 @@ func (c *Client[T]) ended(ctx context.Context, tried []Tried, epoch uint64, refu
 		unknown.Err = last.Err
 	}
 	record := UnknownWrite{ID: unknown.ID, Client: c.cfg.Name, Region: last.Region, Epoch: epoch, At: time.Now().UTC(), Error: unknown.Err.Error()}
-	if err := c.ctl.cfg.Ledger.Record(context.WithoutCancel(ctx), record); err != nil {
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), ledgerPatience)
+	defer cancel()
+	if err := c.ctl.cfg.Ledger.Record(bounded, record); err != nil {
 		unknown.Err = errors.Join(unknown.Err, err)
 	}
 	if c.cfg.OnUnknown != nil {

@@ -28,6 +28,7 @@ func Run(t *testing.T, open func(*testing.T) failover.Coordinator) {
 		{"a swap from another sequence conflicts and changes nothing", conflict},
 		{"of concurrent swaps exactly one is stored", race},
 		{"a vote replaces the instance's earlier one", votes},
+		{"a vote that was overtaken changes nothing", overtaken},
 		{"old votes are dropped", retention},
 		{"an ended context stores nothing", ended},
 		{"info is stable", info},
@@ -41,7 +42,7 @@ func Run(t *testing.T, open func(*testing.T) failover.Coordinator) {
 func Sample(sequence uint64) failover.Record {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
 	return failover.Record{
-		Sequence: sequence, Epoch: 1<<48 | 7, DecisionID: "d", Phase: failover.PhasePromoting, Since: at, Stamp: fmt.Sprint("s", sequence),
+		Sequence: sequence, Epoch: 1<<48 | 7, DecisionID: "d", Phase: failover.PhasePromoting, Since: at, Stamps: []string{"s", fmt.Sprint("s", sequence)},
 		Transition: &failover.Transition{ID: "t", From: "us-east-1", To: "us-west-2", Reason: `quotes " and ünïcode`, By: "ann", Asked: at, Expires: at},
 		Moves:      []failover.Move{{At: at, Auto: true}}, AskAgain: at,
 		Log: []failover.Entry{{Sequence: 1, At: at, ID: "t", By: "ann", Reason: "r", Hash: "h"}},
@@ -64,7 +65,7 @@ func roundTrip(t *testing.T, c failover.Coordinator) {
 	store(t, c, 0, Sample(1))
 	store(t, c, 1, Sample(2))
 	got, want := load(t, c), Sample(2)
-	same := got.Sequence == want.Sequence && got.Epoch == want.Epoch && got.Phase == want.Phase && got.Stamp == want.Stamp &&
+	same := got.Sequence == want.Sequence && got.Epoch == want.Epoch && got.Phase == want.Phase && slices.Equal(got.Stamps, want.Stamps) &&
 		got.Since.Equal(want.Since) && got.Transition != nil && got.Transition.Reason == want.Transition.Reason &&
 		len(got.Moves) == 1 && got.Moves[0].Auto && got.AskAgain.Equal(want.AskAgain) && len(got.Log) == 1 && got.Log[0].At.Equal(want.Log[0].At)
 	if !same {
@@ -93,20 +94,20 @@ func race(t *testing.T, c failover.Coordinator) {
 		for i := range contenders {
 			wg.Go(func() {
 				rec := Sample(round + 1)
-				rec.Stamp = fmt.Sprint(round, "/", i)
+				rec.Stamps = []string{fmt.Sprint(round, "/", i)}
 				switch err := c.CompareAndSwap(t.Context(), round, rec); {
 				case err == nil:
 					mu.Lock()
 					defer mu.Unlock()
-					winners = append(winners, rec.Stamp)
+					winners = append(winners, rec.Stamps[0])
 				case !errors.Is(err, failover.ErrConflict):
 					t.Errorf("CompareAndSwap = %v, want nil or ErrConflict", err)
 				}
 			})
 		}
 		wg.Wait()
-		if len(winners) != 1 || load(t, c).Stamp != winners[0] {
-			t.Fatalf("round %d: winners %q, stored %q", round, winners, load(t, c).Stamp)
+		if len(winners) != 1 || load(t, c).Stamps[0] != winners[0] {
+			t.Fatalf("round %d: winners %q, stored %q", round, winners, load(t, c).Stamps)
 		}
 	}
 }
@@ -122,6 +123,18 @@ func votes(t *testing.T, c failover.Coordinator) {
 	if len(got) != 2 || got[0].Number != 2 || got[0].Epoch != 3 || got[0].TTL != vote.TTL || got[0].RunToken != 2 ||
 		got[0].Views["us-east-1"] != failover.HealthUnhealthy || !got[0].At.Equal(vote.At) || !got[1].Witness || !got[1].Abstain {
 		t.Errorf("Votes = %+v, want a's second vote and b's", got)
+	}
+}
+
+func overtaken(t *testing.T, c failover.Coordinator) {
+	now := time.Now().UTC()
+	cast(t, c, failover.Vote{Instance: "a", Number: 1_800_000_000_000_000_002, At: now, Epoch: 3})
+	err := c.Vote(t.Context(), failover.Vote{Instance: "a", Number: 1_800_000_000_000_000_001, At: now.Add(-time.Second), Epoch: 2})
+	if !errors.Is(err, failover.ErrConflict) {
+		t.Errorf("Vote with a lower number = %v, want ErrConflict", err)
+	}
+	if got := sorted(t, c); len(got) != 1 || got[0].Epoch != 3 {
+		t.Errorf("Votes = %+v, want only the higher number", got)
 	}
 }
 

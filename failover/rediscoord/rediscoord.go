@@ -66,7 +66,12 @@ if (redis.call('HGET', KEYS[1], 'sequence') or '0') ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'sequence', ARGV[2], 'record', ARGV[3])
 return 1`)
 
-	voteScript = redis.NewScript(`return redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])`)
+	// A vote is stored behind its number in 20 digits, which compare as text.
+	voteScript = redis.NewScript(`
+local old = redis.call('HGET', KEYS[2], ARGV[1])
+if old and string.sub(old, 1, 20) > string.sub(ARGV[2], 1, 20) then return 0 end
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+return 1`)
 
 	// Votes older than the retention are dropped by the reader's clock, which coordinators allow for.
 	votesScript = redis.NewScript(`return redis.call('HVALS', KEYS[2])`)
@@ -113,8 +118,12 @@ func (s *Store) Vote(ctx context.Context, v failover.Vote) error {
 	if err != nil {
 		return fmt.Errorf("rediscoord: vote: %w", err)
 	}
-	if err := voteScript.Run(ctx, s.client, s.keys, v.Instance, text).Err(); err != nil {
+	stored, err := voteScript.Run(ctx, s.client, s.keys, v.Instance, fmt.Sprintf("%020d%s", v.Number, text)).Int()
+	switch {
+	case err != nil:
 		return fmt.Errorf("rediscoord: vote: %w", err)
+	case stored == 0:
+		return failover.ErrConflict
 	}
 	return nil
 }
@@ -129,7 +138,7 @@ func (s *Store) Votes(ctx context.Context) ([]failover.Vote, error) {
 	var old []any
 	for _, text := range texts {
 		var v failover.Vote
-		if err := json.Unmarshal([]byte(text), &v); err != nil {
+		if err := json.Unmarshal([]byte(text[min(20, len(text)):]), &v); err != nil {
 			return nil, fmt.Errorf("rediscoord: %s:votes holds something else: %w", s.cfg.Key, err)
 		}
 		if time.Since(v.At) > failover.VoteRetention {
