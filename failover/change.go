@@ -17,7 +17,7 @@ func (c *Controller) change(ctx context.Context, edit func(*Record) (Entry, erro
 	unsure := map[string]Record{} // stores whose reply was lost, by stamp
 	for {
 		coord, seen := c.coordinator()
-		rec, err := coord.Load(ctx)
+		rec, err := c.load(ctx, coord)
 		if err != nil {
 			return Record{}, err
 		}
@@ -32,7 +32,7 @@ func (c *Controller) change(ctx context.Context, edit func(*Record) (Entry, erro
 		if err != nil {
 			return Record{}, err
 		}
-		err = coord.CompareAndSwap(ctx, rec.Sequence, next)
+		err = c.swap(ctx, coord, rec.Sequence, next)
 		if err == nil {
 			c.adopt(next, seen)
 			return next, nil
@@ -44,6 +44,19 @@ func (c *Controller) change(ctx context.Context, edit func(*Record) (Entry, erro
 			return Record{}, errors.Join(err, context.Cause(ctx))
 		}
 	}
+}
+
+// load bounds one request: a lost one must not hold up whoever has all the time in the world.
+func (c *Controller) load(ctx context.Context, coord Coordinator) (Record, error) {
+	bounded, cancel := context.WithTimeout(ctx, c.cfg.PollEvery)
+	defer cancel()
+	return coord.Load(bounded)
+}
+
+func (c *Controller) swap(ctx context.Context, coord Coordinator, sequence uint64, next Record) error {
+	bounded, cancel := context.WithTimeout(ctx, c.cfg.PollEvery)
+	defer cancel()
+	return coord.CompareAndSwap(bounded, sequence, next)
 }
 
 // edited returns rec as edit leaves it, with the next sequence, a new stamp and the entry chained.

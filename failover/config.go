@@ -115,8 +115,8 @@ type ControllerConfig struct {
 
 	// FenceOld makes the old writer Region refuse writes on its side, for example by raising the epoch in its
 	// database. It runs on the executor after the fence wait and must be resumable. Nil means there is no such step.
-	// Under FenceLease it has MaxFlight, and an error is recorded and passed over; under FenceToken, which needs it, and FenceNone
-	// an error holds the move until [Controller.WaiveFence].
+	// Under FenceLease it has MaxFlight, and an error is recorded and passed over. Under FenceToken, which needs it, and FenceNone each
+	// attempt has 30 s, and errors hold the move until one succeeds or [Controller.WaiveFence].
 	FenceOld func(context.Context, Transition) error
 
 	// Promote makes the target Region the writer. It runs on the executor, blocks until the promotion is verified, and must

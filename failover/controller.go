@@ -47,7 +47,7 @@ type Controller struct {
 	changed   chan struct{} // closed and replaced at every publish
 	stable    time.Time     // since when Regions[0] has been healthy without a break
 	agreed    time.Time     // since when a quorum calls the writer unhealthy
-	proposal  string        // the last refusal of an automatic move, for Status
+	proposal  *RefusedError // of an automatic move that would have begun at the last poll; nil if none
 	task      *task
 
 	saving     sync.Mutex // guards the following and the files themselves

@@ -2,6 +2,7 @@ package failover
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -37,15 +38,12 @@ func (c *Controller) propose(ctx context.Context) {
 	said := c.ask(now)
 	c.mu.Lock()
 	t, err := c.wantedLocked(said, now)
-	refused := ""
-	if err != nil {
-		refused = err.Error()
-	}
-	news := refused != c.proposal && refused != ""
+	refused, _ := errors.AsType[*RefusedError](err)
+	news := refused != nil && (c.proposal == nil || c.proposal.Guard != refused.Guard)
 	c.proposal = refused
 	c.mu.Unlock()
 	if news {
-		c.log.Warn("automatic move refused", slog.String("reason", refused))
+		c.log.Warn("automatic move refused", slog.Any("error", refused))
 	}
 	if t == nil || err != nil {
 		return

@@ -179,8 +179,8 @@ func (c *Controller) stepFenced(ctx context.Context, rec Record) error {
 	exposure := c.exposureAt(rec, stopped)
 	if rec.Transition.Planned && rec.Transition.AcceptLoss == nil {
 		exposure, err = c.awaitReplication(ctx, rec, exposure.AcknowledgedUntil)
-	} else if rec.Transition.Auto {
-		err = c.guardExposure(rec.Transition, exposure) // the old writer may have renewed once more while this began
+	} else if rec.Transition.Auto && rec.Transition.OldSide == "" {
+		err = c.guardExposure(rec.Transition, exposure) // the old writer may have renewed once more while this began; a waiver is a person's decision
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -206,6 +206,9 @@ func (c *Controller) exposureAt(rec Record, now time.Time) Exposure {
 	return c.exposureLocked(rec, rec.Transition, now)
 }
 
+// fencePatience bounds one attempt of FenceOld where the move waits for its success: a waiver must be seen between attempts.
+const fencePatience = 30 * time.Second
+
 // fenceOld runs the old side's fence step and says what became of it. Under FenceLease it has as long as a write may take: the
 // Region may be a black hole, and the lease has ended anyway.
 func (c *Controller) fenceOld(ctx context.Context, t Transition) (string, error) {
@@ -216,10 +219,11 @@ func (c *Controller) fenceOld(ctx context.Context, t Transition) (string, error)
 		return "no step configured", nil
 	}
 	t.ctl = c
-	bounded, cancel := ctx, context.CancelFunc(func() {})
+	patience := fencePatience
 	if c.cfg.Fence == FenceLease {
-		bounded, cancel = context.WithTimeout(ctx, c.cfg.MaxFlight)
+		patience = c.cfg.MaxFlight
 	}
+	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	err := guarded(func() error { return c.cfg.FenceOld(bounded, t) })
 	switch {

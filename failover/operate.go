@@ -170,7 +170,7 @@ func (c *Controller) BreakGlass(ctx context.Context, coord Coordinator, q Reques
 	case coord == nil:
 		return Transition{}, c.refuse(c.cfg.Self, GuardRequest, "coord is nil")
 	}
-	rec, err := coord.Load(ctx)
+	rec, err := c.load(ctx, coord)
 	if err != nil && !errors.Is(err, ErrNoRecord) {
 		return Transition{}, err
 	}
@@ -211,5 +211,5 @@ func (c *Controller) newIncarnation(ctx context.Context, coord Coordinator, foun
 		Moves: []Move{{At: now}}, Log: known.Log}
 	rec.stamp()
 	rec.note(Entry{At: now, To: rec.Writer, ID: rec.DecisionID, By: q.By + ", " + q.Second, Reason: "glass broken: " + q.Reason})
-	return rec, coord.CompareAndSwap(ctx, found.Sequence, rec)
+	return rec, c.swap(ctx, coord, found.Sequence, rec)
 }

@@ -125,7 +125,6 @@ func (c *Controller) adoptInMemory(rec Record, seen uint64) (changed bool) {
 	c.record, c.known, c.conflict = rec.clone(), true, ""
 	c.publishLocked()
 	if moved {
-		c.rule.see("phase " + before.Phase.String() + " → " + rec.Phase.String())
 		c.log.Info("decision", slog.String("phase", rec.Phase.String()), slog.String("writer", rec.Writer),
 			slog.String("epoch", FormatEpoch(rec.Epoch)), slog.Uint64("sequence", rec.Sequence))
 		nudge(c.poke) // ask for a lease, or drive the next phase, without waiting an interval
@@ -182,7 +181,9 @@ type seenVote struct {
 func (c *Controller) refreshVotes(ctx context.Context) error {
 	asked := time.Now()
 	coord, _ := c.coordinator()
-	votes, err := coord.Votes(ctx)
+	bounded, cancel := context.WithTimeout(ctx, c.cfg.PollEvery)
+	defer cancel()
+	votes, err := coord.Votes(bounded)
 	if err != nil {
 		return err
 	}

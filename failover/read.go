@@ -166,15 +166,11 @@ func readElsewhere[T, R any](ctx context.Context, c *Client[T], order []int, who
 func (c *Client[T]) narrow(order []int, plan *readPlan) ([]int, error) {
 	now := time.Now()
 	s := c.ctl.current.Load()
-	writer := c.ctl.index(s.decision.Writer)
-	if now.Sub(c.ctl.start)-time.Duration(c.ctl.confirmed.Load()) > c.ctl.rule.fenceWait+plan.maxStale {
-		writer = -1 // another one may have opened since the coordinator last answered
-	}
 	fresh := make([]int, 0, len(order))
 	var avoided []int
 	for _, region := range order {
 		switch {
-		case plan.bounded() && region != writer && !(region != c.ctl.index(s.decision.Writer) && c.fresh(region, s.opened, plan, now)):
+		case plan.bounded() && !c.fresh(region, s, plan, now):
 		case c.cfg.Advisory && c.regions[region].health.avoid.Load():
 			avoided = append(avoided, region)
 		default:
@@ -195,10 +191,20 @@ func (c *Client[T]) narrow(order []int, plan *readPlan) ([]int, error) {
 	return nil, &StaleError{Name: c.cfg.Name, Bound: bound}
 }
 
-// fresh reports whether region's copy of the writer that opened at epoch is known to meet plan.
-func (c *Client[T]) fresh(region int, epoch uint64, plan *readPlan, now time.Time) bool {
+// fresh reports whether region's copy is known to meet plan. The writer's does while no other one can have opened since the
+// coordinator last answered, the former writer's while a new one that opened at once would be young enough. After that a sample of a
+// newer epoch only shows that the decision known here is old.
+func (c *Client[T]) fresh(region int, s *snapshot, plan *readPlan, now time.Time) bool {
+	age := now.Sub(c.ctl.start) - time.Duration(c.ctl.confirmed.Load())
+	confirmed := age <= c.ctl.rule.fenceWait+plan.maxStale
+	switch t := s.decision.Transition; {
+	case region == c.ctl.index(s.decision.Writer):
+		return confirmed
+	case s.decision.Writer == "" && t != nil && region == c.ctl.index(t.From):
+		return age <= plan.maxStale
+	}
 	sample, ok := c.regions[region].health.lag.get()
-	if !ok || !sample.of(epoch) {
+	if !ok || s.opened == 0 || !sample.of(s.opened) || !confirmed && sample.Epoch > s.opened {
 		return false
 	}
 	if plan.maxStale > 0 && now.Sub(sample.ReplicatedThrough) > plan.maxStale {

@@ -52,13 +52,16 @@ func (c *Controller) Status() Status {
 		Fence: c.cfg.Fence.String(), Coordinator: info, Risk: c.cfg.AcceptCoordinatorRisk,
 		Epoch: FormatEpoch(rec.Epoch), DecisionID: rec.DecisionID, Phase: rec.Phase, Writer: rec.Writer, Since: rec.Since,
 		MayWrite: epoch != 0, Why: s.reason, Regions: s.decision.Regions, HomeShare: s.homeShare, Health: s.decision.Health,
-		SelfSuspect: c.suspect, Conflict: c.conflict, Transition: rec.Transition, Last: rec.Last, Refused: c.proposal, Voters: c.votersLocked(), Log: rec.Log,
+		SelfSuspect: c.suspect, Conflict: c.conflict, Transition: rec.Transition, Last: rec.Last, Voters: c.votersLocked(), Log: rec.Log,
 	}
 	if c.cfg.Fence == FenceLease {
 		st.LeaseLeft = max(0, c.leaseLeft(rec.Epoch))
 		if st.Why == "" && epoch == 0 {
 			st.Why = "this process holds no lease"
 		}
+	}
+	if c.proposal != nil {
+		st.Refused = c.proposal.Error()
 	}
 	for _, r := range c.cfg.Regions {
 		if c.health[r].gray && c.health[r].state == HealthUnhealthy {
