@@ -33,6 +33,7 @@ type Controller struct {
 	record    Record
 	adopted   uint64    // how many records have been
 	phaseSeen time.Time // when this instance first saw record's phase
+	tokenSeen time.Time // when it first saw record's executor
 	conflict  string    // why writes are stopped although a record is known
 	health    map[Region]*regionHealth
 	suspect   bool // all Regions look bad from here

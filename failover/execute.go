@@ -75,7 +75,7 @@ func (t *task) ended() bool {
 // takeOver makes this instance the executor if nobody is, or the one who was has not voted for too long.
 func (c *Controller) takeOver(ctx context.Context, t *Transition) {
 	c.mu.Lock()
-	busy := t.Executor != "" && c.maybeAliveLocked(t.Executor)
+	busy := t.Executor != "" && (time.Since(c.tokenSeen) < c.rule.liveness || c.drivesLocked(t))
 	c.mu.Unlock()
 	if busy && !c.rule.manyExecutors {
 		return

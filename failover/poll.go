@@ -57,7 +57,7 @@ func (c *Controller) nextVote() Vote {
 	if ok, _ := c.mayWriteLocked(); ok && c.cfg.Fence == FenceLease {
 		v.Epoch, v.TTL = c.record.Epoch, c.cfg.LeaseTTL
 	}
-	if t := c.record.Transition; t != nil && t.Executor == c.cfg.Instance {
+	if t := c.record.Transition; t != nil && t.Executor == c.cfg.Instance && c.conflict == "" {
 		v.RunToken = t.RunToken
 	}
 	return v
@@ -117,6 +117,9 @@ func (c *Controller) adoptInMemory(rec Record, seen uint64) (changed bool) {
 	moved := !c.known || rec.Phase != before.Phase || rec.Epoch != before.Epoch
 	if moved {
 		c.phaseSeen = time.Now()
+	}
+	if t, old := rec.Transition, before.Transition; t != nil && (old == nil || old.ID != t.ID || old.RunToken != t.RunToken) {
+		c.tokenSeen = time.Now()
 	}
 	changed = !c.known || rec.Sequence != before.Sequence || rec.Epoch != before.Epoch
 	if changed {
@@ -226,12 +229,13 @@ func (c *Controller) votersLocked() (live []Vote) {
 	return live
 }
 
-// maybeAliveLocked reports whether instance may still be at work: it voted lately, or was first seen lately.
-func (c *Controller) maybeAliveLocked(instance string) bool {
-	seen, ok := c.votes[instance]
+// drivesLocked reports whether t's executor may still be at work: it voted lately, or was first seen lately, and says that it drives t.
+// One that has come to distrust the coordinator votes on, but drives nothing.
+func (c *Controller) drivesLocked(t *Transition) bool {
+	seen, ok := c.votes[t.Executor]
 	latest := seen.first
 	if seen.grew.After(latest) {
 		latest = seen.grew
 	}
-	return ok && time.Since(latest) < c.rule.liveness
+	return ok && seen.vote.RunToken == t.RunToken && time.Since(latest) < c.rule.liveness
 }

@@ -166,14 +166,33 @@ func (s *sim) gray() {
 
 // hurried: coordinator and network are slow, writes stay in flight for long.
 func (s *sim) hurried() {
-	s.flight = 0.3
+	s.flight, s.writers = 0.5, 4
+	s.promote = 50 * time.Millisecond
 	s.coord.slow = 4 * time.Second
 }
 
+// afterRenewal waits until an instance of region has just asked for a lease.
+func (s *sim) afterRenewal(region Region) {
+	s.coord.mu.Lock()
+	before := len(s.coord.asked)
+	s.coord.mu.Unlock()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		s.coord.mu.Lock()
+		fresh := slices.ContainsFunc(s.coord.asked[before:], func(v simVote) bool { return v.vote.Region == region && v.vote.Epoch != 0 })
+		s.coord.mu.Unlock()
+		if fresh {
+			return
+		}
+	}
+}
+
 func (s *sim) partitionedCut() {
+	s.coord.set(func(c *simCoord) { c.slow = 0 })
+	s.afterRenewal(east)
+	s.sleep(70*time.Millisecond, 120*time.Millisecond) // the record has been read, the lease is as fresh as it can be
 	s.note("%s is cut off from the coordinator", east)
 	s.coord.set(func(c *simCoord) { c.cut[east], c.slow = true, 0 })
-	s.sleep(0, 3*time.Second)
+	s.sleep(0, time.Second)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	n := s.of(west)[0]
@@ -253,7 +272,7 @@ func (s *sim) planned() {
 
 func (s *sim) lagging() {
 	s.setLag(s.between(20*time.Second, 5*time.Minute))
-	s.sleep(5*time.Second, 30*time.Second)
+	s.sleep(20*time.Second, 150*time.Second) // for it to build up
 	s.strike(east, accessHang)
 	s.sleep(60*time.Second, 100*time.Second)
 	if s.chance(0.5) {
@@ -325,17 +344,19 @@ func (s *sim) wentBack() {
 	s.strike(east, accessRefused)
 	s.sleep(40*time.Second, 100*time.Second)
 	s.coord.mu.Lock()
-	lost := 1 + len(s.coord.history)/2
+	all := len(s.coord.history)
 	s.coord.mu.Unlock()
-	s.coord.rollback(1 + s.pick(lost+1))
-	if s.chance(0.7) {
-		for _, i := range s.perm(len(s.nodes))[:2+s.pick(3)] {
-			n := s.nodes[i]
-			n.crash() // and knows nothing afterwards
-			n.boot()
-		}
+	lost, forget := 1+s.pick(1+all/2), s.perm(len(s.nodes))[:s.pick(5)]
+	if s.chance(0.5) { // back to the first boot, and one instance alone remembers
+		lost = all - 1
+		forget = slices.DeleteFunc(s.perm(len(s.nodes)), func(i int) bool { return s.nodes[i].name == "w0" })
 	}
-	s.sleep(20*time.Second, 60*time.Second)
+	s.coord.rollback(lost)
+	for _, i := range forget {
+		s.nodes[i].crash() // and knows nothing afterwards
+		s.nodes[i].boot()
+	}
+	s.sleep(60*time.Second, 110*time.Second) // enough for a move among those who know nothing
 	if s.chance(0.3) {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()

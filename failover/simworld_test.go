@@ -52,6 +52,7 @@ type sim struct {
 	token      bool
 	onlyCoord  bool // nothing but the coordinator fails
 	promote    time.Duration
+	writers    int // loops an instance
 }
 
 // An simOp is one call of Write.
@@ -71,7 +72,7 @@ func newSim(seed int64) *sim {
 	s := &sim{seed: seed, start: time.Now(), rng: rand.New(rand.NewPCG(uint64(seed), 9)), stop: make(chan struct{}),
 		stores: map[Region]*simStore{}, lag: 200 * time.Millisecond, lastFault: map[Region]time.Time{}, faulty: map[Region]bool{},
 		ledger: map[string]int{}, promoting: map[string]int{}, tokens: map[string]uint64{}, moved: map[string]*Transition{},
-		primary: east, flight: 0.03, count: func(string) {}, promote: 300 * time.Millisecond}
+		primary: east, flight: 0.03, writers: 1, count: func(string) {}, promote: 300 * time.Millisecond}
 	s.coord = &simCoord{s: s, votes: map[string]Vote{}, cut: map[Region]bool{}, cutNode: map[string]bool{}}
 	for _, r := range []Region{east, west} {
 		s.stores[r] = &simStore{region: r}
@@ -265,7 +266,9 @@ func (n *simNode) boot() {
 		_ = ctl.Run(ctx)
 	}()
 	if n.cfg.Role == RoleMember {
-		s.wg.Go(func() { n.traffic(ctx, func() { n.write(client) }, 300*time.Millisecond, 900*time.Millisecond) })
+		for range s.writers {
+			s.wg.Go(func() { n.traffic(ctx, func() { n.write(client) }, 300*time.Millisecond, 900*time.Millisecond) })
+		}
 		s.wg.Go(func() { n.traffic(ctx, func() { n.read(client) }, 200*time.Millisecond, 900*time.Millisecond) })
 	}
 }
