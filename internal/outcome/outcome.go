@@ -105,24 +105,30 @@ func Join(attempts ...Outcome) Outcome {
 // Permanent reports whether the outermost error with a Permanent method says that repeating the
 // call is pointless. A cenkalti/backoff v4 PermanentError counts as saying so.
 func Permanent(err error) bool {
-	p, ok := first(err, func(e error) (bool, bool) {
-		if p, ok := e.(interface{ Permanent() bool }); ok {
-			return p.Permanent(), true
-		}
-		backoff := isBackoffPermanent(e)
-		return backoff, backoff
-	})
+	p, ok := first(err, permanentByMethod)
 	return ok && p
+}
+
+// permanentByMethod asks err itself, not what it wraps.
+func permanentByMethod(err error) (permanent, ok bool) {
+	if p, ok := err.(interface{ Permanent() bool }); ok {
+		return p.Permanent(), true
+	}
+	backoff := isBackoffPermanent(err)
+	return backoff, backoff
 }
 
 // RetryAfter returns the wait asked for by the outermost error that asks for one. Waits below zero are zero.
 func RetryAfter(err error) (wait time.Duration, ok bool) {
-	return first(err, func(e error) (time.Duration, bool) {
-		if r, ok := e.(interface{ RetryAfter() time.Duration }); ok {
-			return max(0, r.RetryAfter()), true
-		}
-		return 0, false
-	})
+	return first(err, retryAfterByMethod)
+}
+
+// retryAfterByMethod asks err itself, not what it wraps.
+func retryAfterByMethod(err error) (wait time.Duration, ok bool) {
+	if r, ok := err.(interface{ RetryAfter() time.Duration }); ok {
+		return max(0, r.RetryAfter()), true
+	}
+	return 0, false
 }
 
 // first walks the error tree depth first, outermost first, until ask answers.

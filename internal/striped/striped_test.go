@@ -43,6 +43,37 @@ func TestIndexSpreadsGoroutines(t *testing.T) {
 	}
 }
 
+// neighbours returns how many of n goroutines that were started together use which of 8 stripes.
+func neighbours(n int) map[uintptr]int {
+	stripes := make(chan uintptr)
+	release := make(chan struct{})
+	for range n {
+		go func() {
+			stripes <- Index(8)
+			<-release // keeps the stack, so that the next goroutine gets another
+		}()
+	}
+	seen := map[uintptr]int{}
+	for range n {
+		seen[<-stripes]++
+	}
+	close(release)
+	return seen
+}
+
+// Stacks of two new goroutines usually lie side by side: those are the two that a busy counter has.
+func TestIndexTellsNeighboursApart(t *testing.T) {
+	same := 0
+	for range 100 {
+		if len(neighbours(2)) == 1 {
+			same++
+		}
+	}
+	if same > 50 {
+		t.Errorf("two new goroutines share a stripe %d times of 100, want about 12", same)
+	}
+}
+
 func TestAddAllocatesNothing(t *testing.T) {
 	var c Counter
 	if got := testing.AllocsPerRun(100, func() { c.Add(1) }); got != 0 {

@@ -2,5 +2,9 @@ package telemetry
 
 // Packages lists every instrumented package in the order of docs/metrics.md.
 func Packages() []*Package {
-	return []*Package{}
+	return []*Package{
+		Retry,
+		Breaker,
+		Limit,
+	}
 }
