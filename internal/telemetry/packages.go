@@ -6,5 +6,6 @@ func Packages() []*Package {
 		Retry,
 		Breaker,
 		Limit,
+		Degrade, DegradeShed,
 	}
 }
