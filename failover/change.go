@@ -5,6 +5,8 @@ import (
 	"errors"
 	mathrand "math/rand/v2"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/audit"
 )
 
 // casFloor is the least wait before the coordinator is asked again.
@@ -12,8 +14,8 @@ const casFloor = 50 * time.Millisecond
 
 // change loads the record, lets edit change a copy and stores it, again after a conflict, until it is stored, edit
 // refuses or ctx ends. It returns the record as this call stored it. edit returns the audit entry of the change; one without
-// a Reason is not logged (a change of executor is no change of phase). It may run several times.
-func (c *Controller) change(ctx context.Context, edit func(*Record) (Entry, error)) (Record, error) {
+// a Why is not logged (a change of executor is no change of phase). It may run several times.
+func (c *Controller) change(ctx context.Context, edit func(*Record) (audit.Record, error)) (Record, error) {
 	unsure := map[string]Record{} // stores whose reply was lost, by stamp
 	for {
 		coord, seen := c.coordinator()
@@ -60,7 +62,7 @@ func (c *Controller) swap(ctx context.Context, coord Coordinator, sequence uint6
 }
 
 // edited returns rec as edit leaves it, with the next sequence, a new stamp and the entry chained.
-func (c *Controller) edited(rec Record, edit func(*Record) (Entry, error)) (Record, error) {
+func (c *Controller) edited(rec Record, edit func(*Record) (audit.Record, error)) (Record, error) {
 	next := rec.clone()
 	entry, err := edit(&next)
 	if err != nil {
@@ -68,8 +70,8 @@ func (c *Controller) edited(rec Record, edit func(*Record) (Entry, error)) (Reco
 	}
 	next.Sequence++
 	next.stamp()
-	if entry.Reason != "" {
-		entry.At = time.Now().UTC()
+	if entry.Why != "" {
+		entry.At, entry.Instance, entry.Region = time.Now(), c.cfg.Instance, c.cfg.Self
 		next.note(entry)
 	}
 	return next, nil

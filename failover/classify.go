@@ -12,7 +12,7 @@ const (
 	ClassOK       Class = iota // success
 	ClassAnswer                // the service's own answer, such as not found: final, and good for health
 	ClassNotSent               // the call never reached the Region: another may be tried
-	ClassRejected              // the Region refused before any effect, such as a read-only replica
+	ClassRejected              // refused before any effect, by the Region (a read-only replica) or on this side (a breaker)
 	ClassOverload              // the Region asks for less: another may be tried within the budget
 	ClassUnknown               // the reply was lost: reads try another Region, writes stop
 	ClassNeutral               // the caller gave up, or a local limit refused: says nothing
@@ -57,7 +57,7 @@ func Classify(err error) Class {
 	marked, isMarked := outcome.Marked(err)
 	_, wait := outcome.RetryAfter(err)
 	switch {
-	case isMarked && marked == outcome.NotRun && wait:
+	case isMarked && marked == outcome.NotRun && wait && !outcome.LocalRefusal(err):
 		return ClassOverload
 	case isMarked && marked == outcome.NotRun:
 		return ClassRejected

@@ -59,6 +59,8 @@ type Controller struct {
 	running   atomic.Bool  // Run has been called
 	confirmed atomic.Int64 // since start: when the newest answer of the coordinator was asked for
 
+	counts instruments
+
 	wake chan struct{} // capacity 1: evaluate health now
 	keep chan struct{} // capacity 1: persist the record now
 	poke chan struct{} // capacity 1: poll the coordinator now
@@ -148,6 +150,7 @@ func NewController(cfg ControllerConfig) (*Controller, error) {
 	c.mu.Lock()
 	c.publishLocked()
 	c.mu.Unlock()
+	c.attachTelemetry()
 	return c, nil
 }
 

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/audit"
 )
 
 // drive moves the state machine on, as far as it is this instance's turn. It runs on the polling goroutine.
@@ -50,9 +52,9 @@ func (c *Controller) propose(ctx context.Context) {
 	}
 	bounded, cancel := context.WithTimeout(ctx, c.cfg.PollEvery)
 	defer cancel()
-	_, err = c.change(bounded, func(r *Record) (Entry, error) {
+	_, err = c.change(bounded, func(r *Record) (audit.Record, error) {
 		if r.Epoch != t.Epoch { // what the quorum said was about another writer
-			return Entry{}, errOvertaken
+			return audit.Record{}, errOvertaken
 		}
 		return c.begin(r, *t)
 	})
@@ -117,9 +119,9 @@ func (c *Controller) failbackDueLocked(now time.Time) bool {
 }
 
 // begin edits r so that t starts: at once, or by asking for approval. The guards run against the record being changed.
-func (c *Controller) begin(r *Record, t Transition) (Entry, error) {
+func (c *Controller) begin(r *Record, t Transition) (audit.Record, error) {
 	if r.Phase != PhaseSteady {
-		return Entry{}, c.refuse(t.To, GuardPhase, "another move is under way (%s)", r.Phase)
+		return audit.Record{}, c.refuse(t.To, GuardPhase, "another move is under way (%s)", r.Phase)
 	}
 	t.From, t.Epoch = r.Writer, r.Epoch
 	t.Expires = t.Asked.Add(c.cfg.ApprovalTTL)
@@ -135,14 +137,14 @@ func (c *Controller) begin(r *Record, t Transition) (Entry, error) {
 }
 
 // launch edits r so that the approved t stops the old writer.
-func (c *Controller) launch(r *Record, t Transition) (Entry, error) {
+func (c *Controller) launch(r *Record, t Transition) (audit.Record, error) {
 	now := time.Now()
 	said := c.ask(now)
 	c.mu.Lock()
 	exposure, err := c.guardsLocked(*r, &t, said, now)
 	c.mu.Unlock()
 	if err != nil {
-		return Entry{}, err
+		return audit.Record{}, err
 	}
 	t.Exposure = exposure
 	t.lap("approve", now)
@@ -155,10 +157,10 @@ func (c *Controller) launch(r *Record, t Transition) (Entry, error) {
 }
 
 // cut edits r so that nobody may write: the next epoch, without a writer.
-func (c *Controller) cut(r *Record, reason string) (Entry, error) {
+func (c *Controller) cut(r *Record, reason string) (audit.Record, error) {
 	epoch, err := c.nextEpoch(r.Epoch)
 	if err != nil {
-		return Entry{}, err
+		return audit.Record{}, err
 	}
 	t := r.Transition
 	now := time.Now().UTC()
@@ -175,12 +177,8 @@ func (c *Controller) cut(r *Record, reason string) (Entry, error) {
 }
 
 // entry is the audit entry of a change of t's phase.
-func (t *Transition) entry(reason string) Entry {
-	by := t.By
-	if t.Second != "" {
-		by += ", " + t.Second
-	}
-	return Entry{From: t.From, To: t.To, ID: t.ID, By: by, Reason: reason}
+func (t *Transition) entry(reason string) audit.Record {
+	return audit.Record{From: t.From, To: t.To, ID: t.ID, Who: t.By, Second: t.Second, Why: reason}
 }
 
 // expire denies a request that nobody approved in time.
@@ -191,9 +189,9 @@ func (c *Controller) expire(ctx context.Context, rec Record) {
 	bounded, cancel := context.WithTimeout(ctx, c.cfg.PollEvery)
 	defer cancel()
 	id := rec.Transition.ID
-	_, err := c.change(bounded, func(r *Record) (Entry, error) {
+	_, err := c.change(bounded, func(r *Record) (audit.Record, error) {
 		if r.Phase != PhaseAwaitApproval || r.Transition.ID != id {
-			return Entry{}, errOvertaken
+			return audit.Record{}, errOvertaken
 		}
 		return c.deny(r, "nobody approved in time", ""), nil
 	})
@@ -203,9 +201,9 @@ func (c *Controller) expire(ctx context.Context, rec Record) {
 }
 
 // deny edits r so that the request that waits in it is gone. by is "" for its expiry.
-func (c *Controller) deny(r *Record, reason, by string) Entry {
+func (c *Controller) deny(r *Record, reason, by string) audit.Record {
 	entry := r.Transition.entry("denied: " + reason)
-	entry.By = orString(by, entry.By)
+	entry.Who = orString(by, entry.Who)
 	r.Phase, r.Transition, r.AskAgain = PhaseSteady, nil, time.Now().Add(c.cfg.Cooldown).UTC()
 	return entry
 }

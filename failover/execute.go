@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/audit"
 )
 
 // errOvertaken ends an edit whose record has moved on.
@@ -82,13 +84,13 @@ func (c *Controller) takeOver(ctx context.Context, t *Transition) {
 	}
 	bounded, cancel := context.WithTimeout(ctx, c.cfg.PollEvery)
 	defer cancel()
-	_, err := c.change(bounded, func(r *Record) (Entry, error) {
+	_, err := c.change(bounded, func(r *Record) (audit.Record, error) {
 		if r.Transition == nil || r.Transition.ID != t.ID || r.Transition.RunToken != t.RunToken {
-			return Entry{}, errOvertaken
+			return audit.Record{}, errOvertaken
 		}
 		r.Transition.Executor = c.cfg.Instance
 		r.Transition.RunToken++
-		return Entry{}, nil
+		return audit.Record{}, nil
 	})
 	if err == nil {
 		nudge(c.poke)
@@ -117,7 +119,11 @@ func (c *Controller) runTransition(ctx context.Context, me *task) {
 			PhaseOpen: c.stepOpen, PhaseRamping: c.stepRamping,
 		}[rec.Phase]
 		err := step(ctx, rec)
-		if err == nil || ctx.Err() != nil {
+		switch {
+		case err == nil || ctx.Err() != nil:
+			continue
+		case err == errOvertaken: // look at the record again
+			_ = wait(ctx, casFloor)
 			continue
 		}
 		c.log.Error("move is stuck, trying again", slog.String("phase", rec.Phase.String()), slog.String("id", me.id), slog.Any("error", err))
@@ -134,18 +140,15 @@ func (c *Controller) mine(me *task) (Record, bool) {
 	return c.record.clone(), ok
 }
 
-// advance changes the record from rec's phase; any other instance's change in between ends the step.
-func (c *Controller) advance(ctx context.Context, rec Record, edit func(*Record) (Entry, error)) error {
-	_, err := c.change(ctx, func(r *Record) (Entry, error) {
+// advance changes the record from rec's phase; any other instance's change in between is errOvertaken.
+func (c *Controller) advance(ctx context.Context, rec Record, edit func(*Record) (audit.Record, error)) error {
+	_, err := c.change(ctx, func(r *Record) (audit.Record, error) {
 		t := r.Transition
 		if t == nil || r.Phase != rec.Phase || t.ID != rec.Transition.ID || t.RunToken != rec.Transition.RunToken {
-			return Entry{}, errOvertaken
+			return audit.Record{}, errOvertaken
 		}
 		return edit(r)
 	})
-	if err == errOvertaken {
-		return wait(ctx, casFloor) // runTransition looks at the record again
-	}
 	return err
 }
 
@@ -154,7 +157,7 @@ func (c *Controller) stepDraining(ctx context.Context, rec Record) error {
 	if err := c.waitPhase(ctx, time.Duration(len(ramp))*rampStep); err != nil {
 		return err
 	}
-	return c.advance(ctx, rec, func(r *Record) (Entry, error) { return c.cut(r, "reads drained; writes stopped") })
+	return c.advance(ctx, rec, func(r *Record) (audit.Record, error) { return c.cut(r, "reads drained; writes stopped") })
 }
 
 // waitPhase waits until this instance has seen the current phase for d.
@@ -186,17 +189,21 @@ func (c *Controller) stepFenced(ctx context.Context, rec Record) error {
 		return context.Cause(ctx)
 	}
 	if err != nil {
-		return c.advance(ctx, rec, func(r *Record) (Entry, error) { return c.abort(r, c.cfg.Instance, err.Error()) })
+		gone := rec.Transition
+		reason := err.Error()
+		if err := c.advance(ctx, rec, func(r *Record) (audit.Record, error) { return c.abort(r, c.cfg.Instance, reason) }); err != nil {
+			return err
+		}
+		c.moveEnded(ctx, gone, true)
+		return nil
 	}
-	return c.advance(ctx, rec, func(r *Record) (Entry, error) {
+	return c.advance(ctx, rec, func(r *Record) (audit.Record, error) {
 		t := r.Transition
 		t.Exposure = exposure
 		t.lap("fence", time.Now())
 		t.OldSide = orString(t.OldSide, old)
 		r.Phase = PhasePromoting
-		entry := t.entry("old writer fenced")
-		entry.Evidence = fmt.Sprintf("old side: %s; exposure: %v (known: %t)", t.OldSide, t.Exposure.Bound, t.Exposure.Known)
-		return entry, nil
+		return t.entry(fmt.Sprintf("old writer fenced; old side: %s; exposure: %v (known: %t)", t.OldSide, t.Exposure.Bound, t.Exposure.Known)), nil
 	})
 }
 
@@ -243,7 +250,9 @@ const replicationPatience = 2 * time.Minute
 // awaitReplication waits until the target has everything that the old writer may have acknowledged, which it may have done for a
 // while after the cut. The heartbeat row must go on being written while the application is fenced, or it never shows that.
 func (c *Controller) awaitReplication(ctx context.Context, rec Record, acknowledged time.Time) (Exposure, error) {
-	deadline := time.Now().Add(replicationPatience)
+	c.mu.Lock()
+	deadline := c.phaseSeen.Add(c.rule.fenceWait + replicationPatience) // also when this runs again because the record could not be changed
+	c.mu.Unlock()
 	for {
 		e := c.exposureAt(rec, time.Now())
 		if e.Known && !e.ReplicatedThrough.Before(acknowledged.Add(c.cfg.ClockSkew)) {
@@ -274,33 +283,31 @@ func (c *Controller) stepPromoting(ctx context.Context, rec Record) error {
 		}
 		evidence = "Promote returned without an error"
 	}
-	return c.advance(ctx, rec, func(r *Record) (Entry, error) { return c.open(r, evidence) })
+	return c.advance(ctx, rec, func(r *Record) (audit.Record, error) { return c.open(r, evidence) })
 }
 
 // open edits r so that the new Region writes.
-func (c *Controller) open(r *Record, evidence string) (Entry, error) {
+func (c *Controller) open(r *Record, evidence string) (audit.Record, error) {
 	epoch, err := c.nextEpoch(r.Epoch)
 	if err != nil {
-		return Entry{}, err
+		return audit.Record{}, err
 	}
 	t := r.Transition
 	t.Evidence = evidence
 	t.lap("promote", time.Now())
 	r.Epoch, r.DecisionID, r.Phase, r.Writer, r.Since = epoch, t.ID, PhaseOpen, t.To, time.Now().UTC()
-	entry := t.entry("promoted")
-	entry.Evidence = evidence
-	return entry, nil
+	return t.entry("promoted: " + evidence), nil
 }
 
 // abort edits r so that the old writer writes again, at an epoch of its own. There is no way back
 // once the promotion is verified: that is a new move.
-func (c *Controller) abort(r *Record, by, reason string) (Entry, error) {
+func (c *Controller) abort(r *Record, by, reason string) (audit.Record, error) {
 	entry := r.Transition.entry("aborted: " + reason)
-	entry.By = by
+	entry.Who = by
 	if r.Phase != PhaseDraining { // the writer was cut
 		epoch, err := c.nextEpoch(r.Epoch)
 		if err != nil {
-			return Entry{}, err
+			return audit.Record{}, err
 		}
 		r.Epoch, r.Writer, r.Since = epoch, r.Transition.From, time.Now().UTC()
 	}
@@ -326,7 +333,7 @@ func (c *Controller) stepOpen(ctx context.Context, rec Record) error {
 			return fmt.Errorf("smoke test: %w", err)
 		}
 	}
-	return c.advance(ctx, rec, func(r *Record) (Entry, error) {
+	return c.finishing(ctx, rec, func(r *Record) (audit.Record, error) {
 		r.Transition.lap("open", opened)
 		r.Transition.lap("validate", time.Now())
 		if r.Transition.Planned || c.rule.rampAlways {
@@ -342,14 +349,31 @@ func (c *Controller) stepRamping(ctx context.Context, rec Record) error {
 	if err := c.waitPhase(ctx, time.Duration(len(ramp))*rampStep); err != nil {
 		return err
 	}
-	return c.advance(ctx, rec, func(r *Record) (Entry, error) {
+	return c.finishing(ctx, rec, func(r *Record) (audit.Record, error) {
 		r.Transition.lap("ramp", time.Now())
 		return finish(r), nil
 	})
 }
 
+// finishing is advance for a step that may be the last: it reports the move that is over.
+func (c *Controller) finishing(ctx context.Context, rec Record, edit func(*Record) (audit.Record, error)) error {
+	var last *Transition
+	err := c.advance(ctx, rec, func(r *Record) (audit.Record, error) {
+		entry, err := edit(r)
+		last = nil
+		if r.Transition == nil {
+			last = r.Last
+		}
+		return entry, err
+	})
+	if err == nil && last != nil {
+		c.moveEnded(ctx, last, false)
+	}
+	return err
+}
+
 // finish edits r so that the move is over.
-func finish(r *Record) Entry {
+func finish(r *Record) audit.Record {
 	entry := r.Transition.entry("move complete")
 	r.Phase, r.Last, r.Transition = PhaseSteady, r.Transition, nil
 	return entry

@@ -1,9 +1,12 @@
 package failover
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"syscall"
@@ -70,11 +73,21 @@ func (b *backend) write(_ context.Context, f Fence) error {
 	return nil
 }
 
+// logReader is a log as its copy in a sink would be.
+func logReader(log []json.RawMessage) io.Reader {
+	var b bytes.Buffer
+	for _, line := range log {
+		b.Write(append(line, '\n'))
+	}
+	return &b
+}
+
 // A fleet is several instances over shared backends and a coordinator, in one bubble.
 type fleet struct {
 	t        *testing.T
 	coord    Coordinator
 	backends map[Region]*backend
+	tune     func(*ControllerConfig)
 	lag      time.Duration // of the copy in the other Region; negative: unknown
 	nodes    []*node
 	wg       sync.WaitGroup
@@ -105,6 +118,9 @@ func (f *fleet) config(self Region, name string) ControllerConfig {
 // add starts an instance.
 func (f *fleet) add(cfg ControllerConfig) *node {
 	f.t.Helper()
+	if f.tune != nil {
+		f.tune(&cfg)
+	}
 	ctl, err := NewController(cfg)
 	if err != nil {
 		f.t.Fatal(err)

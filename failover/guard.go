@@ -12,7 +12,7 @@ const budgetWindow = 6 * time.Hour
 
 // refuse returns the refusal of a move to a Region by a guard.
 func (c *Controller) refuse(to Region, g Guard, format string, args ...any) *RefusedError {
-	c.rule.see("refused " + string(g))
+	c.countRefusal(g)
 	return &RefusedError{Name: c.cfg.Name, To: to, Guard: g, Reason: fmt.Sprintf(format, args...)}
 }
 

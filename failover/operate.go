@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/audit"
 )
 
 // A Request is an operator's wish for a move.
@@ -52,12 +54,12 @@ func (c *Controller) Failover(ctx context.Context, to Region, q Request) (Transi
 	if err := c.refreshVotes(ctx); err != nil { // the exposure guard counts them
 		return Transition{}, err
 	}
-	rec, err := c.change(ctx, func(r *Record) (Entry, error) {
+	rec, err := c.change(ctx, func(r *Record) (audit.Record, error) {
 		switch {
 		case !slices.Contains(c.cfg.Regions, to):
-			return Entry{}, c.refuse(to, GuardTarget, "not one of %q", c.cfg.Regions)
+			return audit.Record{}, c.refuse(to, GuardTarget, "not one of %q", c.cfg.Regions)
 		case to == r.Writer:
-			return Entry{}, c.refuse(to, GuardTarget, "it is the writer")
+			return audit.Record{}, c.refuse(to, GuardTarget, "it is the writer")
 		}
 		return c.begin(r, t)
 	})
@@ -81,15 +83,15 @@ func (c *Controller) Approve(ctx context.Context, id, by string) (Transition, er
 	if err := c.refreshVotes(ctx); err != nil {
 		return Transition{}, err
 	}
-	rec, err := c.change(ctx, func(r *Record) (Entry, error) {
+	rec, err := c.change(ctx, func(r *Record) (audit.Record, error) {
 		t := r.Transition
 		switch {
 		case r.Phase != PhaseAwaitApproval || t.ID != id:
-			return Entry{}, c.refuse("", GuardPhase, "no request %q waits for approval", id)
+			return audit.Record{}, c.refuse("", GuardPhase, "no request %q waits for approval", id)
 		case strings.TrimSpace(by) == "" || samePerson(by, t.By):
-			return Entry{}, c.refuse(t.To, GuardRequest, "it takes a second person to approve")
+			return audit.Record{}, c.refuse(t.To, GuardRequest, "it takes a second person to approve")
 		case !time.Now().Before(t.Expires):
-			return Entry{}, c.refuse(t.To, GuardRequest, "the request expired at %v", t.Expires)
+			return audit.Record{}, c.refuse(t.To, GuardRequest, "the request expired at %v", t.Expires)
 		}
 		approved := *t
 		approved.Second = by
@@ -104,10 +106,10 @@ func (c *Controller) Deny(ctx context.Context, id, by, reason string) error {
 	if strings.TrimSpace(by) == "" || strings.TrimSpace(reason) == "" {
 		return c.refuse("", GuardRequest, "Deny needs by and reason")
 	}
-	_, err := c.change(ctx, func(r *Record) (Entry, error) {
+	_, err := c.change(ctx, func(r *Record) (audit.Record, error) {
 		t := r.Transition
 		if t == nil || t.ID != id || t.Evidence != "" {
-			return Entry{}, c.refuse("", GuardPhase, "there is no move %q that can still be denied", id)
+			return audit.Record{}, c.refuse("", GuardPhase, "there is no move %q that can still be denied", id)
 		}
 		if r.Phase == PhaseAwaitApproval {
 			return c.deny(r, reason, by), nil
@@ -124,13 +126,13 @@ func (c *Controller) WaiveFence(ctx context.Context, id, by, reason string) erro
 	if strings.TrimSpace(by) == "" || strings.TrimSpace(reason) == "" {
 		return c.refuse("", GuardRequest, "WaiveFence needs by and reason")
 	}
-	_, err := c.change(ctx, func(r *Record) (Entry, error) {
+	_, err := c.change(ctx, func(r *Record) (audit.Record, error) {
 		if r.Phase != PhaseFenced || r.Transition.ID != id {
-			return Entry{}, c.refuse("", GuardPhase, "the move %q is not waiting for the old side's fence", id)
+			return audit.Record{}, c.refuse("", GuardPhase, "the move %q is not waiting for the old side's fence", id)
 		}
 		r.Transition.OldSide = fmt.Sprintf("waived by %s: %s", by, reason)
 		entry := r.Transition.entry("old side's fence waived: " + reason)
-		entry.By = by
+		entry.Who = by
 		return entry, nil
 	})
 	nudge(c.poke)
@@ -142,12 +144,12 @@ func (c *Controller) promoted(ctx context.Context, id, evidence string) error {
 	if strings.TrimSpace(evidence) == "" {
 		return c.refuse("", GuardRequest, "Promoted needs evidence")
 	}
-	_, err := c.change(ctx, func(r *Record) (Entry, error) {
+	_, err := c.change(ctx, func(r *Record) (audit.Record, error) {
 		if r.Phase != PhasePromoting || r.Transition.ID != id {
-			return Entry{}, c.refuse("", GuardPhase, "the move %q is not promoting", id)
+			return audit.Record{}, c.refuse("", GuardPhase, "the move %q is not promoting", id)
 		}
 		r.Transition.Evidence = evidence
-		return Entry{}, nil
+		return audit.Record{}, nil
 	})
 	nudge(c.poke)
 	return err
@@ -208,8 +210,9 @@ func (c *Controller) newIncarnation(ctx context.Context, coord Coordinator, foun
 	}
 	now := time.Now().UTC()
 	rec := Record{Sequence: found.Sequence + 1, Epoch: epoch, DecisionID: randomName(), Phase: PhaseSteady, Writer: c.cfg.Self, Since: now,
-		Moves: []Move{{At: now}}, Log: known.Log}
+		Moves: []Move{{At: now}}, Log: known.Log, Audit: known.Audit}
 	rec.stamp()
-	rec.note(Entry{At: now, To: rec.Writer, ID: rec.DecisionID, By: q.By + ", " + q.Second, Reason: "glass broken: " + q.Reason})
+	rec.note(audit.Record{At: now, To: rec.Writer, ID: rec.DecisionID, Who: q.By, Second: q.Second, Why: "glass broken: " + q.Reason,
+		Instance: c.cfg.Instance, Region: c.cfg.Self})
 	return rec, c.swap(ctx, coord, found.Sequence, rec)
 }

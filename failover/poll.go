@@ -7,6 +7,8 @@ import (
 	"maps"
 	"sync"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/audit"
 )
 
 // poll is one round with the coordinator: vote (which asks for the lease), load, adopt, count the votes, act.
@@ -163,7 +165,7 @@ func (c *Controller) bootstrap(ctx context.Context, coord Coordinator, seen uint
 	id := randomName()
 	first := Record{Sequence: 1, Epoch: 1, DecisionID: id, Phase: PhaseSteady, Writer: c.cfg.Regions[0], Since: now}
 	first.stamp()
-	first.note(Entry{At: now, To: first.Writer, ID: id, By: c.cfg.Instance, Reason: "first boot"})
+	first.note(audit.Record{At: now, To: first.Writer, ID: id, Who: c.cfg.Instance, Why: "first boot", Instance: c.cfg.Instance, Region: c.cfg.Self})
 	switch err := coord.CompareAndSwap(ctx, 0, first); {
 	case err == nil:
 		c.adopt(first, seen)

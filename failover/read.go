@@ -237,7 +237,7 @@ func hedgedRead[T, R any](ctx context.Context, c *Client[T], order []int, after 
 				r.panicked = recover()
 				results <- r
 			}()
-			r.value, r.Class, r.Err = readIn(running, c, region, caller{ctx: running, short: who.short}, fn)
+			r.value, r.Class, r.Err = readIn(running, c, region, caller{ctx: running, toLive: who.toLive}, fn)
 		})
 	}
 	start(order[0])

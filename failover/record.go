@@ -1,12 +1,15 @@
 package failover
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
+	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/audit"
 )
 
 // Phase is a state of the writer state machine. Every change of phase is one compare-and-swap.
@@ -56,9 +59,12 @@ type Record struct {
 	Transition *Transition `json:"transition,omitempty"`
 	Moves      []Move      `json:"moves,omitempty"`    // recent moves of the writer, for cooldown and budget
 	AskAgain   time.Time   `json:"ask_again,omitzero"` // no request by the group before: the last one was denied
-	Log        []Entry     `json:"log,omitempty"`      // the newest audit entries, oldest first
-	Stamps     []string    `json:"stamps"`             // one random per store, the newest last: how a writer whose reply was lost knows its own
-	Last       *Transition `json:"last,omitempty"`     // the newest finished move, with what its phases took
+	// Log is the newest audit entries, oldest first: one for every change of phase, in the shape and the chain that degrade's have too.
+	Log   []json.RawMessage `json:"log,omitempty"`
+	Audit audit.Head        `json:"audit"` // the end of the chain
+
+	Stamps []string    `json:"stamps"`         // one random per store, the newest last: how a writer whose reply was lost knows its own
+	Last   *Transition `json:"last,omitempty"` // the newest finished move, with what its phases took
 }
 
 // keptStamps is how many stores may follow one whose reply was lost until its writer asks.
@@ -106,66 +112,39 @@ func (r Record) clone() Record {
 	return r
 }
 
-// An Entry is one audit record: a change of phase with who, why, from where, to where. Entries form a chain:
-// Previous is the Hash of the entry before, so that a removed or edited one shows.
-type Entry struct {
-	Sequence uint64    `json:"sequence"` // counts entries from 1 without a gap
-	At       time.Time `json:"at"`
-	Phase    Phase     `json:"phase"`
-	Epoch    uint64    `json:"epoch"`
-	From     Region    `json:"from,omitempty"`
-	To       Region    `json:"to,omitempty"`
-	ID       string    `json:"id"` // of the transition, or of the first decision
-	By       string    `json:"by"`
-	Reason   string    `json:"reason"`
-	Evidence string    `json:"evidence,omitempty"`
-	Previous string    `json:"previous,omitempty"`
-	Hash     string    `json:"hash"`
-}
-
-// keptEntries is how many entries a Record carries: an instance that was away for fewer
+// keptEntries is how many audit entries a Record carries: an instance that was away for fewer
 // changes of phase still copies a chain without a gap to its sink.
 const keptEntries = 64
 
-// sum is the hash of everything in e but Hash itself.
-func (e Entry) sum() string {
-	e.Hash = ""
-	text, err := json.Marshal(e)
+// note appends e to the log, chained.
+func (r *Record) note(e audit.Record) {
+	e.Action, e.Subject = "failover."+r.Phase.String(), "writer"
+	e.Epoch, e.Fence = r.Epoch, FormatEpoch(r.Epoch)
+	line, head, err := audit.Seal(r.Audit, e)
 	if err != nil {
 		panic(fmt.Sprintf("failover: audit entry: %v", err)) // plain strings and numbers always marshal
 	}
-	hash := sha256.Sum256(text)
-	return hex.EncodeToString(hash[:])
-}
-
-// note appends e to the log, chained.
-func (r *Record) note(e Entry) {
-	if n := len(r.Log); n > 0 {
-		e.Sequence, e.Previous = r.Log[n-1].Sequence+1, r.Log[n-1].Hash
-	} else {
-		e.Sequence = 1
-	}
-	e.Phase, e.Epoch = r.Phase, r.Epoch
-	e.Hash = e.sum()
-	r.Log = append(r.Log, e)
+	r.Log, r.Audit = append(r.Log, line), head
 	if extra := len(r.Log) - keptEntries; extra > 0 {
 		r.Log = slices.Delete(r.Log, 0, extra)
 	}
 }
 
-// VerifyAudit checks a chain of entries, oldest first, and returns an error that names the first broken one:
-// an edited entry, a removed one or a gap. The chain may start anywhere.
-func VerifyAudit(entries []Entry) error {
-	for i, e := range entries {
-		if got := e.sum(); got != e.Hash {
-			return fmt.Errorf("failover: audit entry %d (line %d): its hash does not match its content", e.Sequence, i+1)
-		}
-		if i == 0 {
-			continue
-		}
-		if before := entries[i-1]; e.Sequence != before.Sequence+1 || e.Previous != before.Hash {
-			return fmt.Errorf("failover: audit entry %d (line %d): does not follow entry %d", e.Sequence, i+1, before.Sequence)
-		}
+// VerifyAudit reads a copy of the audit log, JSON lines, and returns an error that names the first line that was edited, removed or
+// inserted. A copy may start anywhere in the chain: what came before is not looked at.
+func VerifyAudit(log io.Reader) error {
+	lines := bufio.NewReader(log)
+	first, err := lines.ReadBytes('\n')
+	if err != nil && err != io.EOF || len(first) == 0 {
+		return err
 	}
-	return nil
+	var place struct {
+		Sequence uint64 `json:"seq"`
+		Previous string `json:"prev"`
+	}
+	if err := json.Unmarshal(first, &place); err != nil {
+		return fmt.Errorf("failover: audit log: line 1 is not a record: %w", err)
+	}
+	_, err = audit.Verify(io.MultiReader(bytes.NewReader(first), lines), audit.Head{Sequence: place.Sequence - 1, Hash: place.Previous})
+	return err
 }

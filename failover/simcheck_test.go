@@ -174,12 +174,11 @@ func (s *sim) checkEntry(before, next Record) {
 	if before.Sequence == 0 || s.unreliable {
 		return
 	}
-	newest := func(r Record) uint64 { return r.Log[len(r.Log)-1].Sequence }
-	entries := newest(next) - newest(before)
+	entries := next.Audit.Sequence - before.Audit.Sequence
 	if before.Phase != next.Phase && entries != 1 {
 		s.fail("I14", "%d audit entries for %s → %s", entries, before.Phase, next.Phase)
 	}
-	if err := VerifyAudit(next.Log); err != nil {
+	if err := VerifyAudit(logReader(next.Log)); err != nil {
 		s.fail("I14", "%v", err)
 	}
 }
@@ -201,7 +200,7 @@ func (s *sim) checkAutomatic(before Record, t *Transition, votes []Vote) {
 	}
 	recent := 0
 	for _, m := range before.Moves {
-		if now.Sub(m.At) < 10*time.Minute {
+		if now.Sub(m.At) < s.cooldown {
 			s.failLocked("I9", "an automatic move %v after the last one", now.Sub(m.At))
 		}
 		if m.Auto && now.Sub(m.At) < budgetWindow {

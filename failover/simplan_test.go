@@ -162,6 +162,14 @@ func (s *sim) gray() {
 	s.sleep(40*time.Second, 120*time.Second)
 	s.strike(east, accessOK)
 	s.sleep(20*time.Second, 120*time.Second)
+	if s.chance(0.5) { // and once more while it heals
+		s.strike(east, accessRefused)
+		s.sleep(20*time.Second, 40*time.Second)
+		s.strike(east, accessOK)
+		s.sleep(32*time.Second, 70*time.Second)
+		s.strike(east, accessRefused)
+		s.sleep(10*time.Second, 20*time.Second)
+	}
 }
 
 // hurried: coordinator and network are slow, writes stay in flight for long.
@@ -240,6 +248,9 @@ func (s *sim) allBad() {
 	s.strike(east, accessHang)
 	s.strike(west, accessRefused)
 	s.sleep(60*time.Second, 90*time.Second)
+	_, err := s.of(west)[0].ctl.Failover(context.Background(), west, Request{Reason: "try", By: "ann", Second: "bob",
+		AcceptLoss: &AcceptLoss{Exposure: UnknownExposure, Reason: "customers wait", By: "ann"}})
+	s.note("Failover to %s: %v", west, err)
 	if rec := s.settles(0); rec.Writer != east {
 		s.fail("I11", "all Regions are bad and the writer is %q", rec.Writer)
 	}
@@ -253,19 +264,28 @@ func (s *sim) planned() {
 	if s.chance(0.25) {
 		s.setLag(5 * time.Minute) // it can never arrive in time: the move goes back
 	}
-	tr, err := n.ctl.Failover(context.Background(), west, Request{Reason: "drill", By: "ann", Second: "bob", Planned: true})
+	if s.chance(0.5) {
+		s.mu.Lock()
+		s.promote = 30 * time.Second
+		s.mu.Unlock()
+	}
+	second := []string{"", "bob"}[s.pick(2)]
+	tr, err := n.ctl.Failover(context.Background(), west, Request{Reason: "drill", By: "ann", Second: second, Planned: true})
+	if err == nil && second == "" {
+		_, err = n.ctl.Approve(context.Background(), tr.ID, "bob")
+	}
 	s.note("planned move: %v", err)
 	if err != nil {
 		return
 	}
-	if s.chance(0.4) {
-		s.sleep(0, 170*time.Second)
+	if s.chance(0.6) {
+		s.sleep(0, 190*time.Second)
 		err := n.ctl.Deny(context.Background(), tr.ID, "bob", "changed my mind")
 		s.note("Deny: %v", err)
 	}
-	rec := s.settles(8 * time.Minute)
+	rec := s.settles(10 * time.Minute)
 	if rec.Phase != PhaseSteady {
-		s.fail("L1", "a planned move is still %s after 8 minutes", rec.Phase)
+		s.fail("L1", "a planned move is still %s after 10 minutes", rec.Phase)
 	}
 	s.setLag(200 * time.Millisecond)
 }
@@ -285,7 +305,11 @@ func (s *sim) lagging() {
 // accept moves to west whatever is lost.
 func (s *sim) accept(loss time.Duration) {
 	err := errors.New("not asked")
-	for i := 0; i < 3 && err != nil; i++ { // the coordinator may have lost the request
+	for i := 0; i < 5 && err != nil; i++ { // the coordinator may have lost the request
+		if rec := s.settles(0); rec.Phase == PhaseAwaitApproval { // the group has asked, but could not accept the loss
+			err := s.of(west)[0].ctl.Deny(context.Background(), rec.Transition.ID, "ann", "asks again, with the loss accepted")
+			s.note("Deny: %v", err)
+		}
 		_, err = s.of(west)[0].ctl.Failover(context.Background(), west, Request{Reason: "customers wait", By: "ann", Second: "bob",
 			AcceptLoss: &AcceptLoss{Exposure: loss, Reason: "customers wait", By: "ann"}})
 		s.note("Failover with AcceptLoss: %v", err)
@@ -356,7 +380,10 @@ func (s *sim) wentBack() {
 		s.nodes[i].crash() // and knows nothing afterwards
 		s.nodes[i].boot()
 	}
-	s.sleep(60*time.Second, 110*time.Second) // enough for a move among those who know nothing
+	s.sleep(10*time.Second, 15*time.Second)
+	_, err := s.nodes[1].ctl.Failover(context.Background(), west, Request{Reason: "try", By: "ann"})
+	s.note("Failover by %s: %v", s.nodes[1].name, err)
+	s.sleep(50*time.Second, 95*time.Second) // enough for a move among those who know nothing
 	if s.chance(0.3) {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
@@ -411,7 +438,7 @@ func (s *sim) minority() {
 
 func (s *sim) failingBack() {
 	for _, n := range s.nodes {
-		n.cfg.Failback, n.cfg.FailbackAfter, n.cfg.Cooldown, n.cfg.MaxMoves = FailbackAfterStable, 30*time.Second, 10*time.Minute, 1
+		n.cfg.Failback, n.cfg.FailbackAfter = FailbackAfterStable, 30*time.Second
 	}
 }
 

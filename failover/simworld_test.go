@@ -52,6 +52,7 @@ type sim struct {
 	token      bool
 	onlyCoord  bool // nothing but the coordinator fails
 	promote    time.Duration
+	cooldown   time.Duration
 	writers    int // loops an instance
 }
 
@@ -73,6 +74,7 @@ func newSim(seed int64) *sim {
 		stores: map[Region]*simStore{}, lag: 200 * time.Millisecond, lastFault: map[Region]time.Time{}, faulty: map[Region]bool{},
 		ledger: map[string]int{}, promoting: map[string]int{}, tokens: map[string]uint64{}, moved: map[string]*Transition{},
 		primary: east, flight: 0.03, writers: 1, count: func(string) {}, promote: 300 * time.Millisecond}
+	s.cooldown = []time.Duration{2 * time.Minute, 10 * time.Minute}[s.pick(2)]
 	s.coord = &simCoord{s: s, votes: map[string]Vote{}, cut: map[Region]bool{}, cutNode: map[string]bool{}}
 	for _, r := range []Region{east, west} {
 		s.stores[r] = &simStore{region: r}
@@ -217,7 +219,7 @@ func (s *sim) node(self Region, name string) *simNode {
 	s.nodes = append(s.nodes, n)
 	n.cfg = ControllerConfig{Name: "sim", Regions: []Region{east, west}, Witnesses: []Region{central}, Self: self, Instance: name,
 		Coordinator: &simLink{s.coord, n}, Automatic: true, Promote: n.promote, FenceOld: n.fenceOld,
-		Smoke: func(context.Context, Transition) error { return nil }, Ledger: simLedger{s}, OnDecision: n.decided, Cooldown: 10 * time.Minute}
+		Smoke: func(context.Context, Transition) error { return nil }, Ledger: simLedger{s}, OnDecision: n.decided, Cooldown: s.cooldown}
 	if self == central {
 		n.cfg.Role = RoleWitness
 	}

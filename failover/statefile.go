@@ -79,7 +79,7 @@ func (c *Controller) persist() {
 		}
 	}
 	if c.cfg.Audit != nil {
-		c.copyAudit(rec.Log)
+		c.copyAudit(rec)
 	}
 }
 
@@ -120,19 +120,17 @@ func replaceFile(path string, text []byte) error {
 }
 
 // copyAudit copies new entries to the sink. The chain itself is in the coordinator's record.
-func (c *Controller) copyAudit(log []Entry) {
-	for _, e := range log {
-		if e.Sequence <= c.auditTo {
+func (c *Controller) copyAudit(rec Record) {
+	before := rec.Audit.Sequence - uint64(len(rec.Log))
+	for i, line := range rec.Log {
+		sequence := before + uint64(i) + 1
+		if sequence <= c.auditTo {
 			continue
 		}
-		line, err := json.Marshal(e)
-		if err == nil {
-			_, err = c.cfg.Audit.Write(append(line, '\n'))
-		}
-		if err != nil {
-			c.log.Error("audit entry not copied", slog.Uint64("sequence", e.Sequence), slog.Any("error", err))
+		if _, err := c.cfg.Audit.Write(append(slices.Clone(line), '\n')); err != nil {
+			c.log.Error("audit entry not copied", slog.Uint64("sequence", sequence), slog.Any("error", err))
 			return // the next change tries again, so that the copy has no gap
 		}
-		c.auditTo = e.Sequence
+		c.auditTo = sequence
 	}
 }

@@ -2,6 +2,7 @@ package failover
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -35,7 +36,7 @@ type Status struct {
 	Exposure    Exposure          `json:"exposure"`       // of a move to the other Region now; of the one under way
 	Refused     string            `json:"refused,omitempty"`
 	Voters      []Vote            `json:"voters"` // live ones
-	Log         []Entry           `json:"log"`
+	Log         []json.RawMessage `json:"log"`
 }
 
 // Status returns this instance's view. It takes a lock and copies: for people, not for requests.

@@ -141,6 +141,7 @@ func (c *Client[T]) fence() (f Fence, now, end time.Time, err error) {
 }
 
 func (c *Client[T]) fenced(s *snapshot, reason string) error {
+	c.ctl.counts.fenced.Add(1)
 	return &FencedError{Name: c.cfg.Name, Self: c.ctl.cfg.Self, Writer: s.decision.Writer,
 		Epoch: s.decision.Epoch, Reason: reason, Wait: c.ctl.cfg.PollEvery}
 }
@@ -188,6 +189,7 @@ func (c *Client[T]) ended(ctx context.Context, tried []Tried, epoch uint64, refu
 		}
 		return tried[0].Err
 	}
+	c.ctl.counts.unknown.Add(1)
 	last := tried[len(tried)-1]
 	unknown := &UnknownOutcomeError{Name: c.cfg.Name, ID: randomName(), Region: last.Region, Epoch: epoch, Err: all}
 	if len(tried) == 1 {

@@ -7,5 +7,6 @@ func Packages() []*Package {
 		Breaker,
 		Limit,
 		Degrade, DegradeShed,
+		Failover,
 	}
 }
