@@ -105,6 +105,7 @@ type Decision struct {
 	Regions     []Region // usable for reads, this process's own first; all of them when none is
 	Health      map[Region]Health
 	Transition  *Transition // nil in steady
+	Last        *Transition // the newest finished move, nil before the first
 	SelfSuspect bool        // all Regions look bad: the fault is likely here; routes are held
 	Conflict    string      // why writes are stopped although the writer is known
 }
@@ -222,6 +223,26 @@ func (c *Controller) Ready() (wait time.Duration, ok bool) {
 	return c.cfg.PollEvery, false
 }
 
+// Capacity returns how many requests a second this process's Region can take: the least that any client's Member says. ok is false if
+// none says. It calls [Member.Capacity] of every client.
+func (c *Controller) Capacity() (perSecond int, ok bool) {
+	c.mu.Lock()
+	endpoints := c.endpoints
+	c.mu.Unlock()
+	for _, p := range endpoints {
+		if p.region != c.cfg.Self || p.capacity == nil {
+			continue
+		}
+		if n := p.capacity(); !ok || n < perSecond {
+			perSecond, ok = n, true
+		}
+	}
+	return perSecond, ok
+}
+
+// Self returns the Region this process runs in.
+func (c *Controller) Self() Region { return c.cfg.Self }
+
 // hint asks the coordinator soon, at most once a second.
 func (c *Controller) hint() {
 	if time.Since(c.start)-time.Duration(c.confirmed.Load()) > tick {
@@ -280,6 +301,7 @@ func (c *Controller) publishLocked() {
 	if c.known {
 		rec := c.record
 		s.opened = rec.opened()
+		d.Last = rec.Last.clone()
 		d.Sequence, d.Epoch, d.DecisionID, d.Phase = rec.Sequence, rec.Epoch, rec.DecisionID, rec.Phase
 		d.Writer, d.Active, d.Since = rec.Writer, rec.Writer, rec.Since
 		if rec.Transition != nil {
