@@ -16,7 +16,7 @@ const casFloor = 50 * time.Millisecond
 // refuses or ctx ends. It returns the record as this call stored it. edit returns the audit entry of the change; one without
 // a Why is not logged (a change of executor is no change of phase). It may run several times.
 func (c *Controller) change(ctx context.Context, edit func(*Record) (audit.Record, error)) (Record, error) {
-	unsure := map[string]Record{} // stores whose reply was lost, by stamp
+	unsure := map[string]Record{} // stores that did not say that they succeeded, by stamp
 	for {
 		coord, seen := c.coordinator()
 		rec, err := c.load(ctx, coord)
@@ -39,9 +39,8 @@ func (c *Controller) change(ctx context.Context, edit func(*Record) (audit.Recor
 			c.adopt(next, seen)
 			return next, nil
 		}
-		if !errors.Is(err, ErrConflict) {
-			unsure[next.Stamps[len(next.Stamps)-1]] = next
-		}
+		// Also a conflict may be with this very store: clients repeat requests whose reply was lost.
+		unsure[next.Stamps[len(next.Stamps)-1]] = next
 		if err := wait(ctx, casFloor+mathrand.N(casFloor)); err != nil {
 			return Record{}, errors.Join(err, context.Cause(ctx))
 		}
