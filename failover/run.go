@@ -156,8 +156,10 @@ func (c *Controller) trackStableLocked(now time.Time) {
 func (c *Controller) follow(ctx context.Context, wg *sync.WaitGroup) {
 	defer c.endTask()
 	for ctx.Err() == nil {
+		started := time.Now()
 		c.poll(ctx, wg)
-		timer := time.NewTimer(c.jittered(c.cfg.PollEvery))
+		// Counted from start to start: a poll that hung must not delay the next one, or one lost renewal would end a lease.
+		timer := time.NewTimer(max(casFloor, c.jittered(c.cfg.PollEvery)-time.Since(started)))
 		select {
 		case <-ctx.Done():
 		case <-timer.C:

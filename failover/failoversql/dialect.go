@@ -3,6 +3,7 @@ package failoversql
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"fmt"
 	"time"
 
@@ -14,7 +15,7 @@ type Dialect interface {
 	// Name is the database's name in errors.
 	Name() string
 
-	// Install creates the fence and the heartbeat if they are not there. It may run again.
+	// Install creates the fence, the heartbeat and the ledger if they are not there. It may run again.
 	Install(ctx context.Context, db *sql.DB) error
 
 	// Check compares fence with the epoch that the database has learned, within tx, so that the epoch cannot be raised before tx
@@ -29,6 +30,9 @@ type Dialect interface {
 
 	// Lag tells the newest commit instant present in db: now on a primary, the heartbeat's on a copy.
 	Lag(ctx context.Context, db *sql.DB) (failover.LagSample, error)
+
+	// Record stores a write of unknown outcome, once.
+	Record(ctx context.Context, db *sql.DB, w failover.UnknownWrite) error
 
 	// Probe asks db for something that touches storage.
 	Probe(ctx context.Context, db *sql.DB) error
@@ -46,11 +50,21 @@ func Member(d Dialect, region failover.Region, db *sql.DB) failover.Member[*sql.
 	return failover.Member[*sql.DB]{Region: region, Client: db, Probe: d.Probe, Lag: d.Lag, Drain: drain}
 }
 
-// drain closes the idle connections of a database that was switched away, so that no pool keeps writing to it.
-func drain(_ context.Context, db *sql.DB) error {
-	idle := db.Stats().Idle
-	db.SetMaxIdleConns(0)
-	db.SetMaxIdleConns(max(2, idle)) // database/sql's default is 2
+// drain closes the idle connections of a database that was switched away, so that no pool keeps writing to it. It leaves the
+// pool's settings, which cannot be read, alone.
+func drain(ctx context.Context, db *sql.DB) error {
+	var held []*sql.Conn
+	for range db.Stats().Idle { // all at once, or the pool would hand out the same one again
+		conn, err := db.Conn(ctx)
+		if err != nil {
+			break // nothing idle is left, and no new one can be made
+		}
+		held = append(held, conn)
+	}
+	for _, conn := range held {
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // makes the pool drop it
+		conn.Close()
+	}
 	return nil
 }
 
@@ -74,6 +88,36 @@ func Beat(d Dialect, db *sql.DB) func(context.Context) error {
 			}
 		}
 	}
+}
+
+// Smoke returns a ControllerConfig.Smoke that makes the new writer's database learn its epoch, which also shows that it takes writes. From
+// then on a former writer's samples are known to be that. dbs holds every Region's.
+func Smoke(d Dialect, dbs map[failover.Region]*sql.DB) func(context.Context, failover.Transition) error {
+	return func(ctx context.Context, t failover.Transition) error {
+		db := dbs[t.To]
+		if db == nil {
+			return fmt.Errorf("failoversql: no database of Region %q", t.To)
+		}
+		return d.Raise(ctx, db, failover.Fence{Epoch: t.Epoch + 2, Region: t.To, DecisionID: t.ID})
+	}
+}
+
+// A Ledger keeps writes of unknown outcome in a database's table holdfast_unknown_writes. Use one that does not share the fate of the
+// writes: another Region's, or another cluster.
+type Ledger struct {
+	dialect Dialect
+	db      *sql.DB
+}
+
+// NewLedger returns a [failover.Ledger] in db, in which the dialect is installed.
+func NewLedger(d Dialect, db *sql.DB) *Ledger { return &Ledger{d, db} }
+
+// Record stores w and returns when it is committed.
+func (l *Ledger) Record(ctx context.Context, w failover.UnknownWrite) error {
+	if err := l.dialect.Record(ctx, l.db, w); err != nil {
+		return fmt.Errorf("failoversql: ledger: %w", err)
+	}
+	return nil
 }
 
 // FenceOld returns a ControllerConfig.FenceOld that makes the old Region's database learn the new epoch. dbs holds every Region's.

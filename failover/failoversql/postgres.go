@@ -32,6 +32,19 @@ func (postgres) Install(ctx context.Context, db *sql.DB) error {
 		`create table if not exists holdfast_heartbeat (
 			one boolean primary key default true check (one),
 			at timestamptz not null)`,
+		`create table if not exists holdfast_unknown_writes (
+			id text primary key,
+			client text not null,
+			region text not null,
+			epoch bigint not null,
+			at timestamptz not null,
+			error text not null)`,
+		// Each statement of a volatile function sees what was committed before it began: the epoch is read after the lock is held.
+		fmt.Sprintf(`create or replace function holdfast_check() returns table (epoch bigint, decision text) language plpgsql volatile as $$
+			begin
+				perform pg_advisory_xact_lock_shared(%d);
+				return query select f.epoch, f.decision from holdfast_fence f;
+			end $$`, int64(fenceLock)),
 	} {
 		if _, err := db.ExecContext(ctx, statement); err != nil {
 			return fmt.Errorf("failoversql: install: %w", err)
@@ -40,14 +53,10 @@ func (postgres) Install(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// Check takes the lock and reads the row in one round trip. The row is read by a statement of its own after the lock is held:
-// with one statement its snapshot would be older than the lock.
+// Check takes the lock and reads the row in one round trip.
 func (postgres) Check(ctx context.Context, tx *sql.Tx) (epoch uint64, decision string, err error) {
-	if _, err := tx.ExecContext(ctx, fmt.Sprintf(`select pg_advisory_xact_lock_shared(%d)`, int64(fenceLock))); err != nil {
-		return 0, "", err
-	}
 	var learned int64
-	err = tx.QueryRowContext(ctx, `select epoch, decision from holdfast_fence`).Scan(&learned, &decision)
+	err = tx.QueryRowContext(ctx, `select epoch, decision from holdfast_check()`).Scan(&learned, &decision)
 	return uint64(learned), decision, err
 }
 
@@ -82,14 +91,16 @@ func (postgres) Beat(ctx context.Context, db *sql.DB) error {
 
 func (postgres) Lag(ctx context.Context, db *sql.DB) (failover.LagSample, error) {
 	var through sql.NullTime
-	err := db.QueryRowContext(ctx, `select case when pg_is_in_recovery() then (select at from holdfast_heartbeat) else clock_timestamp() end`).Scan(&through)
+	var epoch int64
+	err := db.QueryRowContext(ctx, `select case when pg_is_in_recovery() then (select at from holdfast_heartbeat) else clock_timestamp() end, epoch
+		from holdfast_fence`).Scan(&through, &epoch)
 	if err != nil {
 		return failover.LagSample{}, err
 	}
 	if !through.Valid {
 		return failover.LagSample{}, errors.New("failoversql: no heartbeat has arrived")
 	}
-	return failover.LagSample{ReplicatedThrough: through.Time, MeasuredAt: time.Now()}, nil
+	return failover.LagSample{ReplicatedThrough: through.Time, MeasuredAt: time.Now(), Epoch: uint64(epoch)}, nil
 }
 
 func (postgres) Probe(ctx context.Context, db *sql.DB) error {
@@ -97,8 +108,17 @@ func (postgres) Probe(ctx context.Context, db *sql.DB) error {
 	return db.QueryRowContext(ctx, `select epoch from holdfast_fence`).Scan(&epoch)
 }
 
+func (postgres) Record(ctx context.Context, db *sql.DB, w failover.UnknownWrite) error {
+	_, err := db.ExecContext(ctx, `insert into holdfast_unknown_writes (id, client, region, epoch, at, error) values ($1, $2, $3, $4, $5, $6)
+		on conflict (id) do nothing`, w.ID, w.Client, w.Region, int64(w.Epoch), w.At, w.Error)
+	return err
+}
+
 // Classify knows SQLSTATE classes (PostgreSQL manual, appendix A). Anything with an SQLSTATE that is not listed is an answer.
 func (postgres) Classify(err error) failover.Class {
+	if errors.Is(err, ErrStaleEpoch) {
+		return failover.ClassRejected
+	}
 	code, ok := sqlState(err)
 	if broke, is := errors.AsType[*TxError](err); is && (!ok || broke.OutcomeUnknown()) {
 		return broke.Class()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -268,12 +269,8 @@ func relay(client net.Conn, target string, armed *atomic.Bool) {
 }
 
 func containsCommit(b []byte) bool {
-	for i := 0; i+6 <= len(b); i++ {
-		if s := string(b[i : i+6]); s == "commit" || s == "COMMIT" {
-			return true
-		}
-	}
-	return false
+	text := strings.ReplaceAll(strings.ToLower(string(b)), "committed", "") // the isolation level of BEGIN
+	return strings.Contains(text, "commit")
 }
 
 func TestLostCommitIsUnknown(t *testing.T) {
@@ -332,5 +329,80 @@ func TestLagOfAStandby(t *testing.T) {
 	}
 	if err := dialect.Probe(t.Context(), db); dialect.Classify(err).String() == "ok" {
 		t.Errorf("Probe of a killed server = %v, want an error", err)
+	}
+}
+
+func TestCheckHoldsUnderASerializableDefault(t *testing.T) {
+	_, db := private(t)
+	if _, err := db.Exec(`alter database postgres set default_transaction_isolation = 'serializable'`); err != nil {
+		t.Fatal(err)
+	}
+	db.SetMaxIdleConns(0) // new connections take the new default
+	c := single(t, db)
+	level, err := failoversql.Tx(t.Context(), c, dialect, func(ctx context.Context, tx *sql.Tx) (level string, err error) {
+		return level, tx.QueryRowContext(ctx, `show transaction_isolation`).Scan(&level)
+	})
+	if err != nil || level != "read committed" {
+		t.Errorf("Tx runs at %q, %v, want read committed: a snapshot taken before the lock would miss a raised epoch", level, err)
+	}
+}
+
+func TestLedgerKeepsEachUnknownWriteOnce(t *testing.T) {
+	_, db := private(t)
+	ledger := failoversql.NewLedger(dialect, db)
+	w := failover.UnknownWrite{ID: "w1", Client: "orders", Region: "r", Epoch: 1<<62 + 1, At: time.Now(), Error: "lost"}
+	for range 2 {
+		if err := ledger.Record(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var n int
+	var epoch int64
+	if err := db.QueryRow(`select count(*), max(epoch) from holdfast_unknown_writes`).Scan(&n, &epoch); err != nil || n != 1 || epoch != 1<<62+1 {
+		t.Errorf("%d records, epoch %d, %v, want one with its epoch", n, epoch, err)
+	}
+}
+
+func TestDrainDropsIdleConnectionsAndKeepsThePool(t *testing.T) {
+	_, db := private(t)
+	db.SetMaxIdleConns(8)
+	var wg sync.WaitGroup
+	for range 6 {
+		wg.Go(func() { _, _ = db.Exec(`select pg_sleep(0.1)`) })
+	}
+	wg.Wait()
+	before := db.Stats()
+	if before.Idle < 3 {
+		t.Fatalf("%d idle connections to drain, want several", before.Idle)
+	}
+	if err := failoversql.Member(dialect, "r", db).Drain(t.Context(), db); err != nil {
+		t.Fatal(err)
+	}
+	if after := db.Stats(); after.OpenConnections != 0 {
+		t.Errorf("%d connections open after Drain, want none", after.OpenConnections)
+	}
+	if err := db.Ping(); err != nil {
+		t.Errorf("Ping after Drain = %v, want nil", err)
+	}
+}
+
+func TestSamplesTellTheLearnedEpoch(t *testing.T) {
+	_, db := private(t)
+	dbs := map[failover.Region]*sql.DB{"a": db, "b": db}
+	tr := failover.Transition{ID: "t", From: "a", To: "b", Epoch: 5}
+	if err := failoversql.FenceOld(dialect, dbs)(t.Context(), tr); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := dialect.Lag(t.Context(), db); err != nil || s.Epoch != 6 {
+		t.Errorf("sample after FenceOld has epoch %d, %v, want 6", s.Epoch, err)
+	}
+	if err := failoversql.Smoke(dialect, dbs)(t.Context(), tr); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := dialect.Lag(t.Context(), db); err != nil || s.Epoch != 7 {
+		t.Errorf("sample after Smoke has epoch %d, %v, want 7", s.Epoch, err)
+	}
+	if err := failoversql.Smoke(dialect, nil)(t.Context(), tr); err == nil {
+		t.Error("Smoke without the Region's database = nil, want an error")
 	}
 }

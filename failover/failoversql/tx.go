@@ -57,7 +57,7 @@ func (e *TxError) NotRun() bool { return e.Step != "commit" }
 func (e *TxError) OutcomeUnknown() bool { return e.Step == "commit" }
 
 // Tx runs fn in a transaction of the writer's database that the database accepts only at this process's epoch: begin, check the
-// fence, fn, commit. fn's context ends with the lease. Errors: those of [failover.Write]; a [*StaleEpochError]; a
+// fence, fn, commit. The isolation level is read committed. fn's context ends with the lease. Errors: those of [failover.Write]; a [*StaleEpochError]; a
 // [*TxError]; fn's own, after a rollback. A lost commit is a [*failover.UnknownOutcomeError].
 func Tx[R any](ctx context.Context, c *failover.Client[*sql.DB], d Dialect, fn func(context.Context, *sql.Tx) (R, error), opts ...failover.WriteOption) (R, error) {
 	return failover.Write(ctx, c, func(ctx context.Context, db *sql.DB, fence failover.Fence) (R, error) {
@@ -84,7 +84,9 @@ func fenced[R any](ctx context.Context, db *sql.DB, d Dialect, fence failover.Fe
 
 // once runs begin, fence, fn, commit. behind: nothing was done, the database knows only a lower epoch.
 func once[R any](ctx context.Context, db *sql.DB, d Dialect, fence failover.Fence, fn func(context.Context, *sql.Tx) (R, error)) (v R, behind bool, err error) {
-	tx, err := db.BeginTx(ctx, nil)
+	// Read committed, whatever the database's default: under a higher level the snapshot is older than the fence's lock, and the check
+	// would pass on an epoch that has just been raised.
+	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
 		return v, false, &TxError{Step: "begin", Err: err}
 	}

@@ -1,6 +1,9 @@
 package rediscoord_test
 
 import (
+	"crypto/rand"
+	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -10,6 +13,7 @@ import (
 	"github.com/holdfast-go/holdfast/failover"
 	"github.com/holdfast-go/holdfast/failover/coordtest"
 	"github.com/holdfast-go/holdfast/failover/rediscoord"
+	"github.com/holdfast-go/holdfast/internal/servertest"
 )
 
 func open(t *testing.T) (*rediscoord.Store, *miniredis.Miniredis) {
@@ -29,6 +33,44 @@ func TestCoordinator(t *testing.T) {
 		s, _ := open(t)
 		return s
 	})
+}
+
+func TestAgainstRedis(t *testing.T) {
+	client := redis.NewClient(&redis.Options{Addr: servertest.Env(t, servertest.RedisA)})
+	t.Cleanup(func() { client.Close() })
+	coordtest.Run(t, func(t *testing.T) failover.Coordinator {
+		s, err := rediscoord.New(client, rediscoord.Config{Key: "{failover-" + rand.Text() + "}"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	})
+}
+
+func TestFencedScript(t *testing.T) {
+	server := miniredis.RunT(t)
+	clients := []*redis.Client{redis.NewClient(&redis.Options{Addr: server.Addr()})}
+	if addr, ok := os.LookupEnv(string(servertest.RedisA)); ok {
+		clients = append(clients, redis.NewClient(&redis.Options{Addr: addr}))
+	}
+	incr := rediscoord.NewFencedScript(`return redis.call('INCRBY', KEYS[1], ARGV[1])`)
+	for _, client := range clients {
+		t.Cleanup(func() { client.Close() })
+		fence, counter := "{"+rand.Text()+"}fence", "{x}"+rand.Text()
+		run := func(epoch uint64) (int, error) {
+			return incr.Run(t.Context(), client, failover.Fence{Epoch: epoch}, fence, []string{counter}, 2).Int()
+		}
+		for _, tt := range []struct {
+			epoch uint64
+			want  int
+		}{{3, 2}, {3, 4}, {1 << 48, 6}, {3, 0}, {1<<48 - 1, 0}, {1<<48 | 1, 8}} {
+			n, err := run(tt.epoch)
+			stale, refused := errors.AsType[*rediscoord.StaleEpochError](err)
+			if n != tt.want || refused != (tt.want == 0) || refused && (stale.Learned != failover.FormatEpoch(1<<48) || !stale.NotRun()) {
+				t.Errorf("Run at epoch %x = %d, %v, want %d", tt.epoch, n, err, tt.want)
+			}
+		}
+	}
 }
 
 func TestGarbageIsNamed(t *testing.T) {
