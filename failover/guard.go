@@ -57,6 +57,9 @@ func (c *Controller) notReadyLocked(region Region) string {
 	if h == nil {
 		return "this instance is not configured with it"
 	}
+	if c.suspect && !c.rule.neverAbstain {
+		return "all Regions look bad from here: ask an instance that can tell"
+	}
 	if h.state != HealthHealthy {
 		return "the target is " + h.state.String()
 	}
