@@ -100,8 +100,10 @@ func New[T any](ctl *Controller, members []Member[T], cfg ClientConfig) (*Client
 		e.current.Store(&m.Client)
 		e.drain.Store(newDrainable())
 		c.regions[ctl.index(m.Region)] = e
-		probers = append(probers, prober{region: m.Region, every: cfg.ProbeEvery, timeout: cfg.ProbeTimeout, state: e.health,
-			probe: e.probe, ready: e.ready(), lag: e.lag(), drain: e.release, capacity: m.Capacity})
+		probers = append(probers, prober{
+			region: m.Region, every: cfg.ProbeEvery, timeout: cfg.ProbeTimeout, state: e.health,
+			probe: e.probe, ready: e.ready(), lag: e.lag(), drain: e.release, capacity: m.Capacity,
+		})
 	}
 	ctl.register(c.source, probers)
 	return c, nil

@@ -103,8 +103,10 @@ func TestExposureGuardHoldsAnAutomaticMove(t *testing.T) {
 		if !ok || refused.Guard != GuardExposure || !refused.Exposure.Known || refused.Exposure.Bound < 5*time.Minute {
 			t.Fatalf("Failover = %v, want a refusal by the exposure guard with its bound", err)
 		}
-		tr, err := ctl.Failover(t.Context(), west, Request{Reason: "test", By: "ann", Second: "bob",
-			AcceptLoss: &AcceptLoss{Exposure: 20 * time.Minute, Reason: "customers wait", By: "ann"}})
+		tr, err := ctl.Failover(t.Context(), west, Request{
+			Reason: "test", By: "ann", Second: "bob",
+			AcceptLoss: &AcceptLoss{Exposure: 20 * time.Minute, Reason: "customers wait", By: "ann"},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -32,8 +32,10 @@ type backend struct {
 	reads   int
 }
 
-var errRefused = &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
-var errLost = fmt.Errorf("lost: %w", syscall.ECONNRESET)
+var (
+	errRefused = &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+	errLost    = fmt.Errorf("lost: %w", syscall.ECONNRESET)
+)
 
 func (b *backend) set(down bool) {
 	b.mu.Lock()
@@ -100,15 +102,19 @@ type node struct {
 }
 
 func newFleet(t *testing.T) *fleet {
-	f := &fleet{t: t, coord: NewMemoryCoordinator(east, west, central), lag: 200 * time.Millisecond,
-		backends: map[Region]*backend{east: {region: east}, west: {region: west}}}
+	f := &fleet{
+		t: t, coord: NewMemoryCoordinator(east, west, central), lag: 200 * time.Millisecond,
+		backends: map[Region]*backend{east: {region: east}, west: {region: west}},
+	}
 	t.Cleanup(f.close)
 	return f
 }
 
 func (f *fleet) config(self Region, name string) ControllerConfig {
-	cfg := ControllerConfig{Regions: []Region{east, west}, Witnesses: []Region{central}, Self: self, Instance: name,
-		Coordinator: f.coord, Automatic: true, Promote: func(context.Context, Transition) error { return nil }}
+	cfg := ControllerConfig{
+		Regions: []Region{east, west}, Witnesses: []Region{central}, Self: self, Instance: name,
+		Coordinator: f.coord, Automatic: true, Promote: func(context.Context, Transition) error { return nil },
+	}
 	if self == central {
 		cfg.Role = RoleWitness
 	}
@@ -127,8 +133,10 @@ func (f *fleet) add(cfg ControllerConfig) *node {
 	}
 	var members []Member[*backend]
 	for _, r := range cfg.Regions {
-		members = append(members, Member[*backend]{Region: r, Client: f.backends[r],
-			Probe: func(ctx context.Context, b *backend) error { return b.probe(ctx) }, Lag: f.sample})
+		members = append(members, Member[*backend]{
+			Region: r, Client: f.backends[r],
+			Probe: func(ctx context.Context, b *backend) error { return b.probe(ctx) }, Lag: f.sample,
+		})
 	}
 	client, err := New(ctl, members, ClientConfig{Name: "db"})
 	if err != nil {

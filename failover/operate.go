@@ -49,8 +49,10 @@ func (c *Controller) Failover(ctx context.Context, to Region, q Request) (Transi
 	if err := q.check(c, to); err != nil {
 		return Transition{}, err
 	}
-	t := Transition{ID: randomName(), To: to, Planned: q.Planned, Reason: q.Reason, By: q.By, Second: q.Second,
-		Asked: time.Now().UTC(), AcceptLoss: q.AcceptLoss}
+	t := Transition{
+		ID: randomName(), To: to, Planned: q.Planned, Reason: q.Reason, By: q.By, Second: q.Second,
+		Asked: time.Now().UTC(), AcceptLoss: q.AcceptLoss,
+	}
 	if err := c.refreshVotes(ctx); err != nil { // the exposure guard counts them
 		return Transition{}, err
 	}
@@ -209,10 +211,14 @@ func (c *Controller) newIncarnation(ctx context.Context, coord Coordinator, foun
 		return Record{}, err
 	}
 	now := time.Now().UTC()
-	rec := Record{Sequence: found.Sequence + 1, Epoch: epoch, DecisionID: randomName(), Phase: PhaseSteady, Writer: c.cfg.Self, Since: now,
-		Moves: []Move{{At: now}}, Log: known.Log, Audit: known.Audit}
+	rec := Record{
+		Sequence: found.Sequence + 1, Epoch: epoch, DecisionID: randomName(), Phase: PhaseSteady, Writer: c.cfg.Self, Since: now,
+		Moves: []Move{{At: now}}, Log: known.Log, Audit: known.Audit,
+	}
 	rec.stamp()
-	rec.note(audit.Record{At: now, To: rec.Writer, ID: rec.DecisionID, Who: q.By, Second: q.Second, Why: "glass broken: " + q.Reason,
-		Instance: c.cfg.Instance, Region: c.cfg.Self})
+	rec.note(audit.Record{
+		At: now, To: rec.Writer, ID: rec.DecisionID, Who: q.By, Second: q.Second, Why: "glass broken: " + q.Reason,
+		Instance: c.cfg.Instance, Region: c.cfg.Self,
+	})
 	return rec, c.swap(ctx, coord, found.Sequence, rec)
 }

@@ -51,8 +51,10 @@ func (c *Controller) nextVote() Vote {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ballot++
-	v := Vote{Instance: c.cfg.Instance, Region: c.cfg.Self, Witness: c.cfg.Role == RoleWitness, Number: c.ballot,
-		Abstain: c.suspect && !c.rule.neverAbstain, Views: map[Region]Health{}, At: time.Now().UTC()}
+	v := Vote{
+		Instance: c.cfg.Instance, Region: c.cfg.Self, Witness: c.cfg.Role == RoleWitness, Number: c.ballot,
+		Abstain: c.suspect && !c.rule.neverAbstain, Views: map[Region]Health{}, At: time.Now().UTC(),
+	}
 	for r, h := range c.health {
 		v.Views[r] = h.state
 	}

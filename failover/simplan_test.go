@@ -248,8 +248,10 @@ func (s *sim) allBad() {
 	s.strike(east, accessHang)
 	s.strike(west, accessRefused)
 	s.sleep(60*time.Second, 90*time.Second)
-	_, err := s.of(west)[0].ctl.Failover(context.Background(), west, Request{Reason: "try", By: "ann", Second: "bob",
-		AcceptLoss: &AcceptLoss{Exposure: UnknownExposure, Reason: "customers wait", By: "ann"}})
+	_, err := s.of(west)[0].ctl.Failover(context.Background(), west, Request{
+		Reason: "try", By: "ann", Second: "bob",
+		AcceptLoss: &AcceptLoss{Exposure: UnknownExposure, Reason: "customers wait", By: "ann"},
+	})
 	s.note("Failover to %s: %v", west, err)
 	if rec := s.settles(0); rec.Writer != east {
 		s.fail("I11", "all Regions are bad and the writer is %q", rec.Writer)
@@ -310,8 +312,10 @@ func (s *sim) accept(loss time.Duration) {
 			err := s.of(west)[0].ctl.Deny(context.Background(), rec.Transition.ID, "ann", "asks again, with the loss accepted")
 			s.note("Deny: %v", err)
 		}
-		_, err = s.of(west)[0].ctl.Failover(context.Background(), west, Request{Reason: "customers wait", By: "ann", Second: "bob",
-			AcceptLoss: &AcceptLoss{Exposure: loss, Reason: "customers wait", By: "ann"}})
+		_, err = s.of(west)[0].ctl.Failover(context.Background(), west, Request{
+			Reason: "customers wait", By: "ann", Second: "bob",
+			AcceptLoss: &AcceptLoss{Exposure: loss, Reason: "customers wait", By: "ann"},
+		})
 		s.note("Failover with AcceptLoss: %v", err)
 	}
 }

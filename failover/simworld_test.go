@@ -70,10 +70,12 @@ type simOp struct {
 }
 
 func newSim(seed int64) *sim {
-	s := &sim{seed: seed, start: time.Now(), rng: rand.New(rand.NewPCG(uint64(seed), 9)), stop: make(chan struct{}),
+	s := &sim{
+		seed: seed, start: time.Now(), rng: rand.New(rand.NewPCG(uint64(seed), 9)), stop: make(chan struct{}),
 		stores: map[Region]*simStore{}, lag: 200 * time.Millisecond, lastFault: map[Region]time.Time{}, faulty: map[Region]bool{},
 		ledger: map[string]int{}, promoting: map[string]int{}, tokens: map[string]uint64{}, moved: map[string]*Transition{},
-		primary: east, flight: 0.03, writers: 1, count: func(string) {}, promote: 300 * time.Millisecond}
+		primary: east, flight: 0.03, writers: 1, count: func(string) {}, promote: 300 * time.Millisecond,
+	}
 	s.cooldown = []time.Duration{2 * time.Minute, 10 * time.Minute}[s.pick(2)]
 	s.coord = &simCoord{s: s, votes: map[string]Vote{}, cut: map[Region]bool{}, cutNode: map[string]bool{}}
 	for _, r := range []Region{east, west} {
@@ -214,12 +216,16 @@ type simNode struct {
 func (n *simNode) alive() bool { return n.cancel != nil }
 
 func (s *sim) node(self Region, name string) *simNode {
-	n := &simNode{s: s, name: name, self: self, cut: map[Region]bool{}, granted: map[uint64]string{},
-		rng: rand.New(rand.NewPCG(uint64(s.seed), uint64(len(s.nodes))+100))}
+	n := &simNode{
+		s: s, name: name, self: self, cut: map[Region]bool{}, granted: map[uint64]string{},
+		rng: rand.New(rand.NewPCG(uint64(s.seed), uint64(len(s.nodes))+100)),
+	}
 	s.nodes = append(s.nodes, n)
-	n.cfg = ControllerConfig{Name: "sim", Regions: []Region{east, west}, Witnesses: []Region{central}, Self: self, Instance: name,
+	n.cfg = ControllerConfig{
+		Name: "sim", Regions: []Region{east, west}, Witnesses: []Region{central}, Self: self, Instance: name,
 		Coordinator: &simLink{s.coord, n}, Automatic: true, Promote: n.promote, FenceOld: n.fenceOld,
-		Smoke: func(context.Context, Transition) error { return nil }, Ledger: simLedger{s}, OnDecision: n.decided, Cooldown: s.cooldown}
+		Smoke: func(context.Context, Transition) error { return nil }, Ledger: simLedger{s}, OnDecision: n.decided, Cooldown: s.cooldown,
+	}
 	if self == central {
 		n.cfg.Role = RoleWitness
 	}

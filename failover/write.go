@@ -142,8 +142,10 @@ func (c *Client[T]) fence() (f Fence, now, end time.Time, err error) {
 
 func (c *Client[T]) fenced(s *snapshot, reason string) error {
 	c.ctl.counts.fenced.Add(1)
-	return &FencedError{Name: c.cfg.Name, Self: c.ctl.cfg.Self, Writer: s.decision.Writer,
-		Epoch: s.decision.Epoch, Reason: reason, Wait: c.ctl.cfg.PollEvery}
+	return &FencedError{
+		Name: c.cfg.Name, Self: c.ctl.cfg.Self, Writer: s.decision.Writer,
+		Epoch: s.decision.Epoch, Reason: reason, Wait: c.ctl.cfg.PollEvery,
+	}
 }
 
 // errFlightOver is the cause of a write's context when its lease or MaxFlight has run out.

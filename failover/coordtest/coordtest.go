@@ -114,8 +114,10 @@ func race(t *testing.T, c failover.Coordinator) {
 }
 
 func votes(t *testing.T, c failover.Coordinator) {
-	vote := failover.Vote{Instance: "a", Region: "us-east-1", Number: 1, At: time.Now().UTC(), Epoch: 3, TTL: 20 * time.Second, RunToken: 2,
-		Views: map[failover.Region]failover.Health{"us-east-1": failover.HealthUnhealthy}}
+	vote := failover.Vote{
+		Instance: "a", Region: "us-east-1", Number: 1, At: time.Now().UTC(), Epoch: 3, TTL: 20 * time.Second, RunToken: 2,
+		Views: map[failover.Region]failover.Health{"us-east-1": failover.HealthUnhealthy},
+	}
 	cast(t, c, vote)
 	cast(t, c, failover.Vote{Instance: "b", Region: "us-west-2", Witness: true, Abstain: true, Number: 9, At: time.Now().UTC()})
 	vote.Number = 2

@@ -152,10 +152,12 @@ func (s *Store) Vote(ctx context.Context, v failover.Vote) error {
 		return err
 	}
 	item["expires"] = number(uint64(v.At.Add(failover.VoteRetention).Unix()))
-	return s.put(ctx, "vote", &dynamodb.PutItemInput{TableName: &s.cfg.Table, Item: item,
+	return s.put(ctx, "vote", &dynamodb.PutItemInput{
+		TableName: &s.cfg.Table, Item: item,
 		// An equal number is this very vote, sent again by the SDK.
 		ConditionExpression:       aws.String("attribute_not_exists(pk) OR n <= :n"),
-		ExpressionAttributeValues: map[string]types.AttributeValue{":n": number(v.Number)}})
+		ExpressionAttributeValues: map[string]types.AttributeValue{":n": number(v.Number)},
+	})
 }
 
 func (s *Store) item(sort string, n uint64, body any) (map[string]types.AttributeValue, error) {
@@ -195,9 +197,11 @@ func (s *Store) put(ctx context.Context, what string, put *dynamodb.PutItemInput
 // Votes returns every instance's newest vote.
 func (s *Store) Votes(ctx context.Context) ([]failover.Vote, error) {
 	var votes []failover.Vote
-	query := &dynamodb.QueryInput{TableName: &s.cfg.Table, ConsistentRead: aws.Bool(true),
+	query := &dynamodb.QueryInput{
+		TableName: &s.cfg.Table, ConsistentRead: aws.Bool(true),
 		KeyConditionExpression:    aws.String("pk = :pk AND begins_with(sk, :vote)"),
-		ExpressionAttributeValues: map[string]types.AttributeValue{":pk": text(s.cfg.Key), ":vote": text(voteSort)}}
+		ExpressionAttributeValues: map[string]types.AttributeValue{":pk": text(s.cfg.Key), ":vote": text(voteSort)},
+	}
 	for {
 		out, err := s.api.Query(ctx, query)
 		if err != nil {

@@ -26,19 +26,23 @@ var fleet = []failover.Region{"us-east-1", "us-west-2"}
 
 func TestAgainstMoto(t *testing.T) {
 	endpoint := servertest.Env(t, servertest.SharedMoto)
-	api := dynamodb.New(dynamodb.Options{Region: "us-east-2", BaseEndpoint: &endpoint,
+	api := dynamodb.New(dynamodb.Options{
+		Region: "us-east-2", BaseEndpoint: &endpoint,
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: "test", SecretAccessKey: "test"}, nil
-		})})
+		}),
+	})
 	open := func(t *testing.T) failover.Coordinator {
 		table := "failover-" + rand.Text()
-		_, err := api.CreateTable(t.Context(), &dynamodb.CreateTableInput{TableName: &table, BillingMode: types.BillingModePayPerRequest,
+		_, err := api.CreateTable(t.Context(), &dynamodb.CreateTableInput{
+			TableName: &table, BillingMode: types.BillingModePayPerRequest,
 			AttributeDefinitions: []types.AttributeDefinition{
 				{AttributeName: aws.String("pk"), AttributeType: types.ScalarAttributeTypeS}, {AttributeName: aws.String("sk"), AttributeType: types.ScalarAttributeTypeS},
 			},
 			KeySchema: []types.KeySchemaElement{
 				{AttributeName: aws.String("pk"), KeyType: types.KeyTypeHash}, {AttributeName: aws.String("sk"), KeyType: types.KeyTypeRange},
-			}})
+			},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -155,11 +159,13 @@ func (g *global) open(t *testing.T, _ failover.Region) *dynamocoord.Store {
 }
 
 func (g *global) DescribeTable(context.Context, *dynamodb.DescribeTableInput, ...func(*dynamodb.Options)) (*dynamodb.DescribeTableOutput, error) {
-	return &dynamodb.DescribeTableOutput{Table: &types.TableDescription{MultiRegionConsistency: g.consistency,
-		Replicas: []types.ReplicaDescription{{RegionName: aws.String("us-west-2")}},
+	return &dynamodb.DescribeTableOutput{Table: &types.TableDescription{
+		MultiRegionConsistency: g.consistency,
+		Replicas:               []types.ReplicaDescription{{RegionName: aws.String("us-west-2")}},
 		KeySchema: []types.KeySchemaElement{
 			{AttributeName: aws.String("pk"), KeyType: types.KeyTypeHash}, {AttributeName: &g.sort, KeyType: types.KeyTypeRange},
-		}}}, nil
+		},
+	}}, nil
 }
 
 func str(v types.AttributeValue) string { return v.(*types.AttributeValueMemberS).Value }

@@ -88,8 +88,10 @@ func (a *admin) action(do func(r *http.Request, q adminRequest, by string) (fail
 		case errors.Is(err, failover.ErrRefused):
 			problem.Write(w, r, problem.Problem{Type: problem.Prefix + "refused", Title: "Refused", Status: http.StatusUnprocessableEntity, Detail: err.Error()})
 		default: // the coordinator's: the change may have been stored
-			problem.Write(w, r, problem.Problem{Type: problem.Prefix + "outcome-unknown", Title: "The coordinator did not answer",
-				Status: http.StatusGatewayTimeout, Detail: "Look at the status before you ask again: " + err.Error()})
+			problem.Write(w, r, problem.Problem{
+				Type: problem.Prefix + "outcome-unknown", Title: "The coordinator did not answer",
+				Status: http.StatusGatewayTimeout, Detail: "Look at the status before you ask again: " + err.Error(),
+			})
 		}
 	})
 }

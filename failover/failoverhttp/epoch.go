@@ -41,8 +41,10 @@ func Middleware(c *failover.Controller) func(http.Handler) http.Handler {
 			case err != nil || len(text) != 16 || len(r.Header.Values(HeaderEpoch)) > 1:
 				problem.Write(w, r, problem.Problem{Type: problem.Prefix + "bad-epoch", Title: "Malformed epoch", Status: http.StatusBadRequest})
 			case epoch < known:
-				problem.Write(w, r, problem.Problem{Type: problem.Prefix + "stale-epoch", Title: "The writer has moved",
-					Status: http.StatusPreconditionFailed, Detail: "The request carries the epoch of an older decision. It had no effect."})
+				problem.Write(w, r, problem.Problem{
+					Type: problem.Prefix + "stale-epoch", Title: "The writer has moved",
+					Status: http.StatusPreconditionFailed, Detail: "The request carries the epoch of an older decision. It had no effect.",
+				})
 			case epoch > known:
 				unavailable(w, r, "This process has not heard of the newest decision. The request had no effect.", time.Second)
 			default:
@@ -53,6 +55,8 @@ func Middleware(c *failover.Controller) func(http.Handler) http.Handler {
 }
 
 func unavailable(w http.ResponseWriter, r *http.Request, detail string, wait time.Duration) {
-	problem.Write(w, r, problem.Problem{Type: problem.Prefix + "unavailable", Title: "Not available at the moment",
-		Status: http.StatusServiceUnavailable, Detail: detail, RetryAfter: max(1, problem.Seconds(wait))})
+	problem.Write(w, r, problem.Problem{
+		Type: problem.Prefix + "unavailable", Title: "Not available at the moment",
+		Status: http.StatusServiceUnavailable, Detail: detail, RetryAfter: max(1, problem.Seconds(wait)),
+	})
 }

@@ -14,6 +14,8 @@ func answer(w http.ResponseWriter, r *http.Request, err error) {
 		unavailable(w, r, "The writer Region could not be reached. The request had no effect.", wait)
 		return
 	}
-	problem.Write(w, r, problem.Problem{Type: problem.Prefix + "outcome-unknown", Title: "The outcome is unknown",
-		Status: http.StatusGatewayTimeout, Detail: "The request may or may not have had its effect."})
+	problem.Write(w, r, problem.Problem{
+		Type: problem.Prefix + "outcome-unknown", Title: "The outcome is unknown",
+		Status: http.StatusGatewayTimeout, Detail: "The request may or may not have had its effect.",
+	})
 }

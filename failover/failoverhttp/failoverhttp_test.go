@@ -70,19 +70,23 @@ func inPair(t *testing.T, run func(*testing.T, *pair)) {
 }
 
 func (p *pair) start(ctx context.Context, coord failover.Coordinator, self failover.Region) *failover.Controller {
-	ctl, err := failover.NewController(failover.ControllerConfig{Regions: []failover.Region{east, west}, Self: self, Coordinator: coord,
-		Promote: func(context.Context, failover.Transition) error { return nil }})
+	ctl, err := failover.NewController(failover.ControllerConfig{
+		Regions: []failover.Region{east, west}, Self: self, Coordinator: coord,
+		Promote: func(context.Context, failover.Transition) error { return nil },
+	})
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	var members []failover.Member[failoverhttp.Endpoint]
 	for region, host := range map[failover.Region]string{east: "east.test", west: "west.test"} {
-		members = append(members, failover.Member[failoverhttp.Endpoint]{Region: region,
+		members = append(members, failover.Member[failoverhttp.Endpoint]{
+			Region: region,
 			Client: failoverhttp.Endpoint{Base: &url.URL{Scheme: "http", Host: host}, RT: p},
 			Probe:  failoverhttp.Probe("/health"), Drain: failoverhttp.Drain, Capacity: func() int { return 10 },
 			Lag: func(context.Context, failoverhttp.Endpoint) (failover.LagSample, error) {
 				return failover.LagSample{ReplicatedThrough: time.Now(), MeasuredAt: time.Now()}, nil
-			}})
+			},
+		})
 	}
 	client, err := failover.New(ctl, members, failover.ClientConfig{Classify: failoverhttp.Classify})
 	if err != nil {
@@ -177,8 +181,12 @@ func TestMiddlewareComparesEpochs(t *testing.T) {
 			code  int
 			body  string
 		}{
-			{"", 200, "0"}, {"0000000000000003", 200, "3"}, {"0000000000000001", 412, ""}, {"0000000000000004", 503, ""},
-			{"3", 400, ""}, {"zzzzzzzzzzzzzzzz", 400, ""},
+			{"", 200, "0"},
+			{"0000000000000003", 200, "3"},
+			{"0000000000000001", 412, ""},
+			{"0000000000000004", 503, ""},
+			{"3", 400, ""},
+			{"zzzzzzzzzzzzzzzz", 400, ""},
 		} {
 			var header []string
 			if tt.epoch != "" {

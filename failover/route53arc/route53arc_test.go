@@ -114,7 +114,9 @@ func TestEndpointsAreRotated(t *testing.T) {
 
 func TestNewNamesTheField(t *testing.T) {
 	for _, cfg := range []route53arc.Config{
-		{}, {Controls: map[string]string{"r": "a"}}, {Controls: map[string]string{"r": "a"}, Endpoints: []route53arc.API{nil}},
+		{},
+		{Controls: map[string]string{"r": "a"}},
+		{Controls: map[string]string{"r": "a"}, Endpoints: []route53arc.API{nil}},
 		{Controls: map[string]string{"r": "a"}, Endpoints: []route53arc.API{endpoint{}}, Timeout: -1},
 	} {
 		if _, err := route53arc.New(cfg); err == nil || !strings.Contains(err.Error(), "Config.") {
