@@ -28,7 +28,6 @@ type pair struct {
 	mu         sync.Mutex // guards serve and seen
 	serve      map[failover.Region]http.HandlerFunc
 	seen       []string
-	stop       context.CancelFunc
 	wg         sync.WaitGroup
 }
 
