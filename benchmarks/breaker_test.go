@@ -82,10 +82,14 @@ func breakers(work func() error) []contender {
 	group := must(breaker.NewGroup(breaker.Config{OpenFor: time.Hour}, breaker.GroupConfig{}))
 	v1 := gobreaker1.NewCircuitBreaker(gobreaker1.Settings{Interval: 10 * time.Second, Timeout: time.Hour, ReadyToTrip: trip1})
 	fixed := gobreaker2.NewCircuitBreaker[int](gobreaker2.Settings{Interval: 10 * time.Second, Timeout: time.Hour, ReadyToTrip: trip2})
-	rolling := gobreaker2.NewCircuitBreaker[int](gobreaker2.Settings{Interval: 10 * time.Second, BucketPeriod: time.Second,
-		Timeout: time.Hour, ReadyToTrip: trip2})
-	twoStep := gobreaker2.NewTwoStepCircuitBreaker[int](gobreaker2.Settings{Interval: 10 * time.Second, BucketPeriod: time.Second,
-		Timeout: time.Hour, ReadyToTrip: trip2})
+	rolling := gobreaker2.NewCircuitBreaker[int](gobreaker2.Settings{
+		Interval: 10 * time.Second, BucketPeriod: time.Second,
+		Timeout: time.Hour, ReadyToTrip: trip2,
+	})
+	twoStep := gobreaker2.NewTwoStepCircuitBreaker[int](gobreaker2.Settings{
+		Interval: 10 * time.Second, BucketPeriod: time.Second,
+		Timeout: time.Hour, ReadyToTrip: trip2,
+	})
 	fs := fsbreaker.NewBuilder[int]().WithFailureRateThreshold(0.5, 20, 10*time.Second).WithDelay(time.Hour).Build()
 	executor := failsafe.With[int](fs)
 	permits := fsbreaker.NewBuilder[int]().WithFailureRateThreshold(0.5, 20, 10*time.Second).WithDelay(time.Hour).Build()

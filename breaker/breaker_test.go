@@ -367,7 +367,7 @@ func TestHungProbe(t *testing.T) {
 		go func() { got = b.Do(context.Background(), func(context.Context) error { <-release; return nil }) }()
 		time.Sleep(10*time.Second - 1)
 		wantState(t, b, StateHalfOpen)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		wantState(t, b, StateOpen)
 		if s := b.Stats(); s.Probing != 0 || s.Wait != 2*time.Second {
@@ -710,12 +710,15 @@ func TestAllocations(t *testing.T) {
 // TestConcurrentUse: whatever 16 goroutines do, transitions are legal and in order, each starts where the last
 // ended, and nobody deadlocks.
 func TestConcurrentUse(t *testing.T) {
-	legal := map[[2]State]bool{{StateClosed, StateOpen}: true, {StateOpen, StateHalfOpen}: true, {StateHalfOpen, StateRamp}: true,
-		{StateHalfOpen, StateOpen}: true, {StateRamp, StateClosed}: true, {StateRamp, StateOpen}: true}
+	legal := map[[2]State]bool{
+		{StateClosed, StateOpen}: true, {StateOpen, StateHalfOpen}: true, {StateHalfOpen, StateRamp}: true,
+		{StateHalfOpen, StateOpen}: true, {StateRamp, StateClosed}: true, {StateRamp, StateOpen}: true,
+	}
 	var b *Breaker
 	var last State // guarded by the breaker's promise to call one listener at a time; -race checks it
 	var told atomic.Int64
-	b = must(New(Config{Window: 100 * time.Millisecond, OpenFor: 10 * time.Millisecond, ProbeTimeout: 5 * time.Millisecond, SlowCall: time.Millisecond,
+	b = must(New(Config{
+		Window: 100 * time.Millisecond, OpenFor: minOpenFor, MaxOpenFor: minOpenFor, ProbeTimeout: 5 * time.Millisecond, SlowCall: time.Millisecond,
 		Ramp: []float64{0.5}, RampStep: 5 * time.Millisecond, OnStateChange: func(tr Transition) {
 			if !legal[[2]State{tr.From, tr.To}] || tr.From != last {
 				t.Errorf("transition %v to %v after %v", tr.From, tr.To, last)
@@ -723,15 +726,17 @@ func TestConcurrentUse(t *testing.T) {
 			last = tr.To
 			told.Add(1)
 			_ = b.Stats()
-		}}))
+		},
+	}))
 	var bad atomic.Bool
 	var ran, refused atomic.Int64
 	var wg sync.WaitGroup
-	stop := time.Now().Add(700 * time.Millisecond)
+	const enough = 50 // transitions, however slow the machine
+	stop := time.Now().Add(time.Minute)
 	for g := range 16 {
 		wg.Go(func() {
 			random := rand.New(rand.NewPCG(uint64(g), 1))
-			for time.Now().Before(stop) {
+			for told.Load() < enough && time.Now().Before(stop) {
 				abandonHere(func() {
 					err := b.Do(context.Background(), func(context.Context) error {
 						ran.Add(1)
@@ -749,7 +754,7 @@ func TestConcurrentUse(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if told.Load() < 10 || ran.Load() == 0 || refused.Load() == 0 {
+	if told.Load() < enough || ran.Load() == 0 || refused.Load() == 0 {
 		t.Errorf("ran %d, refused %d, %d transitions: this proves nothing", ran.Load(), refused.Load(), told.Load())
 	}
 }

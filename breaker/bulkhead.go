@@ -104,8 +104,10 @@ func NewBulkhead(cfg BulkheadConfig) (*Bulkhead, error) {
 	}
 	orDefault(&cfg.MaxInFlight, 64)
 	orDefault(&cfg.MaxWait, time.Second)
-	h := &Bulkhead{cfg: cfg, limit: uint64(cfg.MaxInFlight),
-		full: &FullError{Name: cfg.Name, MaxInFlight: cfg.MaxInFlight, Queued: cfg.MaxQueue}}
+	h := &Bulkhead{
+		cfg: cfg, limit: uint64(cfg.MaxInFlight),
+		full: &FullError{Name: cfg.Name, MaxInFlight: cfg.MaxInFlight, Queued: cfg.MaxQueue},
+	}
 	telemetry.Attach(cfg.MeterProvider, telemetry.Breaker, h, bulkheadCollectorOf(cfg.Name))
 	return h, nil
 }
@@ -155,8 +157,10 @@ type BulkheadStats struct {
 // Stats returns the current figures.
 func (h *Bulkhead) Stats() BulkheadStats {
 	state := h.state.Load()
-	return BulkheadStats{MaxInFlight: h.cfg.MaxInFlight, InFlight: int(min(state%oneWaiting, h.limit)), Queued: int(state / oneWaiting),
-		Refused: h.refused.Load(), TimedOut: h.timedOut.Load(), GaveUp: h.gaveUp.Load()}
+	return BulkheadStats{
+		MaxInFlight: h.cfg.MaxInFlight, InFlight: int(min(state%oneWaiting, h.limit)), Queued: int(state / oneWaiting),
+		Refused: h.refused.Load(), TimedOut: h.timedOut.Load(), GaveUp: h.gaveUp.Load(),
+	}
 }
 
 // tryAcquire takes a free place. Nobody overtakes those who wait: with one waiting, state is above any limit.

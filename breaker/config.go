@@ -176,25 +176,30 @@ func (c Config) validate() error {
 // validateTogether checks what depends on several fields.
 func (c Config) validateTogether() error {
 	if full := c.withDefaults(); c.MaxOpenFor != 0 && c.MaxOpenFor < full.OpenFor {
-		return fmt.Errorf("MaxOpenFor: %v is below OpenFor %v", c.MaxOpenFor, full.OpenFor)
+		return invalid("MaxOpenFor", "%v is below OpenFor %v", c.MaxOpenFor, full.OpenFor)
 	}
 	if c.SlowRate != 0 && c.SlowCall == 0 {
-		return fmt.Errorf("SlowRate: %v without SlowCall", c.SlowRate)
+		return invalid("SlowRate", "%v without SlowCall", c.SlowRate)
 	}
 	if c.Probes > maxProbes {
-		return fmt.Errorf("Probes: %d is above the maximum %d", c.Probes, maxProbes)
+		return invalid("Probes", "%d is above the maximum %d", c.Probes, maxProbes)
 	}
 	last := 0.0
 	for _, share := range c.Ramp {
 		if !(share > last && share <= 1) {
-			return fmt.Errorf("Ramp: %v: shares must grow within (0, 1]", c.Ramp)
+			return invalid("Ramp", "%v: shares must grow within (0, 1]", c.Ramp)
 		}
 		last = share
 	}
 	if c.Mode != ModeAuto && c.Mode != ModeObserve {
-		return fmt.Errorf("Mode: %v is not ModeAuto or ModeObserve", c.Mode)
+		return invalid("Mode", "%v is not ModeAuto or ModeObserve", c.Mode)
 	}
 	return nil
+}
+
+// invalid is the error of a field, to be prefixed with the breaker's name.
+func invalid(field, format string, args ...any) error {
+	return fmt.Errorf("%s: %s", field, fmt.Sprintf(format, args...))
 }
 
 func atLeast(field string, d, least time.Duration) error {

@@ -73,8 +73,10 @@ func TestOtherConfigErrorsNameTheField(t *testing.T) {
 }
 
 func TestNamesOfValues(t *testing.T) {
-	tests := map[string]interface{ String() string }{"half-open": StateHalfOpen, "State(9)": State(9), "observe": ModeObserve,
-		"trip now": VerdictTripNow, "lifo": OrderLIFO}
+	tests := map[string]interface{ String() string }{
+		"half-open": StateHalfOpen, "State(9)": State(9), "observe": ModeObserve,
+		"trip now": VerdictTripNow, "lifo": OrderLIFO,
+	}
 	for want, v := range tests {
 		if got := v.String(); got != want {
 			t.Errorf("String() = %q, want %q", got, want)

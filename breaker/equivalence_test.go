@@ -27,8 +27,10 @@ func newTwin(t *testing.T, seed uint64) *twin {
 	probes := 1 + random.IntN(4)
 	window := time.Duration(1+random.IntN(10)) * time.Second
 	openFor := time.Duration(10+random.IntN(5000)) * time.Millisecond
-	return &twin{t: t, random: random, window: window,
-		theirs: gobreaker.NewCircuitBreaker[int](gobreaker.Settings{MaxRequests: uint32(probes), Interval: window,
+	return &twin{
+		t: t, random: random, window: window,
+		theirs: gobreaker.NewCircuitBreaker[int](gobreaker.Settings{
+			MaxRequests: uint32(probes), Interval: window,
 			BucketPeriod: window / buckets, Timeout: openFor,
 			ReadyToTrip: func(c gobreaker.Counts) bool {
 				results := c.TotalSuccesses + c.TotalFailures // Requests would count the neutral ones
@@ -127,8 +129,10 @@ func theirTrip(c gobreaker.Counts) bool {
 }
 
 func theirRolling() *gobreaker.CircuitBreaker[int] {
-	return gobreaker.NewCircuitBreaker[int](gobreaker.Settings{Interval: 10 * time.Second, BucketPeriod: time.Second,
-		Timeout: time.Second, ReadyToTrip: theirTrip})
+	return gobreaker.NewCircuitBreaker[int](gobreaker.Settings{
+		Interval: 10 * time.Second, BucketPeriod: time.Second,
+		Timeout: time.Second, ReadyToTrip: theirTrip,
+	})
 }
 
 // Results count when calls end. gobreaker counts them in the bucket of their start, so that calls longer than
@@ -213,8 +217,10 @@ func TestDifferenceHungProbe(t *testing.T) {
 func TestDifferenceConsecutiveFailuresAreNotWindowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours := must(New(Config{ConsecutiveFailures: 5}))
-		theirs := gobreaker.NewCircuitBreaker[int](gobreaker.Settings{Interval: 10 * time.Second, BucketPeriod: time.Second,
-			Timeout: time.Minute, ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= 5 }})
+		theirs := gobreaker.NewCircuitBreaker[int](gobreaker.Settings{
+			Interval: 10 * time.Second, BucketPeriod: time.Second,
+			Timeout: time.Minute, ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= 5 },
+		})
 		for range 5 {
 			ours.Do(context.Background(), fail)
 			theirs.Execute(func() (int, error) { return 0, errBoom })

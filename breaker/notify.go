@@ -17,8 +17,10 @@ func (b *Breaker) noteLocked(from, to State, why cause, wait time.Duration, coun
 	if len(b.pending) == maxPending {
 		b.pending = b.pending[1:]
 	}
-	b.pending = append(b.pending, Transition{Name: b.cfg.Name, Key: b.key, From: from, To: to, Mode: b.mode,
-		Reason: why.reason, By: why.by, At: time.Now(), Wait: wait, Window: counts})
+	b.pending = append(b.pending, Transition{
+		Name: b.cfg.Name, Key: b.key, From: from, To: to, Mode: b.mode,
+		Reason: why.reason, By: why.by, At: time.Now(), Wait: wait, Window: counts,
+	})
 }
 
 // unlockAndNotify unlocks b.mu and delivers the queued transitions, unless another goroutine, or a caller
@@ -65,8 +67,10 @@ func (b *Breaker) log(t Transition) {
 	if t.To == StateOpen {
 		level = slog.LevelWarn
 	}
-	attrs := []slog.Attr{slog.String("name", t.Name), slog.String("from", t.From.String()), slog.String("to", t.To.String()),
-		slog.String("mode", t.Mode.String()), slog.String("reason", t.Reason)}
+	attrs := []slog.Attr{
+		slog.String("name", t.Name), slog.String("from", t.From.String()), slog.String("to", t.To.String()),
+		slog.String("mode", t.Mode.String()), slog.String("reason", t.Reason),
+	}
 	if t.Key != "" {
 		attrs = append(attrs, slog.String("key", t.Key))
 	}

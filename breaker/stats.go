@@ -33,11 +33,13 @@ func (b *Breaker) Stats() Stats {
 
 func (b *Breaker) statsLocked() Stats {
 	w := &b.window
-	s := Stats{State: b.State(), Mode: b.mode, Window: w.countsLocked(b.now()), Total: w.totalLocked(), Consecutive: w.streak,
+	s := Stats{
+		State: b.State(), Mode: b.mode, Window: w.countsLocked(b.now()), Total: w.totalLocked(), Consecutive: w.streak,
 		Neutral:  w.striped(func(s *stripe) *atomic.Uint64 { return &s.neutral }),
 		Rejected: w.striped(func(s *stripe) *atomic.Uint64 { return &s.rejected }),
 		Observed: w.striped(func(s *stripe) *atomic.Uint64 { return &s.observed }),
-		Opened:   b.opened, Held: b.held, Probing: b.probesOut}
+		Opened:   b.opened, Held: b.held, Probing: b.probesOut,
+	}
 	if s.State == StateOpen {
 		s.Wait = b.refusal.Load().RetryAfter()
 	}

@@ -47,8 +47,10 @@ func (b *Breaker) tally() tally {
 
 func (b *Breaker) tallyLocked() tally {
 	s := b.statsLocked()
-	t := tally{entered: b.entered, calls: s.Total, neutral: s.Neutral, rejected: s.Rejected, observed: s.Observed,
-		held: s.Held, probing: s.Probing}
+	t := tally{
+		entered: b.entered, calls: s.Total, neutral: s.Neutral, rejected: s.Rejected, observed: s.Observed,
+		held: s.Held, probing: s.Probing,
+	}
 	t.states[s.State] = 1
 	t.modes[s.Mode] = 1
 	return t
@@ -75,9 +77,11 @@ func setsOf(name string) *sets {
 	with := func(key, value string) telemetry.Set {
 		return telemetry.NewSet(attribute.String("name", name), attribute.String(key, value))
 	}
-	s := &sets{name: telemetry.NewSet(attribute.String("name", name)),
+	s := &sets{
+		name:    telemetry.NewSet(attribute.String("name", name)),
 		success: with("outcome", "success"), failure: with("outcome", "failure"), neutral: with("outcome", "neutral"),
-		refusedFull: with("reason", "full"), refusedTimeout: with("reason", "timeout"), refusedEnd: with("reason", "context")}
+		refusedFull: with("reason", "full"), refusedTimeout: with("reason", "timeout"), refusedEnd: with("reason", "context"),
+	}
 	for i := range s.states {
 		s.states[i] = with("state", State(i).String())
 		s.modes[i] = with("mode", Mode(i).String())

@@ -36,6 +36,7 @@ var leaves = map[string][]string{
 	"retry/retryaws":                awsSDK,
 	"breaker/limit":                 {"golang.org/x/time"},
 	"idempotency/redisstore":        goRedis,
+	"idempotency/storetest":         {"github.com/anishathalye/porcupine"},
 	"queue/sqsqueue":                awsSDK,
 	"degrade/redisflags":            goRedis,
 	"degrade/openfeatureflags":      openFeature,

@@ -61,8 +61,19 @@ func TestStatusClasses(t *testing.T) {
 		code int
 		want string // which count it is in
 	}{
-		{200, "success"}, {301, "success"}, {400, "success"}, {401, "success"}, {404, "success"},
-		{408, "neutral"}, {429, "failure"}, {500, "failure"}, {501, "neutral"}, {502, "failure"}, {503, "failure"}, {504, "failure"}, {599, "failure"},
+		{200, "success"},
+		{301, "success"},
+		{400, "success"},
+		{401, "success"},
+		{404, "success"},
+		{408, "neutral"},
+		{429, "failure"},
+		{500, "failure"},
+		{501, "neutral"},
+		{502, "failure"},
+		{503, "failure"},
+		{504, "failure"},
+		{599, "failure"},
 	}
 	for _, tt := range tests {
 		b := must(breaker.New(breaker.Config{}))
@@ -80,8 +91,10 @@ func TestStatusClasses(t *testing.T) {
 func TestRetryAfterIsTheOpenTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		date := time.Now().Add(40 * time.Second).UTC().Format(http.TimeFormat)
-		tests := map[string]time.Duration{"30": 30 * time.Second, date: 40 * time.Second, "soon": time.Second, "-5": time.Second, "": time.Second,
-			"99999999999999999999": time.Minute, "7200": time.Minute}
+		tests := map[string]time.Duration{
+			"30": 30 * time.Second, date: 40 * time.Second, "soon": time.Second, "-5": time.Second, "": time.Second,
+			"99999999999999999999": time.Minute, "7200": time.Minute,
+		}
 		for header, want := range tests {
 			b := must(breaker.New(quick))
 			_ = get(t.Context(), &Transport{Base: status(503, "Retry-After", header), Breaker: One(b)})

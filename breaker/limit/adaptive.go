@@ -150,8 +150,10 @@ type AdaptiveStats struct {
 func (a *Adaptive) Stats() AdaptiveStats {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return AdaptiveStats{Limit: int(a.limit.Load()), InFlight: int(a.inFlight.Load()), Best: time.Duration(a.bestLocked()),
-		Ended: a.admitted, Refused: a.refused.Load()}
+	return AdaptiveStats{
+		Limit: int(a.limit.Load()), InFlight: int(a.inFlight.Load()), Best: time.Duration(a.bestLocked()),
+		Ended: a.admitted, Refused: a.refused.Load(),
+	}
 }
 
 func (a *Adaptive) admit(context.Context) (started, error) {

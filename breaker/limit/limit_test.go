@@ -320,6 +320,7 @@ func TestRate(t *testing.T) {
 		err := r.Do(t.Context(), ok)
 		wantError(t, err, ErrRate, `limit "api": limit: rate exceeded, retry in 2s`)
 		time.Sleep(time.Second)
+		synctest.Wait() // both sleepers wake at this instant
 		if got := r.Stats(); got.Admitted != 4 || got.Refused != 1 || got.Tokens != 0 {
 			t.Errorf("%+v: the refused call took a token", got)
 		}

@@ -6,7 +6,9 @@ func Packages() []*Package {
 		Retry,
 		Breaker,
 		Limit,
+		Idempotency,
 		Degrade, DegradeShed,
+		Queue,
 		Failover,
 	}
 }

@@ -21,7 +21,9 @@ func sendWithin(base http.RoundTripper, req *http.Request, timeout time.Duration
 	timer := time.AfterFunc(timeout, func() { cancel(expired) })
 	var conn connTrace
 	resp, err := base.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, conn.hooks())))
-	timer.Stop()
+	if !timer.Stop() {
+		cancel(expired) // the timer has fired, but may not have come to this yet
+	}
 	late := context.Cause(ctx) == expired
 	switch {
 	case err == nil && (resp == nil || resp.Body == nil): // a broken or forgiving Base
@@ -33,7 +35,7 @@ func sendWithin(base http.RoundTripper, req *http.Request, timeout time.Duration
 		return nil, expired
 	case late:
 		if conn.never() || outcome.Of(err) == outcome.NotRun {
-			expired.cause = noConnection{}
+			expired = &timeoutError{after: timeout, cause: noConnection{}} // a new one: the transport may hold the other
 		}
 		err = expired
 	}

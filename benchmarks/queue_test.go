@@ -1,0 +1,210 @@
+package benchmarks
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/holdfast-go/holdfast/drtest/sqstest"
+	"github.com/holdfast-go/holdfast/queue"
+	"github.com/holdfast-go/holdfast/queue/sqsqueue"
+)
+
+type note struct {
+	Text string `json:"text"`
+}
+
+var noteCall = queue.Define[note]("bench.note.v1")
+
+// canned is an HTTP client that answers at once, without a network: what is left is the client's own work.
+type canned struct{ requests *atomic.Int64 }
+
+// batchReply acknowledges the entries 0 to 9.
+var batchReply = func() string {
+	var ok []string
+	for i := range 10 {
+		ok = append(ok, fmt.Sprintf(`{"Id":"%d","MessageId":"00000000-0000-0000-0000-00000000000%d","MD5OfMessageBody":"x"}`, i, i))
+	}
+	return `{"Successful":[` + strings.Join(ok, ",") + `]}`
+}()
+
+func (c canned) Do(r *http.Request) (*http.Response, error) {
+	c.requests.Add(1)
+	_, _ = io.Copy(io.Discard, r.Body)
+	return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/x-amz-json-1.0"}}, Body: io.NopCloser(strings.NewReader(batchReply)), Request: r}, nil
+}
+
+// credentials that every server takes.
+var credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+	return aws.Credentials{AccessKeyID: "test", SecretAccessKey: "test"}, nil
+})
+
+func cannedClient() (*sqs.Client, *atomic.Int64) {
+	requests := new(atomic.Int64)
+	return sqs.New(sqs.Options{Region: "us-east-1", Credentials: credentials, HTTPClient: canned{requests}, DisableMessageChecksumValidation: true, Retryer: aws.NopRetryer{}}), requests
+}
+
+const cannedURL = "https://sqs.us-east-1.amazonaws.com/000000000000/bench"
+
+// BenchmarkQueueClient is ten messages in one request without a network; an operation is one message. sdk is
+// SendMessageBatch by hand with bodies that are there already; transport is sqsqueue with the same bodies; client is Defer
+// from ten goroutines at a time, with encoding, ID, envelope and batching.
+func BenchmarkQueueClient(b *testing.B) {
+	body := strings.Repeat("x", 512)
+	ctx := context.Background()
+	b.Run("sdk", func(b *testing.B) {
+		api, _ := cannedClient()
+		url := cannedURL
+		defer cpu(b)()
+		b.ReportAllocs()
+		for range (b.N + 9) / 10 {
+			entries := make([]types.SendMessageBatchRequestEntry, 10)
+			for i := range entries {
+				entries[i] = types.SendMessageBatchRequestEntry{Id: aws.String(fmt.Sprint(i)), MessageBody: &body}
+			}
+			if _, err := api.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &url, Entries: entries}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("transport", func(b *testing.B) {
+		api, _ := cannedClient()
+		q := newQueue(b, api, cannedURL)
+		out := make([]queue.Outgoing, 10)
+		for i := range out {
+			out[i] = queue.Outgoing{CallID: "x", Body: body}
+		}
+		defer cpu(b)()
+		b.ReportAllocs()
+		for range (b.N + 9) / 10 {
+			if r := q.Send(ctx, out); r[9].Err != nil {
+				b.Fatal(r[9].Err)
+			}
+		}
+	})
+	b.Run("client", func(b *testing.B) {
+		api, requests := cannedClient()
+		c, err := queue.NewClient(newQueue(b, api, cannedURL), queue.ClientConfig{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		text := note{strings.Repeat("x", 512)}
+		defer cpu(b)()
+		b.ReportAllocs()
+		inParallel(b, 128, func() error { _, err := noteCall.Defer(ctx, c, text); return err })
+		b.ReportMetric(float64(b.N)/float64(requests.Load()), "msg/request")
+	})
+}
+
+func newQueue(b *testing.B, api sqsqueue.API, url string) *sqsqueue.Queue {
+	q, err := sqsqueue.New(api, url, sqsqueue.Config{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return q
+}
+
+// inParallel runs f b.N times on n goroutines.
+func inParallel(b *testing.B, n int, f func() error) {
+	var wg sync.WaitGroup
+	for g := range n {
+		wg.Go(func() {
+			for range (b.N + n - 1 - g) / n {
+				if err := f(); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// BenchmarkQueueLoopback sends over HTTP to a server in this process, whose work is counted too: one request a message
+// by the SDK, and Defer with its batches, both from 64 goroutines.
+func BenchmarkQueueLoopback(b *testing.B) {
+	server, err := sqstest.New(sqstest.Config{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ts := httptest.NewServer(server)
+	defer ts.Close()
+	defer server.Close()
+	transport := &http.Transport{MaxIdleConnsPerHost: 64}
+	defer transport.CloseIdleConnections()
+	api := sqs.New(server.Options(ts.URL), func(o *sqs.Options) { o.Retryer = aws.NopRetryer{}; o.HTTPClient = &http.Client{Transport: transport} })
+	url := server.Queue("bench").URL()
+	if !strings.HasPrefix(url, "http") {
+		url = ts.URL + url
+	}
+	ctx := context.Background()
+	body := strings.Repeat("x", 256)
+	rate := func(b *testing.B, f func() error) {
+		defer cpu(b)()
+		began := time.Now()
+		inParallel(b, 64, f)
+		b.ReportMetric(float64(b.N)/time.Since(began).Seconds(), "msg/s")
+	}
+	b.Run("sdk-single", func(b *testing.B) {
+		rate(b, func() error {
+			_, err := api.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &url, MessageBody: &body})
+			return err
+		})
+	})
+	b.Run("holdfast", func(b *testing.B) {
+		c, err := queue.NewClient(newQueue(b, api, url), queue.ClientConfig{SendTimeout: 10 * time.Second})
+		if err != nil {
+			b.Fatal(err)
+		}
+		rate(b, func() error { _, err := noteCall.Defer(ctx, c, note{body}); return err })
+	})
+}
+
+// BenchmarkQueueMemory is the whole life of a call in memory: Defer, receive, decode, run, delete.
+func BenchmarkQueueMemory(b *testing.B) {
+	m, err := queue.NewMemory(queue.MemoryConfig{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	out := queue.Outgoing{CallID: "x"}
+	e := queue.Envelope{ID: "0192f5a0-0000-7000-8000-000000000000", Name: noteCall.Name(), Source: "bench", Time: time.Now().UTC(), Data: []byte(`{"text":"hello"}`)}
+	out.Body = string(e.Append(nil))
+	var wg sync.WaitGroup
+	mux := queue.NewMux()
+	queue.Handle(mux, noteCall, func(context.Context, note) error { wg.Done(); return nil }, queue.HandlerConfig{})
+	b.ReportAllocs()
+	var used int64
+	for n := 0; n < b.N; n += 50_000 { // in rounds: a collector that walks a million waiting messages measures itself
+		some := min(50_000, b.N-n)
+		wg.Add(some)
+		for range some {
+			m.Send(b.Context(), []queue.Outgoing{out})
+		}
+		w, err := queue.NewWorker(m, mux, queue.WorkerConfig{Workers: 64})
+		if err != nil {
+			b.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		before := cpuTime()
+		go func() { done <- w.Run(ctx) }()
+		wg.Wait()
+		used += cpuTime() - before
+		stop()
+		if err := <-done; err != nil {
+			b.Error(err)
+		}
+	}
+	b.ReportMetric(float64(used)/float64(b.N), "cpu-ns/op")
+}

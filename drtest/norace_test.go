@@ -1,0 +1,5 @@
+//go:build !race
+
+package drtest_test
+
+const raceEnabled = false

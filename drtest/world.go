@@ -1,0 +1,337 @@
+package drtest
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/holdfast-go/holdfast/drtest/check"
+	"github.com/holdfast-go/holdfast/drtest/history"
+	"github.com/holdfast-go/holdfast/drtest/report"
+	"github.com/holdfast-go/holdfast/drtest/simnet"
+)
+
+// A World is a set of Regions on a simulated network, in a bubble of its own. [Run] makes it. It is safe
+// for concurrent use by goroutines of the bubble.
+type World struct {
+	t       *testing.T
+	run     *run
+	config  Config
+	net     *simnet.Net
+	start   time.Time
+	ctx     context.Context // ends with the World
+	end     context.CancelCauseFunc
+	tasks   sync.WaitGroup // the World's own goroutines
+	workers workers        // those that run operations and handlers
+
+	history *history.History
+	playing sync.WaitGroup // events that Wait waits for
+	sampler sync.Once
+
+	mu           sync.Mutex // guards all below; never held while waiting
+	regions      map[string]*Region
+	order        []*Region
+	phases       int
+	endpoints    map[string]*endpoint // by "host:port"
+	hosts        map[string]bool
+	stores       map[string]*Store
+	groups       []*group
+	processes    map[string]*Process
+	scenarios    []Scenario
+	timeline     []*played
+	edges        []edge // of events that had to wait for a condition
+	disturbances []*disturbance
+	traffic      []*Traffic
+	lattices     lattices
+	followed     []*followed
+	gauges       []gauge
+	checks       []check.Check
+	waiting      bool
+	quiet        chan struct{} // closed when the loads are over that Wait waited for
+	waitedAt     time.Duration
+	report       *report.Report
+}
+
+// intraZone is the one-way delay between two Availability Zones of one Region, "single-digit millisecond"
+// round trips in AWS's words.
+const intraZone = 500 * time.Microsecond
+
+// unknownRTT is the round trip between Regions of which no figure was given.
+const unknownRTT = 60 * time.Millisecond
+
+func newWorld(t *testing.T, r *run) *World {
+	w := &World{
+		t: t, run: r, config: r.config, start: time.Now(), history: history.New(), quiet: make(chan struct{}),
+		regions: map[string]*Region{}, endpoints: map[string]*endpoint{}, hosts: map[string]bool{},
+		stores: map[string]*Store{}, processes: map[string]*Process{},
+		net: simnet.New(simnet.Config{Seed: r.config.Seed, Default: simnet.Shape{Latency: unknownRTT / 2}}),
+	}
+	// The context of t ends before the cleanups of the test run; what they close may still need the World.
+	w.ctx, w.end = context.WithCancelCause(context.WithoutCancel(t.Context()))
+	w.net.Watch(w.catchUp)
+	w.tasks.Go(w.heartbeat)
+	return w
+}
+
+// authority signs the certificates of all Worlds of the process: making a key for each would be most of the
+// cost of a small World.
+var authority = sync.OnceValue(func() *simnet.CA {
+	ca, err := simnet.NewCA()
+	if err != nil {
+		panic(err) // only if the process has no randomness
+	}
+	return ca
+})
+
+// Stream returns the random stream of a name, drawn from Config.Seed: for servers and clients that are to
+// repeat with the World. It is not safe for concurrent use.
+func (w *World) Stream(name string) *rand.Rand {
+	return simnet.Stream(w.config.Seed, "user/"+name)
+}
+
+// now is the time since the World began.
+func (w *World) now() time.Duration { return time.Since(w.start) }
+
+// heartbeatEvery is how often virtual time shows that it moves.
+const heartbeatEvery = time.Second
+
+// heartbeat tells the watchdog that virtual time moves, and ends a World that reaches its limit.
+func (w *World) heartbeat() {
+	ticker := time.NewTicker(heartbeatEvery)
+	defer ticker.Stop()
+	for w.now() < w.config.Limit {
+		select {
+		case <-ticker.C:
+			w.run.virtual.Store(int64(w.now()))
+			w.run.beats.Add(1)
+			if w.run.over.Load() {
+				w.end(errEnded)
+				return
+			}
+		case <-w.ctx.Done():
+			return
+		}
+	}
+	own := ownGoroutine()
+	gs := slices.DeleteFunc(inBubble(allGoroutines(), own.bubble), func(g goroutine) bool { return g.id == own.id })
+	w.run.fail("drtest: the World reached its limit of %v of virtual time; it waits for:\n%s", w.config.Limit, describe(gs))
+	close(w.run.expired)
+	w.end(errEnded)
+}
+
+// phase returns a sub-grain offset that no other source of events has. Offsets keep events of different
+// sources out of each other's nanosecond; package simnet says how.
+func (w *World) phase() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.phases++
+	return simnet.Lane * time.Duration(w.phases%sourceLanes)
+}
+
+// Region returns the Region of a name and makes it if it is new. A place where clients live is a Region
+// too.
+func (w *World) Region(name string) *Region {
+	if name == "" || name == simnet.Any {
+		panic(fmt.Sprintf("drtest: %q is no name for a Region", name))
+	}
+	w.mu.Lock()
+	r, ok := w.regions[name]
+	if !ok {
+		r = newRegion(w, name)
+		w.regions[name] = r
+		w.order = append(w.order, r)
+	}
+	w.mu.Unlock()
+	if !ok {
+		w.net.SetLink(name, name, simnet.Shape{Latency: intraZone})
+	}
+	return r
+}
+
+// Link sets the shape of both directions between two Regions; faults stay on top of it.
+func (w *World) Link(a, b *Region, shape simnet.Shape) { w.net.SetLinks(a.name, b.name, shape) }
+
+// Net returns the network, for links of one direction, DNS records and certificates.
+func (w *World) Net() *simnet.Net { return w.net }
+
+// Wait blocks until every scenario has been played, every load has ended and its calls have returned. A load
+// without a length ends Config.Settle after the last event, or after the call of Wait if that is later. An
+// event without a length, and one whose condition has not come true when the loads have ended, is not
+// waited for. [Run] calls Wait after its function; a load or scenario may be started after a Wait.
+func (w *World) Wait() {
+	w.mu.Lock()
+	first, quiet := !w.waiting, w.quiet
+	w.waiting = true
+	w.waitedAt = max(w.waitedAt, w.now())
+	traffic := slices.Clone(w.traffic)
+	w.mu.Unlock()
+	for _, t := range traffic {
+		t.tasks.Wait()
+	}
+	if first {
+		close(quiet)
+	}
+	w.playing.Wait()
+}
+
+// resumeLocked lets a World go on after Wait, for another load or scenario.
+func (w *World) resumeLocked() {
+	if w.waiting {
+		w.waiting = false
+		w.quiet = make(chan struct{})
+	}
+}
+
+func (w *World) quietNow() chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.quiet
+}
+
+// loadEnd returns when loads without a length end, or 0 while that is open.
+func (w *World) loadEnd() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.waiting {
+		return 0
+	}
+	end := w.waitedAt
+	for _, p := range w.timeline {
+		if p.wanted == nil {
+			end = max(end, p.base+p.end())
+		}
+	}
+	for _, e := range w.edges {
+		end = max(end, e.to)
+	}
+	return end + w.config.Settle
+}
+
+// planned returns when all is over that was asked for so far: events, loads, and the calls of loads. An event that
+// waits for a condition is no plan.
+func (w *World) planned() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var end, calls time.Duration
+	for _, p := range w.timeline {
+		if p.wanted == nil {
+			end = max(end, p.base+p.end())
+		}
+	}
+	for _, e := range w.edges {
+		end = max(end, e.to)
+	}
+	for _, t := range w.traffic {
+		end = max(end, t.start+t.Length)
+		calls = max(calls, t.Timeout)
+	}
+	return end + w.config.Settle + calls
+}
+
+// History returns the record of the World. It is complete when the World has ended.
+func (w *World) History() *history.History { return w.history }
+
+// Check adds checks, which are evaluated when the World has ended. Each that does not pass fails the test.
+func (w *World) Check(checks ...check.Check) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.checks = append(w.checks, checks...)
+}
+
+// Applied records an effect that must not happen twice, as "charge" of an order. Call it where the effect
+// becomes real.
+func (w *World) Applied(kind, key string) {
+	w.history.AddEffect(history.Effect{Kind: kind, Key: key, At: w.now()})
+}
+
+func (w *World) addProcess(p *Process) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.processes[p.name] != nil {
+		panic(fmt.Sprintf("drtest: Region %q: Go(%q): there is a process of that name", p.region.name, p.name))
+	}
+	w.processes[p.name] = p
+}
+
+func (w *World) process(name string) *Process {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.processes[name]
+}
+
+func (w *World) store(name string) *Store {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.stores[name]
+}
+
+// sweepGrace is how long, in virtual time, goroutines may take to end after the sweep.
+const sweepGrace = 10 * time.Minute
+
+// sweep ends all that belongs to the World and reports goroutines that stay.
+func (w *World) sweep() {
+	w.finish()
+	w.end(errEnded)
+	w.mu.Lock()
+	regions := slices.Clone(w.order)
+	w.mu.Unlock()
+	for _, r := range regions {
+		r.close()
+	}
+	_ = w.net.Close()
+	w.workers.close()
+	for _, r := range regions {
+		r.wait()
+	}
+	w.settled()
+	time.Sleep(sweepGrace)
+	synctest.Wait()
+	w.reportLeaks()
+}
+
+// reportLeaks lists the goroutines that are left, the caller aside.
+func (w *World) reportLeaks() {
+	own := ownGoroutine()
+	gs := slices.DeleteFunc(inBubble(allGoroutines(), own.bubble), func(g goroutine) bool {
+		return g.id == own.id || g.ownBubbleMachinery()
+	})
+	if len(gs) == 0 {
+		return
+	}
+	w.run.fail("drtest: %d goroutines left %v after the World was swept:\n%s", len(gs), sweepGrace, describe(gs))
+	w.run.mu.Lock()
+	defer w.run.mu.Unlock()
+	w.run.leaked = true
+}
+
+// finish completes the record.
+func (w *World) finish() {
+	w.history.Finish(w.now())
+	w.mu.Lock()
+	groups := slices.Clone(w.groups)
+	w.mu.Unlock()
+	for _, g := range groups {
+		w.history.SetSurvivors(g.name, g.survivors())
+	}
+}
+
+// settled waits for the World's own goroutines, but not for ever: what still hangs is a leak.
+func (w *World) settled() {
+	done := make(chan struct{})
+	go func() {
+		w.tasks.Wait()
+		w.workers.all.Wait()
+		close(done)
+	}()
+	timer := time.NewTimer(sweepGrace)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
+}

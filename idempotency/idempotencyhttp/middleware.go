@@ -1,0 +1,216 @@
+package idempotencyhttp
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/holdfast-go/holdfast/idempotency"
+)
+
+// DefaultHeader carries the key.
+const DefaultHeader = "Idempotency-Key"
+
+// ReplayedHeader is "true" on a response that was stored by an earlier request.
+const ReplayedHeader = "Idempotency-Replayed"
+
+// Config configures [Middleware]. The zero value is ready to use.
+type Config struct {
+	// Header carries the key. Empty means DefaultHeader.
+	Header string
+
+	// Optional lets POST and PATCH requests without a key pass unguarded. They are 400 otherwise.
+	Optional bool
+
+	// Strict refuses bare keys: the header must be a string of RFC 8941, in quotes.
+	Strict bool
+
+	// Scope says whom the key belongs to. It runs before the handler, and what it returns is hashed if
+	// it is no valid part of a key. Nil means a hash of the Authorization header, which must be there.
+	Scope func(*http.Request) string
+
+	// Op names the operation. Nil means the method and the escaped path.
+	Op func(*http.Request) string
+
+	// Fingerprint tells requests with one key apart. Nil means a hash of the query and the body, byte for byte; for
+	// clients that write the same JSON differently return idempotency.JSON(json.RawMessage(body)).
+	Fingerprint func(r *http.Request, body []byte) idempotency.Sum
+
+	// MaxBody is the largest request body that is taken, and the largest response body that is held back until it is
+	// stored. Zero means 1 MiB. What the guard's MaxBytes does not allow is not stored even so.
+	MaxBody int64
+
+	// MaxRun is how long a handler may run, whether its client waits or not; its context then ends. Zero means 5 min.
+	MaxRun time.Duration
+
+	// Stored decides whether a response is stored. False releases the key, but a 5xx holds it. It is not asked about
+	// responses that are never stored: 408, 425, 429, 503. Nil means all below 500.
+	Stored func(status int) bool
+}
+
+// GlobalScope is the scope of services whose clients may share keys: one client, or keys that nobody can guess and that
+// carry no secrets in their responses.
+func GlobalScope(*http.Request) string { return "" }
+
+// Middleware returns a wrapper that guards handlers with g, or an error that names the field that is wrong. It makes g's
+// OnAbandoned default to PolicyRefuse and OnAmbiguous to PolicyRerun. The wrapper's handlers may use g for their own calls.
+func Middleware(g *idempotency.Guard, c Config) (func(http.Handler) http.Handler, error) {
+	switch {
+	case g == nil:
+		return nil, errors.New("idempotencyhttp: Middleware: the guard is nil")
+	case c.MaxBody < 0:
+		return nil, fmt.Errorf("idempotencyhttp: Config.MaxBody: %d is negative", c.MaxBody)
+	case c.MaxRun < 0:
+		return nil, fmt.Errorf("idempotencyhttp: Config.MaxRun: %v is negative", c.MaxRun)
+	}
+	if c.Header == "" {
+		c.Header = DefaultHeader
+	}
+	if c.MaxBody == 0 {
+		c.MaxBody = 1 << 20
+	}
+	if c.MaxRun == 0 {
+		c.MaxRun = 5 * time.Minute
+	}
+	if c.Op == nil {
+		c.Op = func(r *http.Request) string { return r.Method + " " + r.URL.EscapedPath() }
+	}
+	if c.Fingerprint == nil {
+		c.Fingerprint = fingerprint
+	}
+	g = g.With(idempotency.Terms{OnAbandoned: idempotency.PolicyRefuse, OnAmbiguous: idempotency.PolicyRerun, MaxRun: c.MaxRun})
+	return func(next http.Handler) http.Handler { return &handler{guard: g, config: c, next: next} }, nil
+}
+
+func fingerprint(r *http.Request, body []byte) idempotency.Sum {
+	h := sha256.New()
+	fmt.Fprintf(h, "%d %s ", len(r.URL.RawQuery), r.URL.RawQuery)
+	h.Write(body)
+	return idempotency.Sum(h.Sum(nil))
+}
+
+type handler struct {
+	guard  *idempotency.Guard
+	config Config
+	next   http.Handler
+}
+
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	required := r.Method == http.MethodPost || r.Method == http.MethodPatch
+	if !required && r.Method != http.MethodPut && r.Method != http.MethodDelete {
+		h.next.ServeHTTP(w, r)
+		return
+	}
+	values := r.Header.Values(h.config.Header)
+	if len(values) == 0 {
+		if required && !h.config.Optional {
+			keyMissing.write(w, "send "+h.config.Header+" with a new value for each operation, and the same for its repetitions", 0)
+			return
+		}
+		h.next.ServeHTTP(w, r)
+		return
+	}
+	id, err := parseKey(values, h.config.Strict)
+	if err != nil {
+		keyInvalid.write(w, err.Error(), 0)
+		return
+	}
+	h.guarded(w, r, id)
+}
+
+// guarded serves a request with a key.
+func (h *handler) guarded(w http.ResponseWriter, r *http.Request, id string) {
+	scope, ok := h.scope(r)
+	if !ok {
+		scopeMissing.write(w, "the key of a request without Authorization belongs to nobody", 0)
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.config.MaxBody))
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		bodyTooLarge.write(w, fmt.Sprintf("the body of a request with a key may have %d bytes", h.config.MaxBody), 0)
+		return
+	}
+	if err != nil {
+		keyInvalid.write(w, "the body could not be read", 0)
+		return
+	}
+	key := idempotency.Key{Scope: scope, Op: part(h.config.Op(r)), ID: id, Fingerprint: h.config.Fingerprint(r, body)}
+	if err := key.Validate(); err != nil {
+		keyInvalid.write(w, err.Error(), 0)
+		return
+	}
+	h.run(w, r, key, body)
+}
+
+// scope returns whom r's key belongs to. ok is false if nobody can be named.
+func (h *handler) scope(r *http.Request) (scope string, ok bool) {
+	if h.config.Scope != nil {
+		return part(h.config.Scope(r)), true
+	}
+	authorization := r.Header.Get("Authorization")
+	return hashed(authorization), authorization != ""
+}
+
+// part returns s, or its hash if it is no valid part of a key.
+func part(s string) string {
+	if (idempotency.Key{Scope: s, ID: "x"}).Validate() == nil {
+		return s
+	}
+	return hashed(s)
+}
+
+func hashed(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+func (h *handler) run(w http.ResponseWriter, r *http.Request, key idempotency.Key, body []byte) {
+	rec := newRecorder(w, h.config.MaxBody)
+	defer rec.leave() // whatever happens, a handler that runs on must not touch w
+	stored, info, err := idempotency.DoInfo(r.Context(), h.guard, key, func(ctx context.Context) ([]byte, error) {
+		inner := r.WithContext(ctx)
+		inner.Body = io.NopCloser(bytes.NewReader(body))
+		defer func() { // the server does this for r, which has not been parsed
+			if inner.MultipartForm != nil {
+				_ = inner.MultipartForm.RemoveAll()
+			}
+		}()
+		h.next.ServeHTTP(rec, inner)
+		return rec.finish(h.config.Stored)
+	})
+	if _, ours := errors.AsType[*notStored](err); ours {
+		rec.send()
+		return
+	}
+	if err == nil && !info.Replayed {
+		rec.send()
+		return
+	}
+	if rec.leave() { // the client has its answer: the handler streamed it and was then fenced off, or runs on
+		return
+	}
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	replay(w, stored)
+}
+
+// replay writes a stored response.
+func replay(w http.ResponseWriter, stored []byte) {
+	s, err := parseSnapshot(stored)
+	switch {
+	case err != nil:
+		notDecodable.write(w, "the stored response is damaged", 0)
+	case s.Gone != "":
+		notReplayable.write(w, fmt.Sprintf("it answered %d; %s", s.Status, s.Gone), 0)
+	default:
+		s.write(w)
+	}
+}

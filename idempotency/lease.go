@@ -1,0 +1,141 @@
+package idempotency
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// A lease keeps an attempt's claim alive: a timer extends it every heartbeat, another one cancels the attempt when no
+// extension was confirmed in time. Both run on the monotonic clock. Between beats there is no goroutine.
+type lease struct {
+	core      *core
+	store     Store
+	holder    Holder
+	retention time.Duration
+	cancel    context.CancelCauseFunc // of the attempt
+
+	mu        sync.Mutex // guards the following
+	confirmed time.Time  // when the last confirmed extension was sent: the store granted it no earlier
+	beat      *time.Timer
+	watchdog  *time.Timer // nil until the first beat, which comes before it could be needed
+	stopped   bool
+	lost      bool
+}
+
+// start begins the heartbeats of a lease granted by a request sent at sent.
+func (l *lease) start(sent time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.confirmed = sent
+	l.beat = time.AfterFunc(l.core.config.Heartbeat, l.onBeat)
+}
+
+// stop ends the heartbeats. One that is under way finds the record no longer in flight and changes nothing.
+func (l *lease) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopped = true
+	l.beat.Stop()
+	if l.watchdog != nil {
+		l.watchdog.Stop()
+	}
+}
+
+// left returns how long the lease is certain to last.
+func (l *lease) left() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lost {
+		return 0
+	}
+	return l.leftLocked()
+}
+
+// leftLocked keeps half a heartbeat in hand, for the time it takes the function to notice.
+func (l *lease) leftLocked() time.Duration {
+	c := &l.core.config
+	return c.Lease - c.Heartbeat/2 - time.Since(l.confirmed)
+}
+
+// onBeat runs on its timer's goroutine.
+func (l *lease) onBeat() {
+	l.mu.Lock()
+	if l.stopped || l.lost {
+		l.mu.Unlock()
+		return
+	}
+	if l.watchdog == nil {
+		l.watchdog = time.AfterFunc(max(0, l.leftLocked()), l.onWatchdog)
+	}
+	l.mu.Unlock()
+
+	l.core.work.add()
+	defer l.core.work.done()
+	ctx, cancel := context.WithTimeout(context.Background(), l.core.config.StoreTimeout)
+	defer cancel()
+	next := l.core.config.Heartbeat
+	if err := l.extend(ctx, nil); err != nil {
+		next = jitter(next / 4)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.stopped && !l.lost {
+		l.beat.Reset(next)
+	}
+}
+
+// extend renews the lease and saves checkpoint, if it is not nil.
+func (l *lease) extend(ctx context.Context, checkpoint []byte) error {
+	sent := time.Now()
+	status, err := l.store.Renew(ctx, Renewal{Holder: l.holder, Lease: l.core.config.Lease, Retention: l.retention, Checkpoint: checkpoint})
+	switch {
+	case err != nil:
+		l.core.failed(err)
+		return err
+	case status != StatusGranted:
+		l.lose("the record is another's")
+		return ErrLeaseLost
+	}
+	l.core.answered()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lost {
+		return ErrLeaseLost
+	}
+	if sent.After(l.confirmed) {
+		l.confirmed = sent
+	}
+	if l.watchdog != nil && !l.stopped {
+		l.watchdog.Reset(max(0, l.leftLocked()))
+	}
+	return nil
+}
+
+// onWatchdog fences the attempt off unless an extension was confirmed since the timer was set.
+func (l *lease) onWatchdog() {
+	l.mu.Lock()
+	left, stopped := l.leftLocked(), l.stopped
+	if left > 0 && !stopped {
+		l.watchdog.Reset(left)
+	}
+	l.mu.Unlock()
+	if left <= 0 && !stopped {
+		l.lose("no heartbeat was confirmed in time")
+	}
+}
+
+func (l *lease) lose(why string) {
+	l.mu.Lock()
+	first := !l.lost && !l.stopped
+	l.lost = l.lost || first
+	l.mu.Unlock()
+	if !first {
+		return
+	}
+	l.cancel(ErrLeaseLost)
+	l.core.counts.leaseLost.Add(1)
+	l.core.log.Warn("idempotency lease lost", slog.String("guard", l.core.config.Name), slog.String("why", why),
+		slog.String("fence", l.holder.Fence.String()))
+}

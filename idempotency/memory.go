@@ -1,0 +1,280 @@
+package idempotency
+
+import (
+	"context"
+	"fmt"
+	"hash/maphash"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// MemoryConfig configures a [Memory]. The zero value is ready to use.
+type MemoryConfig struct {
+	// MaxEntries is how many records are kept. At the limit the result that was read longest ago makes room;
+	// a call in flight or held never does, and a claim fails with ErrStoreFull when there is nothing else.
+	// Zero means 100,000.
+	MaxEntries int
+
+	// MaxBytes is how many bytes of results are kept, with the same eviction. Zero means 64 MiB.
+	MaxBytes int
+}
+
+// Memory is a store in this process: for one instance, for tests, and as the fallback of OutageLocal. What it
+// holds ends with the process. It starts no goroutine; records past their retention go as others come.
+type Memory struct {
+	config MemoryConfig
+	base   time.Time // zero of the store's clock; its monotonic reading
+	micros int64     // base in microseconds since 1970
+	seed   maphash.Seed
+	mask   uint64
+	shards []shard
+	rows   atomic.Int64
+	bytes  atomic.Int64
+}
+
+// An entry is a row in a shard, in one of the shard's two lists.
+type entry struct {
+	row
+	place      place
+	prev, next *entry
+	wake       chan struct{} // closed when the attempt ends; nil when nobody watches
+}
+
+type shard struct {
+	mu      sync.Mutex // guards the following
+	entries map[place]*entry
+	done    list // results, least recently read first
+	open    list // in flight and held, oldest claim first
+	fence   uint64
+	missed  map[place]Mark
+	marks   uint64
+
+	_ [64]byte // its own cache line
+}
+
+const (
+	maxShards     = 64
+	rowsPerShard  = 64
+	sweepPerClaim = 2 // expired records dropped from each list's old end at a claim
+)
+
+// NewMemory returns a store, or an error that names the field that is wrong.
+func NewMemory(c MemoryConfig) (*Memory, error) {
+	if c.MaxEntries < 0 {
+		return nil, fmt.Errorf("idempotency: MemoryConfig.MaxEntries: %d is negative", c.MaxEntries)
+	}
+	if c.MaxBytes < 0 {
+		return nil, fmt.Errorf("idempotency: MemoryConfig.MaxBytes: %d is negative", c.MaxBytes)
+	}
+	setDefault(&c.MaxEntries, 100_000)
+	setDefault(&c.MaxBytes, 64<<20)
+	n := min(maxShards, max(1, 1<<bits.Len(uint(c.MaxEntries/rowsPerShard))>>1))
+	now := time.Now()
+	m := &Memory{config: c, base: now, micros: now.UnixMicro(), seed: maphash.MakeSeed(), mask: uint64(n - 1), shards: make([]shard, n)}
+	for i := range m.shards {
+		m.shards[i].entries = map[place]*entry{}
+		m.shards[i].missed = map[place]Mark{}
+	}
+	return m, nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func (m *Memory) now() int64 { return int64(time.Since(m.base)) }
+
+func (m *Memory) shard(p *place) *shard {
+	if m.mask == 0 {
+		return &m.shards[0]
+	}
+	return &m.shards[maphash.String(m.seed, p.id)&m.mask]
+}
+
+// locked locks the shard of k.
+func (m *Memory) locked(k *Key) (s *shard, p place, now int64) {
+	p = k.place()
+	s = m.shard(&p)
+	now = m.now()
+	s.mu.Lock()
+	return s, p, now
+}
+
+// Len returns how many records are kept, expired ones included.
+func (m *Memory) Len() int { return int(m.rows.Load()) }
+
+// peek returns the result of a done call. It is Begin for replays, without a claim.
+func (m *Memory) peek(k *Key) (result []byte, ok bool) {
+	p := k.place()
+	s := m.shard(&p)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entries[p]
+	if e == nil || e.state != StateDone || len(e.result) == 0 || e.fingerprint != k.Fingerprint || e.expires <= m.now() {
+		return nil, false
+	}
+	s.done.touch(e)
+	return e.result, true
+}
+
+// Begin implements [Store].
+func (m *Memory) Begin(_ context.Context, c Claim) (Answer, error) {
+	p := c.Key.place()
+	s := m.shard(&p)
+	for {
+		a, full := m.begin(s, p, &c)
+		if !full {
+			return a, nil
+		}
+		if !m.evictAnywhere() {
+			return Answer{}, fmt.Errorf("%w: %d records", ErrStoreFull, m.config.MaxEntries)
+		}
+	}
+}
+
+func (m *Memory) begin(s *shard, p place, c *Claim) (a Answer, full bool) {
+	now := m.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := m.live(s, p, now)
+	if e == nil {
+		if c.Existing {
+			return Answer{Status: StatusAbsent}, false
+		}
+		if e = m.insert(s, p, now); e == nil {
+			return a, true
+		}
+		e.grant(c, now, m.minter(s, now))
+		s.open.push(e)
+		a.Status = StatusGranted
+	} else {
+		a.Status = e.begin(c, now, m.minter(s, now))
+		if e.state == StateDone {
+			s.done.touch(e)
+		}
+	}
+	if a.Status == StatusGranted && c.Unsynced {
+		s.miss(p, e.fence)
+	}
+	a.Record = e.record(now)
+	return a, false
+}
+
+// minter counts fences up within the shard, so that they grow even across deleted records.
+func (m *Memory) minter(s *shard, now int64) mint {
+	return func(previous uint64) uint64 {
+		s.fence = max(previous+1, s.fence+1, uint64(m.micros+now/1000))
+		return s.fence
+	}
+}
+
+// Complete implements [Store].
+func (m *Memory) Complete(_ context.Context, c Completion) (Answer, error) {
+	m.makeRoom(len(c.Result))
+	s, p, now := m.locked(&c.Key)
+	defer s.mu.Unlock()
+	e := m.live(s, p, now)
+	if e == nil {
+		e = m.force(s, p)
+		e.row = completed(&c, now)
+		m.bytes.Add(int64(len(e.result)))
+		s.done.push(e)
+		return m.completed(s, e, &c, StatusGranted, now), nil
+	}
+	wasDone := e.state == StateDone
+	status := e.complete(&c, now)
+	if !wasDone && status == StatusGranted {
+		m.bytes.Add(int64(len(e.result)))
+		s.open.remove(e)
+		s.done.push(e)
+		e.ended()
+	}
+	return m.completed(s, e, &c, status, now), nil
+}
+
+func (m *Memory) completed(s *shard, e *entry, c *Completion, status Status, now int64) Answer {
+	if status == StatusGranted && c.Unsynced {
+		s.miss(e.place, e.fence)
+	}
+	return Answer{status, e.record(now)}
+}
+
+// Renew implements [Store].
+func (m *Memory) Renew(_ context.Context, r Renewal) (Status, error) {
+	s, p, now := m.locked(&r.Key)
+	defer s.mu.Unlock()
+	e := m.live(s, p, now)
+	if e == nil {
+		return StatusFenced, nil
+	}
+	status := e.renew(&r, now)
+	if status == StatusGranted && r.Unsynced {
+		s.miss(p, e.fence)
+	}
+	return status, nil
+}
+
+// Release implements [Store].
+func (m *Memory) Release(_ context.Context, r Release) (Status, error) {
+	s, p, now := m.locked(&r.Key)
+	defer s.mu.Unlock()
+	e := m.live(s, p, now)
+	if e == nil {
+		if !r.Hold {
+			s.missIf(r.Unsynced, p, r.Fence)
+			return StatusAbsent, nil
+		}
+		e = m.force(s, p)
+		e.row = held(&r, now)
+		s.open.push(e)
+		s.missIf(r.Unsynced, p, r.Fence)
+		return StatusGranted, nil
+	}
+	status, remove := e.release(&r, now)
+	if status == StatusGranted {
+		s.missIf(r.Unsynced, p, e.fence)
+		e.ended()
+	}
+	if remove {
+		m.drop(s, e)
+	}
+	return status, nil
+}
+
+// Watch implements [Watcher].
+func (m *Memory) Watch(_ context.Context, key Key) (<-chan struct{}, func(), error) {
+	s, p, now := m.locked(&key)
+	defer s.mu.Unlock()
+	e := m.live(s, p, now)
+	if e == nil || e.state != StateInFlight {
+		ended := make(chan struct{})
+		close(ended)
+		return ended, func() {}, nil
+	}
+	if e.wake == nil {
+		e.wake = make(chan struct{})
+	}
+	return e.wake, func() {}, nil
+}
+
+func (e *entry) ended() {
+	if e.wake != nil {
+		close(e.wake)
+		e.wake = nil
+	}
+}
+
+// live returns p's entry and drops it if its retention has passed.
+func (m *Memory) live(s *shard, p place, now int64) *entry {
+	e := s.entries[p]
+	if e != nil && e.expires <= now {
+		m.drop(s, e)
+		return nil
+	}
+	return e
+}

@@ -1,0 +1,140 @@
+package idempotency
+
+// insert adds an entry for p if there is room, after a small sweep for expired ones. nil means full.
+func (m *Memory) insert(s *shard, p place, now int64) *entry {
+	m.sweep(s, now)
+	if m.rows.Load() >= int64(m.config.MaxEntries) {
+		if !m.evict(s) {
+			return nil
+		}
+	}
+	return m.add(s, p)
+}
+
+// force is insert that exceeds the limit, if there is nothing to evict, rather than lose what is known of a call.
+func (m *Memory) force(s *shard, p place) *entry {
+	if m.rows.Load() >= int64(m.config.MaxEntries) {
+		m.evict(s)
+	}
+	return m.add(s, p)
+}
+
+func (m *Memory) add(s *shard, p place) *entry {
+	e := &entry{place: p}
+	s.entries[p] = e
+	m.rows.Add(1)
+	return e
+}
+
+// drop forgets e, whatever its state.
+func (m *Memory) drop(s *shard, e *entry) {
+	if e.state == StateDone {
+		s.done.remove(e)
+		m.bytes.Add(-int64(len(e.result)))
+	} else {
+		s.open.remove(e)
+	}
+	e.ended()
+	delete(s.entries, e.place)
+	m.rows.Add(-1)
+}
+
+// sweep drops expired records at the old ends of the lists. Every claim pays for a few, so that
+// what traffic adds, traffic removes.
+func (m *Memory) sweep(s *shard, now int64) {
+	for _, l := range [...]*list{&s.done, &s.open} {
+		for range sweepPerClaim {
+			if l.oldest == nil || l.oldest.expires > now {
+				break
+			}
+			m.drop(s, l.oldest)
+		}
+	}
+}
+
+// evict drops the shard's result that was read longest ago.
+func (m *Memory) evict(s *shard) bool {
+	if s.done.oldest == nil {
+		return false
+	}
+	m.drop(s, s.done.oldest)
+	return true
+}
+
+// evictAnywhere makes room when a shard has nothing to give. The caller holds no lock.
+func (m *Memory) evictAnywhere() bool {
+	now := m.now()
+	for i := range m.shards {
+		s := &m.shards[i]
+		s.mu.Lock()
+		before := len(s.entries)
+		for _, e := range s.entries {
+			if e.expires <= now {
+				m.drop(s, e)
+			}
+		}
+		freed := len(s.entries) < before || m.evict(s)
+		s.mu.Unlock()
+		if freed {
+			return true
+		}
+	}
+	return false
+}
+
+// makeRoom evicts results until n more bytes fit. The caller holds no lock.
+func (m *Memory) makeRoom(n int) {
+	for m.bytes.Load()+int64(n) > int64(m.config.MaxBytes) {
+		if !m.evictResult() {
+			return // the result is kept all the same: losing it would run the call again
+		}
+	}
+}
+
+func (m *Memory) evictResult() bool {
+	for i := range m.shards {
+		s := &m.shards[i]
+		s.mu.Lock()
+		freed := m.evict(s)
+		s.mu.Unlock()
+		if freed {
+			return true
+		}
+	}
+	return false
+}
+
+// A list is a doubly linked list of entries; an entry is in at most one.
+type list struct{ oldest, newest *entry }
+
+func (l *list) push(e *entry) {
+	e.prev, e.next = l.newest, nil
+	if l.newest != nil {
+		l.newest.next = e
+	} else {
+		l.oldest = e
+	}
+	l.newest = e
+}
+
+func (l *list) remove(e *entry) {
+	if e.prev != nil {
+		e.prev.next = e.next
+	} else {
+		l.oldest = e.next
+	}
+	if e.next != nil {
+		e.next.prev = e.prev
+	} else {
+		l.newest = e.prev
+	}
+	e.prev, e.next = nil, nil
+}
+
+// touch makes e the newest.
+func (l *list) touch(e *entry) {
+	if l.newest != e {
+		l.remove(e)
+		l.push(e)
+	}
+}

@@ -1,0 +1,17 @@
+local state, prior, who, n, attempt, lease, running, kept, save, checkpoint, result = unpack(ARGV)
+n = tonumber(n, 10)
+local epoch = sub(who, 49)
+if v then
+  local outranked, e, last = false, sub(v, 55, 70), number(71, 86)
+  if (state == 'd') ~= (s == 'd') then
+    outranked = state == 'd'
+  else
+    outranked = epoch > e or (epoch == e and (n > last or (n == last and state == 'h' and s == 'i')))
+  end
+  if not outranked then return {1} end
+end
+local saved = '000000000'
+if save == 'c' then saved = format('%09d', #checkpoint + 1) .. checkpoint end
+redis.call('SET', key, 'hf1' .. state .. prior .. '0' .. who ..
+  format('%016d%08d%013d%013d%013d', n, tonumber(attempt, 10), math.max(0, now + lease), math.max(0, now - running), now + kept) .. saved .. result, 'PX', kept)
+return {1}

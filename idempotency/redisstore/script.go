@@ -1,0 +1,56 @@
+package redisstore
+
+import (
+	_ "embed"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A record is a string: a head of 142 bytes, the checkpoint, the result. Times are milliseconds of the server's clock; numbers are
+// decimal with leading zeros; positions count from 1, as Lua does.
+//
+//	1 "hf1"                        4 state: i in flight, h held, d done      5 prior: 0 none, i died, h held
+//	6 1 if somebody waits          7 owner, 16 bytes; zeros for nobody       23 fingerprint, 32 bytes
+//	55 epoch, 16 hex digits        71 fence, 16 digits                       87 attempt, 8 digits
+//	95 lease ends, 13 digits       108 attempt began, 13 digits              121 record expires, 13 digits
+//	134 length of the checkpoint plus 1, 9 digits; 0 for none
+var (
+	//go:embed lua/record.lua
+	recordLua string
+	//go:embed lua/begin.lua
+	beginLua string
+	//go:embed lua/complete.lua
+	completeLua string
+	//go:embed lua/renew.lua
+	renewLua string
+	//go:embed lua/release.lua
+	releaseLua string
+	//go:embed lua/load.lua
+	loadLua string
+	//go:embed lua/put.lua
+	putLua string
+	//go:embed lua/discard.lua
+	discardLua string
+	//go:embed lua/unsynced.lua
+	unsyncedLua string
+	//go:embed lua/synced.lua
+	syncedLua string
+)
+
+type scripts struct {
+	begin, complete, renew, release, load, put, discard, unsynced, synced *redis.Script
+}
+
+func newScripts() scripts {
+	return scripts{
+		begin:    redis.NewScript(recordLua + beginLua),
+		complete: redis.NewScript(recordLua + completeLua),
+		renew:    redis.NewScript(recordLua + renewLua),
+		release:  redis.NewScript(recordLua + releaseLua),
+		load:     redis.NewScript(recordLua + loadLua),
+		put:      redis.NewScript(recordLua + putLua),
+		discard:  redis.NewScript(recordLua + discardLua),
+		unsynced: redis.NewScript(unsyncedLua),
+		synced:   redis.NewScript(syncedLua),
+	}
+}

@@ -1,0 +1,271 @@
+package idempotency
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/holdfast-go/holdfast/internal/telemetry"
+)
+
+// RegionalConfig configures a [Regional]. The zero value is ready to use.
+type RegionalConfig struct {
+	// Name appears in errors, logs and metrics.
+	Name string
+
+	// ReplicaOf returns the Region that holds the second copy while writer is the writer; "" for none. Nil means the
+	// Region next in alphabetical order, the first after the last. All processes must agree. Fail over to that
+	// Region: others know nothing.
+	ReplicaOf func(writer string) string
+
+	// ReplicaTimeout is the longest wait for the second copy; the usual one is three times what 99 of 100 copies took lately.
+	// Zero means 300 ms. Beyond it the call goes on with one copy, and its key is noted for Resync.
+	ReplicaTimeout time.Duration
+
+	// Logger gets a line when the second copy is lost and when it is whole again. Nil is silent.
+	Logger *slog.Logger
+
+	// MeterProvider gets the metrics of docs/metrics.md. Nil means OpenTelemetry's global one.
+	MeterProvider metric.MeterProvider
+}
+
+// Regional is a store over one store per Region. Every step is taken first in the writer's Region, which decides, and then
+// in the replica's, so that a failover to the replica finds the keys. While the replica does not answer, steps are taken in one
+// Region and their keys noted there, in the same round trip; see [Regional.Resync] and [Regional.UnprotectedSince].
+//
+// Two Regions that both believe to be the writer are not kept apart by this store but by the fences of failover;
+// while both stores answer both, one claim wins all the same.
+type Regional struct {
+	config   RegionalConfig
+	route    func() (regions []string, writer string)
+	peers    map[string]*peer
+	names    []string // sorted
+	log      *slog.Logger
+	degraded atomic.Int64 // UnixNano since when a copy may be missing; 0 for never
+	episodes atomic.Int64 // how often a copy was missed
+	set      telemetry.Set
+}
+
+var (
+	_ Store   = (*Regional)(nil)
+	_ Watcher = (*Regional)(nil)
+)
+
+// NewRegional returns a store over stores, keyed by Region, each of which must be a [Replica]. route is the failover
+// controller's Route; a nil route, with one store, makes that the writer.
+func NewRegional(route func() (regions []string, writer string), stores map[string]Store, c RegionalConfig) (*Regional, error) {
+	if len(stores) == 0 {
+		return nil, errors.New("idempotency: NewRegional: there are no stores")
+	}
+	if route == nil {
+		return nil, errors.New("idempotency: NewRegional: route is nil")
+	}
+	if c.ReplicaTimeout < 0 {
+		return nil, fmt.Errorf("idempotency: RegionalConfig.ReplicaTimeout: %v is negative", c.ReplicaTimeout)
+	}
+	setDefault(&c.ReplicaTimeout, 300*time.Millisecond)
+	r := &Regional{config: c, route: route, peers: map[string]*peer{}, names: slices.Sorted(maps.Keys(stores)), log: telemetry.Logger(c.Logger)}
+	for region, s := range stores {
+		replica, ok := s.(Replica)
+		if !ok {
+			return nil, fmt.Errorf("idempotency: NewRegional: the store of Region %q, a %T, is no Replica", region, s)
+		}
+		r.peers[region] = &peer{region: region, store: replica, limit: c.ReplicaTimeout}
+	}
+	if c.ReplicaOf == nil {
+		r.config.ReplicaOf = r.next
+	}
+	r.set = telemetry.NewSet(attribute.String("name", c.Name))
+	telemetry.Attach(c.MeterProvider, telemetry.Idempotency, r, (*Regional).collect)
+	return r, nil
+}
+
+func (r *Regional) collect(out *telemetry.Collector) {
+	out.Int(telemetry.IdempotencyDegraded, up(r.degraded.Load() != 0), r.set)
+}
+
+// next is the Region after writer.
+func (r *Regional) next(writer string) string {
+	i, _ := slices.BinarySearch(r.names, writer)
+	if name := r.names[(i+1)%len(r.names)]; name != writer {
+		return name
+	}
+	return ""
+}
+
+// UnprotectedSince returns since when keys may exist that only one Region holds, as far as this process knows; the
+// zero time when there are none. A planned move waits for that, or calls Resync, which also knows of other processes' keys.
+func (r *Regional) UnprotectedSince() time.Time {
+	if since := r.degraded.Load(); since != 0 {
+		return time.Unix(0, since)
+	}
+	return time.Time{}
+}
+
+// A pair is where a step goes: home decides, copy follows.
+type pair struct {
+	home, copy *peer // copy is nil if there is none
+	alone      bool  // copy is left out this time: note the key
+}
+
+func (r *Regional) pair() (p pair, err error) {
+	_, writer := r.route()
+	if writer == "" {
+		return p, &Error{Name: r.config.Name, Reason: ErrNotWriter, Wait: probeEvery, Err: errors.New("no Region is the writer")}
+	}
+	if p.home = r.peers[writer]; p.home == nil {
+		return p, fmt.Errorf("idempotency %q: no store for the writer's Region %q", r.config.Name, writer)
+	}
+	if name := r.config.ReplicaOf(writer); name != "" && name != writer {
+		p.copy = r.peers[name]
+	}
+	p.alone = p.copy != nil && !p.copy.ready()
+	if p.alone {
+		r.missed(p.copy, nil)
+	}
+	return p, nil
+}
+
+// follows reports whether the step must also be taken by the copy.
+func (p *pair) follows() bool { return p.copy != nil && !p.alone }
+
+// missed notes that the copy lacks something.
+func (r *Regional) missed(p *peer, err error) {
+	r.episodes.Add(1)
+	if r.degraded.CompareAndSwap(0, time.Now().UnixNano()) {
+		r.log.Warn("idempotency keys are held by one Region only", slog.String("store", r.config.Name),
+			slog.String("missing", p.region), slog.Any("error", err))
+	}
+}
+
+// Begin implements [Store]. It fails with ErrNotWriter while there is no writer.
+func (r *Regional) Begin(ctx context.Context, c Claim) (Answer, error) {
+	p, err := r.pair()
+	if err != nil {
+		return Answer{}, err
+	}
+	c.Unsynced = p.alone
+	a, err := p.home.store.Begin(ctx, c)
+	if err != nil || a.Status != StatusGranted || !p.follows() {
+		return a, err
+	}
+	h := Holder{Key: c.Key, Owner: c.Owner, Fence: a.Record.Fence}
+	follow := c
+	follow.Fence, follow.Existing = a.Record.Fence, false
+	b, err := try(ctx, p.copy, func(ctx context.Context) (Answer, error) { return p.copy.store.Begin(ctx, follow) })
+	if err != nil {
+		r.missed(p.copy, err)
+		_, err = p.home.store.Renew(ctx, Renewal{Holder: h, Lease: c.Lease, Retention: c.Retention, Unsynced: true})
+		return a, err
+	}
+	if b.Status != StatusGranted {
+		return b, r.yield(ctx, p, h, c, b)
+	}
+	return Answer{StatusGranted, joined(a.Record, b.Record)}, nil
+}
+
+// joined is the claim's record as the Region that remembers more attempts has it.
+func joined(a, b Record) Record {
+	if b.Attempt > a.Attempt {
+		a.Attempt, a.Prior, a.Checkpoint = b.Attempt, b.Prior, b.Checkpoint
+	}
+	if b.Fence.Compare(a.Fence) > 0 {
+		a.Fence = b.Fence
+	}
+	return a
+}
+
+// yield takes back a claim at home because the copy knows of the key what home has lost.
+func (r *Regional) yield(ctx context.Context, p pair, h Holder, c Claim, b Answer) error {
+	if b.Status == StatusDone {
+		return p.home.store.Put(ctx, h.Key, b.Record)
+	}
+	_, err := p.home.store.Release(ctx, Release{Holder: h, Retention: c.Retention})
+	return err
+}
+
+// Complete implements [Store].
+func (r *Regional) Complete(ctx context.Context, c Completion) (Answer, error) {
+	p, err := r.pair()
+	if err != nil {
+		return Answer{}, err
+	}
+	c.Unsynced = p.alone
+	a, err := p.home.store.Complete(ctx, c)
+	if err != nil || a.Status != StatusGranted || !p.follows() {
+		return a, err
+	}
+	b, err := try(ctx, p.copy, func(ctx context.Context) (Answer, error) { return p.copy.store.Complete(ctx, c) })
+	if err == nil && b.Status == StatusFenced { // home has decided otherwise
+		err = r.copyRecord(ctx, p.home.store, p.copy, Mark{Key: c.Key, Fence: c.Fence})
+	}
+	if err != nil {
+		r.missed(p.copy, err)
+		c.Unsynced = true
+		return p.home.store.Complete(ctx, c) // known by its owner: only the note is new
+	}
+	return a, nil
+}
+
+// Renew implements [Store].
+func (r *Regional) Renew(ctx context.Context, n Renewal) (Status, error) {
+	p, err := r.pair()
+	if err != nil {
+		return 0, err
+	}
+	n.Unsynced = p.alone
+	status, err := p.home.store.Renew(ctx, n)
+	if err != nil || status != StatusGranted || !p.follows() {
+		return status, err
+	}
+	b, err := try(ctx, p.copy, func(ctx context.Context) (Status, error) { return p.copy.store.Renew(ctx, n) })
+	if err == nil && b != StatusGranted { // claimed while the copy was out
+		err = r.copyRecord(ctx, p.home.store, p.copy, Mark{Key: n.Key, Fence: n.Fence})
+	}
+	if err != nil {
+		r.missed(p.copy, err)
+		n.Unsynced = true
+		return p.home.store.Renew(ctx, n)
+	}
+	return status, nil
+}
+
+// Release implements [Store].
+func (r *Regional) Release(ctx context.Context, rel Release) (Status, error) {
+	p, err := r.pair()
+	if err != nil {
+		return 0, err
+	}
+	rel.Unsynced = p.alone
+	status, err := p.home.store.Release(ctx, rel)
+	if err != nil || status == StatusFenced || !p.follows() {
+		return status, err
+	}
+	_, err = try(ctx, p.copy, func(ctx context.Context) (Status, error) { return p.copy.store.Release(ctx, rel) })
+	if err != nil {
+		r.missed(p.copy, err)
+		rel.Unsynced = true
+		_, err = p.home.store.Release(ctx, rel)
+	}
+	return status, err
+}
+
+// Watch implements [Watcher], if the writer's store does.
+func (r *Regional) Watch(ctx context.Context, key Key) (<-chan struct{}, func(), error) {
+	p, err := r.pair()
+	if err != nil {
+		return nil, nil, err
+	}
+	if w, ok := p.home.store.(Watcher); ok {
+		return w.Watch(ctx, key)
+	}
+	return nil, nil, errors.New("idempotency: the store is no Watcher")
+}

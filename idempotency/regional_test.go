@@ -1,0 +1,428 @@
+package idempotency_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/idempotency"
+	"github.com/holdfast-go/holdfast/idempotency/storetest"
+)
+
+// A region is a replica behind a network that can fail or be slow.
+type region struct {
+	idempotency.Replica
+
+	mu    sync.Mutex // guards the following
+	down  bool
+	delay time.Duration
+	after int // steps until it goes down by itself; 0 = never
+	steps int
+}
+
+func newRegion(t *testing.T) *region {
+	return &region{Replica: newMemory(t, idempotency.MemoryConfig{})}
+}
+
+func (r *region) set(change func(*region)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change(r)
+}
+
+func (r *region) setDown(down bool) { r.set(func(r *region) { r.down, r.after = down, 0 }) }
+
+func via[T any](ctx context.Context, r *region, do func(idempotency.Replica) (T, error)) (T, error) {
+	var none T
+	r.mu.Lock()
+	r.steps++
+	if r.after > 0 {
+		if r.after--; r.after == 0 {
+			r.down = true
+		}
+	}
+	down, delay, inner := r.down, r.delay, r.Replica
+	r.mu.Unlock()
+	if delay > 0 {
+		timer := time.NewTimer(delay)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return none, ctx.Err()
+		}
+	}
+	if down {
+		return none, errDown
+	}
+	return do(inner)
+}
+
+func (r *region) Begin(ctx context.Context, c idempotency.Claim) (idempotency.Answer, error) {
+	return via(ctx, r, func(s idempotency.Replica) (idempotency.Answer, error) { return s.Begin(ctx, c) })
+}
+
+func (r *region) Complete(ctx context.Context, c idempotency.Completion) (idempotency.Answer, error) {
+	return via(ctx, r, func(s idempotency.Replica) (idempotency.Answer, error) { return s.Complete(ctx, c) })
+}
+
+func (r *region) Renew(ctx context.Context, n idempotency.Renewal) (idempotency.Status, error) {
+	return via(ctx, r, func(s idempotency.Replica) (idempotency.Status, error) { return s.Renew(ctx, n) })
+}
+
+func (r *region) Release(ctx context.Context, rel idempotency.Release) (idempotency.Status, error) {
+	return via(ctx, r, func(s idempotency.Replica) (idempotency.Status, error) { return s.Release(ctx, rel) })
+}
+
+func (r *region) Load(ctx context.Context, k idempotency.Key) (idempotency.Record, error) {
+	return via(ctx, r, func(s idempotency.Replica) (idempotency.Record, error) { return s.Load(ctx, k) })
+}
+
+func (r *region) Put(ctx context.Context, k idempotency.Key, rec idempotency.Record) error {
+	_, err := via(ctx, r, func(s idempotency.Replica) (int, error) { return 0, s.Put(ctx, k, rec) })
+	return err
+}
+
+func (r *region) Discard(ctx context.Context, k idempotency.Key, f idempotency.Fence) error {
+	_, err := via(ctx, r, func(s idempotency.Replica) (int, error) { return 0, s.Discard(ctx, k, f) })
+	return err
+}
+
+func (r *region) Unsynced(ctx context.Context, limit int) ([]idempotency.Mark, error) {
+	return via(ctx, r, func(s idempotency.Replica) ([]idempotency.Mark, error) { return s.Unsynced(ctx, limit) })
+}
+
+func (r *region) Synced(ctx context.Context, m idempotency.Mark) error {
+	_, err := via(ctx, r, func(s idempotency.Replica) (int, error) { return 0, s.Synced(ctx, m) })
+	return err
+}
+
+// twoRegions is a regional store over east and west with a writer that tests move.
+type twoRegions struct {
+	*idempotency.Regional
+	east, west *region
+	mu         sync.Mutex
+	writer     string
+}
+
+func newTwoRegions(t *testing.T) *twoRegions {
+	t.Helper()
+	two := &twoRegions{east: newRegion(t), west: newRegion(t), writer: "east"}
+	r, err := idempotency.NewRegional(two.route, map[string]idempotency.Store{"east": two.east, "west": two.west}, idempotency.RegionalConfig{Name: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	two.Regional = r
+	return two
+}
+
+func (two *twoRegions) route() ([]string, string) {
+	two.mu.Lock()
+	defer two.mu.Unlock()
+	return []string{"east", "west"}, two.writer
+}
+
+func (two *twoRegions) failover(to string) {
+	two.mu.Lock()
+	defer two.mu.Unlock()
+	two.writer = to
+}
+
+func TestRegionalIsAStore(t *testing.T) {
+	for name, test := range storetest.All() {
+		bubble(t, name, func(t *testing.T) {
+			test(t, func(t *testing.T) storetest.Subject {
+				two := newTwoRegions(t)
+				return storetest.Subject{Store: two.Regional, Lose: func() {
+					for _, r := range []*region{two.east, two.west} {
+						r.set(func(r *region) { r.Replica = newMemory(t, idempotency.MemoryConfig{}) })
+					}
+				}}
+			})
+		})
+		bubble(t, name+", one Region down", func(t *testing.T) {
+			test(t, func(t *testing.T) storetest.Subject {
+				two := newTwoRegions(t)
+				two.west.setDown(true)
+				return storetest.Subject{Store: two.Regional}
+			})
+		})
+	}
+}
+
+// state is what a Region knows of the key a.
+func (r *region) state(t *testing.T) idempotency.State {
+	t.Helper()
+	rec, err := r.Replica.Load(t.Context(), key("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rec.State
+}
+
+func TestRegionalSurvivesAFailover(t *testing.T) {
+	for name, end := range map[string]struct {
+		err  error
+		want idempotency.State
+	}{"done": {nil, idempotency.StateDone}, "held": {errUnknown, idempotency.StateHeld}, "released": {errNotRun, idempotency.StateAbsent}} {
+		bubble(t, name, func(t *testing.T) {
+			two := newTwoRegions(t)
+			g := newGuard(t, two.Regional, idempotency.Config{})
+			_ = g.Do(t.Context(), key("a"), func(context.Context) error {
+				if got := two.west.state(t); got != idempotency.StateInFlight {
+					t.Errorf("while it runs the replica knows it as %v, want in flight", got)
+				}
+				return end.err
+			})
+			two.east.setDown(true)
+			two.failover("west")
+			if got := two.west.state(t); got != end.want {
+				t.Errorf("the replica knows the key as %v, want %v", got, end.want)
+			}
+			if since := two.UnprotectedSince(); !since.IsZero() {
+				t.Errorf("UnprotectedSince = %v before the failover's first call", since)
+			}
+			if got := fate(t, g); end.want == idempotency.StateHeld && got != "held" {
+				t.Errorf("after the failover the key is %s", got)
+			}
+			if since := two.UnprotectedSince(); end.want == idempotency.StateAbsent && since.IsZero() {
+				t.Error("UnprotectedSince is zero with one Region down")
+			}
+		})
+	}
+}
+
+func TestRegionalDegradesAndResyncs(t *testing.T) {
+	bubble(t, "keys of an outage are copied afterwards", func(t *testing.T) {
+		two := newTwoRegions(t)
+		g := newGuard(t, two.Regional, idempotency.Config{})
+		before := time.Now()
+		two.west.setDown(true)
+		for i := range 250 {
+			err := error(nil)
+			if i%3 == 1 {
+				err = errUnknown
+			}
+			_ = g.Do(t.Context(), key(fmt.Sprint(i)), func(context.Context) error { time.Sleep(10 * time.Millisecond); return err })
+		}
+		if got := two.UnprotectedSince(); !got.Equal(before) {
+			t.Errorf("UnprotectedSince = %v, want %v", got, before)
+		}
+		if err := two.Resync(t.Context()); !errors.Is(err, errDown) || two.UnprotectedSince().IsZero() {
+			t.Errorf("Resync with the replica down = %v, unprotected since %v", err, two.UnprotectedSince())
+		}
+		two.west.setDown(false)
+		if err := two.Resync(t.Context()); err != nil || !two.UnprotectedSince().IsZero() {
+			t.Errorf("Resync = %v, unprotected since %v, want none", err, two.UnprotectedSince())
+		}
+		two.east.setDown(true)
+		two.failover("west")
+		for i := range 250 {
+			err := g.Do(t.Context(), key(fmt.Sprint(i)), func(context.Context) error { t.Errorf("call %d ran again", i); return nil })
+			if held := i%3 == 1; held != errors.Is(err, idempotency.ErrUnknownOutcome) || !held && err != nil {
+				t.Fatalf("call %d after the failover = %v", i, err)
+			}
+		}
+	})
+	bubble(t, "in the background, while a guard runs", func(t *testing.T) {
+		two := newTwoRegions(t)
+		g := newGuard(t, two.Regional, idempotency.Config{})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- g.Run(ctx) }()
+		two.west.setDown(true)
+		_ = g.Do(t.Context(), key("a"), func(context.Context) error { return nil })
+		time.Sleep(10 * time.Minute)
+		if two.UnprotectedSince().IsZero() {
+			t.Error("UnprotectedSince is zero while the replica is down")
+		}
+		two.west.setDown(false)
+		time.Sleep(5 * time.Second)
+		if !two.UnprotectedSince().IsZero() || two.west.state(t) != idempotency.StateDone {
+			t.Errorf("unprotected since %v, replica %v, want none and done", two.UnprotectedSince(), two.west.state(t))
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	for err, want := range map[error]idempotency.State{nil: idempotency.StateDone, errUnknown: idempotency.StateHeld, errNotRun: idempotency.StateAbsent} {
+		bubble(t, fmt.Sprint("an end that the replica misses is copied: ", want), func(t *testing.T) {
+			two := newTwoRegions(t)
+			g := newGuard(t, two.Regional, idempotency.Config{})
+			_ = g.Do(t.Context(), key("a"), func(context.Context) error { two.west.setDown(true); return err })
+			two.west.setDown(false)
+			if got := two.west.state(t); got != idempotency.StateInFlight {
+				t.Fatalf("the replica knows %v, want the stale claim", got)
+			}
+			if err := two.Resync(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := two.west.state(t); got != want {
+				t.Errorf("after Resync the replica knows %v, want %v", got, want)
+			}
+		})
+	}
+	bubble(t, "a heartbeat that the replica misses is copied", func(t *testing.T) {
+		two := newTwoRegions(t)
+		g := newGuard(t, two.Regional, idempotency.Config{})
+		_ = g.Do(t.Context(), key("a"), func(context.Context) error {
+			two.west.set(func(r *region) { r.Replica = newMemory(t, idempotency.MemoryConfig{}) }) // restarted, empty
+			time.Sleep(8 * time.Second)
+			if got := two.west.state(t); got != idempotency.StateInFlight {
+				t.Errorf("after a heartbeat the replica knows %v, want in flight", got)
+			}
+			return nil
+		})
+	})
+	bubble(t, "a Region that comes back brings what it alone knew", func(t *testing.T) {
+		two := newTwoRegions(t)
+		g := newGuard(t, two.Regional, idempotency.Config{})
+		two.west.setDown(true)
+		v, err := idempotency.Do(t.Context(), g, key("a"), value(1, nil))
+		wantValue(t, v, err, 1)
+		two.west.setDown(false)
+		two.east.setDown(true) // before any resync: the key is stranded
+		two.failover("west")
+		v, err = idempotency.Do(t.Context(), g, key("b"), value(2, nil))
+		wantValue(t, v, err, 2)
+		two.east.setDown(false)
+		time.Sleep(time.Second)
+		v, err = idempotency.Do(t.Context(), g, key("a"), never[int](t)) // the old Region is asked as the replica
+		wantValue(t, v, err, 1)
+		if got := two.west.state(t); got != idempotency.StateDone {
+			t.Errorf("the new writer knows %v, want done: it was told", got)
+		}
+		if err := two.Resync(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestRegionalSlowReplica(t *testing.T) {
+	bubble(t, "costs its time-out once a second", func(t *testing.T) {
+		two := newTwoRegions(t)
+		g := newGuard(t, two.Regional, idempotency.Config{})
+		two.west.set(func(r *region) { r.delay = time.Minute })
+		start := time.Now()
+		for i := range 10 {
+			if err := g.Do(t.Context(), key(fmt.Sprint(i)), func(context.Context) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(start); took != 300*time.Millisecond {
+			t.Errorf("ten calls took %v, want one time-out of 300ms", took)
+		}
+	})
+	bubble(t, "is waited for three times its usual", func(t *testing.T) {
+		two := newTwoRegions(t)
+		g := newGuard(t, two.Regional, idempotency.Config{})
+		two.west.set(func(r *region) { r.delay = 30 * time.Millisecond })
+		for i := range 60 {
+			_ = g.Do(t.Context(), key(fmt.Sprint(i)), func(context.Context) error { return nil })
+		}
+		if !two.UnprotectedSince().IsZero() {
+			t.Fatal("a replica 30ms away is missed")
+		}
+		two.west.set(func(r *region) { r.delay = time.Minute })
+		start := time.Now()
+		_ = g.Do(t.Context(), key("slow"), func(context.Context) error { return nil })
+		if took := time.Since(start); took != 90*time.Millisecond {
+			t.Errorf("waited %v, want 90ms", took)
+		}
+	})
+}
+
+func TestRegionalWithoutAWriter(t *testing.T) {
+	bubble(t, "refuses", func(t *testing.T) {
+		two := newTwoRegions(t)
+		two.failover("")
+		g := newGuard(t, two.Regional, idempotency.Config{OnOutage: idempotency.OutageFailOpen})
+		_, err := idempotency.Do(t.Context(), g, key("a"), never[int](t))
+		if e := wantError(t, err, idempotency.ErrNotWriter); !e.NotRun() || e.RetryAfter() <= 0 {
+			t.Errorf("Do without a writer = %v, want not run, with a wait", err)
+		}
+		two.failover("north")
+		if err := two.Resync(t.Context()); err == nil {
+			t.Error("Resync without a store for the writer")
+		}
+		closed := newGuard(t, two.Regional, idempotency.Config{})
+		wantError(t, closed.Do(t.Context(), key("a"), nil), idempotency.ErrUnavailable)
+	})
+}
+
+func TestNewRegionalChecksItsArguments(t *testing.T) {
+	route := func() ([]string, string) { return nil, "east" }
+	one := map[string]idempotency.Store{"east": newRegion(t)}
+	for want, try := range map[string]func() error{
+		"there are no stores": func() error { _, err := idempotency.NewRegional(route, nil, idempotency.RegionalConfig{}); return err },
+		"route is nil":        func() error { _, err := idempotency.NewRegional(nil, one, idempotency.RegionalConfig{}); return err },
+		`Region "west", a *idempotency_test.remote, is no Replica`: func() error {
+			_, err := idempotency.NewRegional(route, map[string]idempotency.Store{"west": newRemote(t)}, idempotency.RegionalConfig{})
+			return err
+		},
+		"ReplicaTimeout": func() error {
+			_, err := idempotency.NewRegional(route, one, idempotency.RegionalConfig{ReplicaTimeout: -1})
+			return err
+		},
+	} {
+		if err := try(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("NewRegional = %v, want %q", err, want)
+		}
+	}
+	r, err := idempotency.NewRegional(route, one, idempotency.RegionalConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	replayed(t, newGuard(t, r, idempotency.Config{}), "a", 1)
+	if err := r.Resync(t.Context()); err != nil || !r.UnprotectedSince().IsZero() {
+		t.Errorf("one Region: Resync = %v, unprotected since %v", err, r.UnprotectedSince())
+	}
+}
+
+// A Region dies at a random step of a random schedule. What was acknowledged as stored while both Regions held
+// everything must be replayed by the other.
+func TestRegionalLosesNothingThatBothRegionsHeld(t *testing.T) {
+	for seed := range uint64(200) {
+		bubble(t, fmt.Sprint("seed ", seed), func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 6))
+			two := newTwoRegions(t)
+			g := newGuard(t, two.Regional, idempotency.Config{})
+			two.west.set(func(r *region) { r.delay = time.Duration(rng.IntN(20)) * time.Millisecond })
+			two.east.set(func(r *region) { r.after = 1 + rng.IntN(60) })
+			safe := map[string]int{}
+			runs := map[string]int{}
+			for i := range 40 {
+				id := fmt.Sprint(rng.IntN(20))
+				v, info, err := idempotency.DoInfo(t.Context(), g, key(id), func(context.Context) (int, error) {
+					runs[id]++
+					if rng.IntN(4) == 0 {
+						return 0, errNotRun
+					}
+					return i, nil
+				})
+				if want, ok := safe[id]; ok && err == nil && v != want {
+					t.Fatalf("key %s = %d, then %d", id, want, v)
+				}
+				if err == nil && info.Stored && two.UnprotectedSince().IsZero() {
+					safe[id] = v
+				}
+			}
+			two.east.setDown(true)
+			two.failover("west")
+			for id, want := range safe {
+				v, err := idempotency.Do(t.Context(), g, key(id), never[int](t))
+				wantValue(t, v, err, want)
+			}
+		})
+	}
+}
+
+func (r *region) Watch(ctx context.Context, k idempotency.Key) (<-chan struct{}, func(), error) {
+	return r.Replica.(idempotency.Watcher).Watch(ctx, k)
+}

@@ -1,0 +1,94 @@
+package queue
+
+import (
+	"context"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// cpu is the processor time of this process so far.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkMemoryWorker is receive, run, delete: the queue is filled beforehand.
+func BenchmarkMemoryWorker(b *testing.B) {
+	m := must(NewMemory(MemoryConfig{}))
+	mux := NewMux()
+	var wg sync.WaitGroup
+	Handle(mux, billing, func(context.Context, charge) error { wg.Done(); return nil }, HandlerConfig{})
+	e := Envelope{ID: newID(time.Now()), Name: "billing.charge.v1", Source: "orders", Time: time.Now().UTC(), Data: []byte(`{"order":"o-1","cents":42}`)}
+	out := []Outgoing{{CallID: e.ID, Body: string(e.Append(nil))}}
+	var used time.Duration
+	b.ReportAllocs()
+	for n := 0; n < b.N; n += 50_000 { // in rounds, so that the collector does not walk a million waiting messages
+		some := min(50_000, b.N-n)
+		wg.Add(some)
+		for range some {
+			m.Send(b.Context(), out)
+		}
+		w := must(NewWorker(m, mux, WorkerConfig{Workers: 64}))
+		ctx, stop := context.WithCancel(b.Context())
+		done := make(chan error, 1)
+		before := cpu()
+		go func() { done <- w.Run(ctx) }()
+		wg.Wait()
+		used += cpu() - before
+		stop()
+		<-done
+	}
+	b.ReportMetric(float64(used)/float64(b.N), "cpu-ns/op")
+}
+
+// BenchmarkMemory is the whole life of a call: Defer, receive, run, delete.
+func BenchmarkMemory(b *testing.B) {
+	m := must(NewMemory(MemoryConfig{}))
+	client := must(NewClient(m, ClientConfig{}))
+	mux := NewMux()
+	var wg sync.WaitGroup
+	Handle(mux, billing, func(context.Context, charge) error { wg.Done(); return nil }, HandlerConfig{})
+	w := must(NewWorker(m, mux, WorkerConfig{Workers: 64}))
+	ctx, stop := context.WithCancel(b.Context())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	b.ReportAllocs()
+	before := cpu()
+	b.SetParallelism(32)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			wg.Add(1)
+			if _, err := billing.Defer(ctx, client, charge{"o-1", 42}); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+	wg.Wait()
+	b.ReportMetric(float64(cpu()-before)/float64(b.N), "cpu-ns/op")
+	stop()
+	<-done
+}
+
+func BenchmarkEnvelopeAppend(b *testing.B) {
+	e := Envelope{ID: newID(time.Now()), Name: "billing.charge.v1", Source: "orders", Time: time.Now().UTC(), Region: "eu-west-1", Data: []byte(`{"order":"o-1","cents":42}`)}
+	buf := make([]byte, 0, 1024)
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = e.Append(buf[:0])
+	}
+}
+
+func BenchmarkEnvelopeDecode(b *testing.B) {
+	e := Envelope{ID: newID(time.Now()), Name: "billing.charge.v1", Source: "orders", Time: time.Now().UTC(), Region: "eu-west-1", Data: []byte(`{"order":"o-1","cents":42}`)}
+	body := string(e.Append(nil))
+	var got Envelope
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := got.Decode(body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

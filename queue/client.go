@@ -1,0 +1,418 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/holdfast-go/holdfast/internal/outcome"
+	"github.com/holdfast-go/holdfast/internal/striped"
+	"github.com/holdfast-go/holdfast/internal/telemetry"
+)
+
+// ClientConfig configures a [Client]. The zero value is ready to use.
+type ClientConfig struct {
+	// Name is the client's name in envelopes (source), errors and metrics. Empty means "client".
+	Name string
+
+	// Spool takes calls that no Region acknowledged; [Client.Run] sends them later. Nil means none: such calls are
+	// refused with [ErrNotDeferred]. Close it after Run has returned.
+	Spool Spool
+
+	// SpoolDurable declares that the spool's volume outlives this process's host, as an EBS volume or a
+	// StatefulSet's claim does and an emptyDir does not. Only then is a spooled call's receipt Durable.
+	SpoolDurable bool
+
+	// Once runs Try's function under the call's key, (*idempotency.Guard).Once for one. Nil means that Try defers
+	// after an unknown outcome only if the call is Repeatable.
+	Once func(ctx context.Context, key string, call func(context.Context) error) error
+
+	// Epoch is the write epoch stamped on calls, (*failover.Controller).Epoch for one. Nil means none.
+	Epoch func() (epoch uint64, since time.Time)
+
+	// Spend is asked before every repeated send, (*retry.Budget).Spend for one. Nil allows one repeat per message, and
+	// the spool's paced replay.
+	Spend func() bool
+
+	// Codec seals payloads. Nil means they travel as JSON.
+	Codec Codec
+
+	// Scheduler takes calls delayed beyond what the queue can do itself (15 minutes on SQS), a service such as
+	// EventBridge Scheduler that sends o.Body to the queue at o.NotBefore. Nil means hops: workers send such a call
+	// again every 15 minutes. It must be durable when it returns nil.
+	Scheduler func(ctx context.Context, o Outgoing) error
+
+	// SendTimeout bounds one attempt to send, per Region. Zero means 1 s. Above it the outcome is unknown: SQS may
+	// have the message.
+	SendTimeout time.Duration
+
+	// Linger is how long a message waits for company while another batch is in flight. Zero means 2 ms;
+	// values over 1 s are an error.
+	Linger time.Duration
+
+	// Ledger records accepted calls in tests and drills. Nil means none.
+	Ledger *Ledger
+
+	// Logger receives one line per state change. Nil is silent.
+	Logger *slog.Logger
+
+	// MeterProvider and TracerProvider: nil means OpenTelemetry's global ones.
+	MeterProvider  metric.MeterProvider
+	TracerProvider trace.TracerProvider
+}
+
+func (c *ClientConfig) setDefaults() error {
+	if c.Name == "" {
+		c.Name = "client"
+	}
+	if c.SendTimeout == 0 {
+		c.SendTimeout = time.Second
+	}
+	if c.Linger == 0 {
+		c.Linger = 2 * time.Millisecond
+	}
+	switch {
+	case c.SendTimeout < 10*time.Millisecond:
+		return fmt.Errorf("queue: ClientConfig.SendTimeout: %v is below the minimum 10ms", c.SendTimeout)
+	case c.Linger < 0 || c.Linger > time.Second:
+		return fmt.Errorf("queue: ClientConfig.Linger: %v is not within 0 to 1s", c.Linger)
+	case c.SpoolDurable && c.Spool == nil:
+		return errors.New("queue: ClientConfig.SpoolDurable without a Spool")
+	}
+	return nil
+}
+
+// A Client defers calls: [Call.Defer] and [Call.Try] go through it. It is safe for concurrent use and works
+// without [Client.Run]; only the spool is not drained then.
+type Client struct {
+	config    ClientConfig
+	transport Transport
+	limits    Limits
+	regions   int // what one send may try in turn
+	sender    sender
+	health    clientHealth
+	telemetry clientTelemetry
+	running   atomic.Bool
+	bodies    sync.Pool
+}
+
+// NewClient returns a client of t. It does no I/O and starts nothing.
+func NewClient(t Transport, config ClientConfig) (*Client, error) {
+	if t == nil {
+		return nil, errors.New("queue: NewClient: nil Transport")
+	}
+	if err := config.setDefaults(); err != nil {
+		return nil, err
+	}
+	c := &Client{config: config, transport: t, limits: t.Limits(), regions: max(1, len(sourcesOf(t)))}
+	c.bodies.New = func() any { b := make([]byte, 0, 1024); return &b }
+	c.sender = sender{limits: c.limits, linger: config.Linger, send: c.sendBatch, busy: map[string]bool{}}
+	c.telemetry.init(c)
+	return c, nil
+}
+
+// headroom is what an envelope may grow by on its way: counts, redrives, a death certificate.
+const headroom = 4 << 10
+
+// Defer implements [Deferrer]. Use [Call.Defer].
+func (c *Client) Defer(ctx context.Context, e Envelope) (Receipt, error) {
+	ctx, span := c.telemetry.start(ctx, &e)
+	r, err := c.deferCall(ctx, &e)
+	c.telemetry.end(span, r, err)
+	return r, err
+}
+
+func (c *Client) deferCall(ctx context.Context, e *Envelope) (Receipt, error) {
+	refused := Receipt{CallID: e.ID}
+	if err := ctx.Err(); err != nil {
+		return refused, c.notDeferred(e, &SendError{Region: c.limits.Region, Err: context.Cause(ctx)})
+	}
+	out, err := c.outgoing(ctx, e)
+	if err != nil {
+		return refused, err
+	}
+	r, err := c.place(ctx, e, out)
+	if err != nil {
+		return refused, err
+	}
+	c.config.Ledger.Accept(e.ID)
+	return r, nil
+}
+
+// outgoing stamps, seals, encodes and checks the call.
+func (c *Client) outgoing(ctx context.Context, e *Envelope) (Outgoing, error) {
+	e.Source, e.Region = c.config.Name, c.limits.Region
+	if c.config.Epoch != nil {
+		e.Epoch, _ = c.config.Epoch()
+	}
+	if c.limits.FIFO && !e.NotBefore.IsZero() {
+		return Outgoing{}, e.invalid("Delay", "a FIFO queue delays no single call")
+	}
+	if c.config.Codec != nil {
+		sealed, key, err := c.config.Codec.Seal(ctx, e.Key(), e.Data)
+		if err == nil && key == "" {
+			err = errors.New("codec sealed without a key ID")
+		}
+		if err != nil {
+			return Outgoing{}, c.notDeferred(e, &SendError{Err: fmt.Errorf("seal: %w", err)})
+		}
+		e.Data, e.KeyID = sealed, key
+	}
+	out := Outgoing{CallID: e.ID, Body: c.encode(e), Group: e.Group, Tenant: e.Tenant, NotBefore: e.NotBefore, Expires: e.Expires}
+	limits := c.limits
+	limits.MessageBytes -= headroom
+	if problem := RefuseMessage(limits, &out); problem != "" {
+		return out, e.invalid("call", problem)
+	}
+	return out, nil
+}
+
+func (c *Client) encode(e *Envelope) string {
+	b := c.bodies.Get().(*[]byte)
+	*b = e.Append((*b)[:0])
+	body := string(*b)
+	if cap(*b) <= 64<<10 {
+		c.bodies.Put(b)
+	}
+	return body
+}
+
+// place finds a place for out: scheduler, queue, spool.
+func (c *Client) place(ctx context.Context, e *Envelope, out Outgoing) (Receipt, error) {
+	if c.config.Scheduler != nil && time.Until(out.NotBefore) > c.limits.MaxDelay {
+		return c.schedule(ctx, e, out)
+	}
+	if c.config.Spool != nil && c.spoolFirst(out.Group) {
+		return c.spool(ctx, e, out, nil)
+	}
+	return c.queue(ctx, e, out)
+}
+
+func (c *Client) schedule(ctx context.Context, e *Envelope, out Outgoing) (Receipt, error) {
+	if err := c.config.Scheduler(ctx, out); err != nil {
+		return Receipt{}, c.notDeferred(e, &SendError{Outcome: unlessNotRun(err), Err: fmt.Errorf("scheduler: %w", err)})
+	}
+	return Receipt{CallID: e.ID, Via: ViaQueue, Region: c.limits.Region, Durable: true}, nil
+}
+
+func unlessNotRun(err error) SendOutcome {
+	if outcome.Of(err) == outcome.NotRun {
+		return SendNotRun
+	}
+	return SendUnknown
+}
+
+// spoolFirst: a FIFO group follows its messages into the spool, and while the queue is known to be down nobody
+// waits for it.
+func (c *Client) spoolFirst(group string) bool {
+	return group != "" && c.config.Spool.Holds(group) || c.health.down()
+}
+
+// queue sends out with the next batch, and spools it if no Region takes it.
+func (c *Client) queue(ctx context.Context, e *Envelope, out Outgoing) (Receipt, error) {
+	p := c.sender.newPending()
+	p.out, p.call = out, e.Name
+	ok, unsent := c.sender.submit(ctx, p)
+	if !ok {
+		o := SendUnknown
+		if unsent {
+			o = SendNotRun
+		}
+		return Receipt{}, c.notDeferred(e, &SendError{Region: c.limits.Region, Outcome: o, Err: context.Cause(ctx)})
+	}
+	result, copies := p.result, p.copies
+	c.sender.recycle(p)
+	if copies {
+		c.config.Ledger.Explain(e.ID, RuleSendUnknown)
+	}
+	switch {
+	case result.Err == nil:
+		return Receipt{CallID: e.ID, Via: result.Via, Region: result.Region, MessageID: result.MessageID, Durable: result.Durable}, nil
+	case c.config.Spool == nil || outcome.Permanent(result.Err):
+		return Receipt{}, c.notDeferred(e, result.Err)
+	}
+	return c.spool(ctx, e, out, result.Err)
+}
+
+// spool writes out to disk. sent is the error of the queue, nil if it was not asked.
+func (c *Client) spool(ctx context.Context, e *Envelope, out Outgoing, sent error) (Receipt, error) {
+	if err := c.config.Spool.Append(ctx, out); err != nil {
+		o := unlessNotRun(err)
+		if errors.Is(err, ErrSpoolFull) {
+			o = SendNotRun
+		}
+		refused := error(&SendError{Region: "spool", Outcome: o, Err: err})
+		if sent != nil {
+			refused = errors.Join(sent, refused)
+		}
+		return Receipt{}, c.notDeferred(e, refused)
+	}
+	if sent != nil && outcome.Of(sent) == outcome.Unknown {
+		c.config.Ledger.Explain(e.ID, RuleSendUnknown)
+	}
+	return Receipt{CallID: e.ID, Via: ViaSpool, Durable: c.config.SpoolDurable}, nil
+}
+
+func (c *Client) notDeferred(e *Envelope, err error) error {
+	return &NotDeferredError{Call: e.Name, CallID: e.ID, Err: err}
+}
+
+// sendAttempts is how often a batch is sent in all while its failures come fast.
+const sendAttempts = 2
+
+// sendBatch sends b, then once more those entries that failed fast. A time-out is not repeated: the
+// spool is there for that, and the caller waits.
+func (c *Client) sendBatch(b *batch) {
+	todo, out := b.items, b.out
+	for attempt := 1; ; attempt++ {
+		ctx, cancel := context.WithTimeout(context.Background(), c.config.SendTimeout*time.Duration(c.regions))
+		began := time.Now()
+		results := c.transport.Send(ctx, out)
+		cancel()
+		c.telemetry.sent(len(out), time.Since(began), results)
+		failed := keepResults(todo, results, attempt)
+		c.health.note(len(out), len(failed))
+		if len(failed) == 0 || attempt == sendAttempts || time.Since(began) >= c.config.SendTimeout || !c.spend() {
+			return
+		}
+		time.Sleep(10*time.Millisecond + rand.N(40*time.Millisecond))
+		todo, out = failed, outgoings(failed)
+	}
+}
+
+func (c *Client) spend() bool { return c.config.Spend == nil || c.config.Spend() }
+
+// keepResults stores results and returns the items worth another attempt. An earlier unknown outcome is not forgotten.
+func keepResults(items []*pending, results []SendResult, attempt int) (failed []*pending) {
+	for i, p := range items {
+		before := p.result.Err
+		p.result = results[i]
+		p.copies = p.copies || results[i].Copies
+		if attempt > 1 && outcome.Of(before) == outcome.Unknown {
+			if p.result.Err == nil {
+				p.copies = true
+			} else {
+				p.result.Err = &SendError{Region: results[i].Region, Outcome: SendUnknown, Err: errors.Join(results[i].Err, before)}
+			}
+		}
+		if p.result.Err != nil && !outcome.Permanent(p.result.Err) {
+			failed = append(failed, p)
+		}
+	}
+	return failed
+}
+
+func outgoings(items []*pending) []Outgoing {
+	out := make([]Outgoing, len(items))
+	for i, p := range items {
+		out[i] = p.out
+	}
+	return out
+}
+
+// Ready is the joint "is it there?": ok while Defer finds a place for calls, with wait > 0 when only a probe should try.
+func (c *Client) Ready() (wait time.Duration, ok bool) {
+	wait, ok = c.health.ready()
+	if !ok && c.config.Spool != nil && !c.config.Spool.Stats().Full {
+		return 0, true
+	}
+	return wait, ok
+}
+
+// ClientStats are a client's counts since it was made.
+type ClientStats struct {
+	Ran, Queued, Spooled, Memory, Refused int64
+	Down                                  bool // the queue does not answer; calls go to the spool
+	Spool                                 SpoolStats
+}
+
+// Stats returns the counts.
+func (c *Client) Stats() ClientStats {
+	t := &c.telemetry
+	s := ClientStats{
+		Ran: t.via[ViaRan].Load(), Queued: t.via[ViaQueue].Load(), Spooled: t.via[ViaSpool].Load(),
+		Memory: t.via[ViaMemory].Load(), Refused: t.refused.Load(), Down: c.health.down(),
+	}
+	if c.config.Spool != nil {
+		s.Spool = c.config.Spool.Stats()
+	}
+	return s
+}
+
+// clientHealth remembers whether the queue answers, so that an outage costs the first calls a time-out and not all.
+type clientHealth struct {
+	failing atomic.Bool // the fast path reads only this
+
+	mu    sync.Mutex // guards the following
+	fails int        // batches in a row of which nothing was taken
+	until time.Time  // not to be asked before
+}
+
+const (
+	failsToDown = 3
+	downMin     = time.Second
+	downMax     = 30 * time.Second
+)
+
+// note records a batch.
+func (h *clientHealth) note(sent, failed int) {
+	if failed < sent {
+		if h.failing.Load() {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.fails, h.until = 0, time.Time{}
+			h.failing.Store(false)
+		}
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.fails++
+	if h.fails < failsToDown {
+		return
+	}
+	h.failing.Store(true)
+	wait := min(downMax, downMin<<min(h.fails-failsToDown, 5))
+	h.until = time.Now().Add(wait/2 + rand.N(wait))
+}
+
+// down reports whether to pass the queue by. Every time the wait is over one call may probe it.
+func (h *clientHealth) down() bool {
+	wait, ok := h.ready()
+	return !ok && wait > 0
+}
+
+func (h *clientHealth) ready() (time.Duration, bool) {
+	if !h.failing.Load() {
+		return 0, true
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if wait := time.Until(h.until); wait > 0 {
+		return wait, false
+	}
+	return minWait, true
+}
+
+type clientTelemetry struct {
+	via     [4]striped.Counter
+	refused striped.Counter
+	sends   striped.Counter
+
+	tracer      trace.Tracer
+	spanOptions []trace.SpanStartOption
+	fill        *telemetry.Histogram
+	duration    *telemetry.Histogram
+	ok, bad     telemetry.Set
+	fillSet     telemetry.Set
+	name        telemetry.Set
+	viaSets     [5]telemetry.Set
+}

@@ -1,0 +1,430 @@
+package queue
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/holdfast-go/holdfast/internal/outcome"
+)
+
+// RegionalConfig configures a [Regional]. The zero value is ready to use with standard queues.
+type RegionalConfig struct {
+	// Pinned is the Region whose queue keeps the order of FIFO groups. FIFO sends go there and nowhere else, whoever
+	// is the writer: while it is unusable they are refused with [ErrHeld] and wait in the client's spool until it is
+	// back. Required for FIFO queues, an error for others. To give the order up and start in another Region, change it.
+	Pinned string
+
+	// AttemptTimeout bounds one attempt in one Region. Zero means 1 s.
+	AttemptTimeout time.Duration
+
+	// Around is called around every request except Receive, with the Region as key: (*breaker.Group).Do for one. Its
+	// refusals send the call to the next Region at once. Nil means none.
+	Around func(ctx context.Context, region string, call func(context.Context) error) error
+
+	// Observe hears the result of every request, of Receive only errors and, with a zero duration, successes:
+	// (*failover.Controller).Observe for one. Nil means nobody.
+	Observe func(region string, err error, took time.Duration)
+}
+
+// A Regional is one queue per Region seen as one transport. It sends to the first usable Region, home first, and to the
+// next when that fails: after a lost reply a copy of the same call ID may exist in both. It receives from every Region
+// of its map that answers, home first, so that neither a standby's own queue nor one stranded in a
+// recovering Region waits for a decision. Everything about a message goes to the Region it came from.
+type Regional struct {
+	route   func() (regions []string, writer string)
+	config  RegionalConfig
+	regions map[string]*regionTransport
+	names   []string // sorted
+	limits  Limits
+}
+
+// NewRegional returns a transport over transports, by Region. route says which Regions are usable, home first:
+// (*failover.Controller).Route for one. Regions without a transport are passed over.
+func NewRegional(route func() (regions []string, writer string), transports map[string]Transport, config RegionalConfig) (*Regional, error) {
+	if route == nil || len(transports) == 0 {
+		return nil, errors.New("queue: NewRegional: needs a route and at least one transport")
+	}
+	config.AttemptTimeout = cmp.Or(config.AttemptTimeout, time.Second)
+	if config.AttemptTimeout < 10*time.Millisecond {
+		return nil, fmt.Errorf("queue: RegionalConfig.AttemptTimeout: %v is below the minimum 10ms", config.AttemptTimeout)
+	}
+	r := &Regional{route: route, config: config, regions: map[string]*regionTransport{}, names: slices.Sorted(maps.Keys(transports))}
+	for i, name := range r.names {
+		t := transports[name]
+		if t == nil {
+			return nil, fmt.Errorf("queue: NewRegional: Region %q: nil Transport", name)
+		}
+		r.regions[name] = &regionTransport{Transport: t, region: name, config: &r.config}
+		if err := r.merge(t.Limits(), i == 0); err != nil {
+			return nil, err
+		}
+	}
+	return r, r.checkPinned()
+}
+
+// merge keeps the smallest of every limit.
+func (r *Regional) merge(l Limits, first bool) error {
+	if first {
+		r.limits = l
+		r.limits.Region = ""
+		return nil
+	}
+	if l.FIFO != r.limits.FIFO {
+		return errors.New("queue: NewRegional: FIFO and standard queues mixed")
+	}
+	m := &r.limits
+	m.Batch, m.BatchBytes, m.MessageBytes = min(m.Batch, l.Batch), min(m.BatchBytes, l.BatchBytes), min(m.MessageBytes, l.MessageBytes)
+	m.MaxDelay, m.MaxLease, m.Retention = min(m.MaxDelay, l.MaxDelay), min(m.MaxLease, l.MaxLease), min(m.Retention, l.Retention)
+	return nil
+}
+
+func (r *Regional) checkPinned() error {
+	_, known := r.regions[r.config.Pinned]
+	switch {
+	case r.limits.FIFO && !known:
+		return fmt.Errorf("queue: RegionalConfig.Pinned: %q is no Region of these FIFO queues", r.config.Pinned)
+	case !r.limits.FIFO && r.config.Pinned != "":
+		return errors.New("queue: RegionalConfig.Pinned is for FIFO queues")
+	}
+	return nil
+}
+
+// Limits are the smallest of all Regions; Region is the home of the moment.
+func (r *Regional) Limits() Limits {
+	l := r.limits
+	if regions, _ := r.route(); len(regions) > 0 {
+		l.Region = regions[0]
+	}
+	return l
+}
+
+// usable returns the Regions to send to, in order.
+func (r *Regional) usable() []*regionTransport {
+	regions, _ := r.route()
+	list := make([]*regionTransport, 0, len(regions))
+	for _, name := range regions {
+		if t := r.regions[name]; t != nil && (r.config.Pinned == "" || name == r.config.Pinned) {
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
+// Send tries the usable Regions in order; only what one Region did not acknowledge goes to the next.
+func (r *Regional) Send(ctx context.Context, messages []Outgoing) []SendResult {
+	results := make([]SendResult, len(messages))
+	for i := range results {
+		results[i].Err = &SendError{Region: r.config.Pinned, Err: ErrHeld}
+		if r.config.Pinned == "" {
+			results[i].Err = &SendError{Err: errors.New("no usable Region")}
+		}
+	}
+	todo, out := indices(len(messages)), messages
+	for n, t := range r.usable() {
+		sent := t.Send(ctx, out)
+		todo = keepRegion(results, todo, sent, n == 0)
+		if len(todo) == 0 || ctx.Err() != nil {
+			break
+		}
+		out = pick(messages, todo)
+	}
+	return results
+}
+
+func indices(n int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
+
+func pick(messages []Outgoing, todo []int) []Outgoing {
+	out := make([]Outgoing, len(todo))
+	for j, i := range todo {
+		out[j] = messages[i]
+	}
+	return out
+}
+
+// keepRegion stores one Region's results and returns what is to be tried in the next.
+func keepRegion(results []SendResult, todo []int, sent []SendResult, first bool) (left []int) {
+	for j, i := range todo {
+		before := results[i].Err
+		results[i] = sent[j]
+		err := sent[j].Err
+		switch {
+		case err == nil && !first && outcome.Of(before) == outcome.Unknown:
+			results[i].Copies = true
+		case err == nil:
+		case outcome.Permanent(err):
+		default:
+			if !first {
+				results[i].Err = errors.Join(before, err)
+			}
+			left = append(left, i)
+		}
+	}
+	return left
+}
+
+// Receive asks the Regions in turn, home first, without waiting, and then waits at home in slices of a second. A
+// [Worker] does better: it polls every Region at once.
+func (r *Regional) Receive(ctx context.Context, q ReceiveRequest) ([]*Message, error) {
+	deadline := time.Now().Add(q.Wait)
+	for {
+		var errs []error
+		for i, t := range r.ordered() {
+			ask := q
+			ask.Wait = 0
+			if i == 0 && q.Wait > 0 {
+				ask.Wait = max(0, min(time.Second, time.Until(deadline)))
+			}
+			got, err := t.Receive(ctx, ask)
+			if len(got) > 0 {
+				return got, nil
+			}
+			errs = append(errs, err)
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if time.Until(deadline) <= 0 {
+			return nil, allFailed(errs)
+		}
+		if errs[0] != nil { // home does not wait for us
+			sleep(ctx, min(time.Second, time.Until(deadline)))
+		}
+	}
+}
+
+// allFailed joins errs if none is nil.
+func allFailed(errs []error) error {
+	if slices.Contains(errs, nil) {
+		return nil
+	}
+	return errors.Join(errs...)
+}
+
+// ordered returns every Region: usable ones first, home before all.
+func (r *Regional) ordered() []*regionTransport {
+	regions, _ := r.route()
+	list := make([]*regionTransport, 0, len(r.names))
+	for _, name := range append(slices.Clone(regions), r.names...) {
+		if t := r.regions[name]; t != nil && !slices.Contains(list, t) {
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
+// sources makes a Worker poll every Region by itself.
+func (r *Regional) sources() []source {
+	list := make([]source, 0, len(r.names))
+	for _, t := range r.ordered() {
+		list = append(list, source{region: t.region, transport: t})
+	}
+	return list
+}
+
+// A source is one queue that a worker polls.
+type source struct {
+	region    string
+	transport Transport
+}
+
+// sourcesOf returns the queues of t: one, or one per Region.
+func sourcesOf(t Transport) []source {
+	if r, ok := t.(interface{ sources() []source }); ok {
+		return r.sources()
+	}
+	return []source{{t.Limits().Region, t}}
+}
+
+// Extend, Release, Delete and Dead go to the Regions the messages came from.
+func (r *Regional) Extend(ctx context.Context, messages []*Message, lease time.Duration) []error {
+	return byRegion(r, messages, func(m *Message) string { return m.Region },
+		func(t Transport, some []*Message) []error { return t.Extend(ctx, some, lease) })
+}
+
+// Release implements [Transport].
+func (r *Regional) Release(ctx context.Context, releases []Release) []error {
+	return byRegion(r, releases, func(x Release) string { return x.Message.Region },
+		func(t Transport, some []Release) []error { return t.Release(ctx, some) })
+}
+
+// Delete implements [Transport].
+func (r *Regional) Delete(ctx context.Context, messages []*Message) []error {
+	return byRegion(r, messages, func(m *Message) string { return m.Region },
+		func(t Transport, some []*Message) []error { return t.Delete(ctx, some) })
+}
+
+// Dead implements [Transport].
+func (r *Regional) Dead(ctx context.Context, letters []DeadLetter) []error {
+	return byRegion(r, letters, func(l DeadLetter) string { return l.Message.Region },
+		func(t Transport, some []DeadLetter) []error { return t.Dead(ctx, some) })
+}
+
+// byRegion splits items, keeping their order, and puts the errors back together.
+func byRegion[T any](r *Regional, items []T, region func(T) string, do func(Transport, []T) []error) []error {
+	at := map[string][]int{}
+	for i, item := range items {
+		at[region(item)] = append(at[region(item)], i)
+	}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(at)) {
+		some := make([]T, len(at[name]))
+		for j, i := range at[name] {
+			some[j] = items[i]
+		}
+		var got []error
+		if t := r.regions[name]; t != nil {
+			got = do(t, some)
+		} else {
+			got = allFail(len(some), fmt.Errorf("queue: message of unknown Region %q", name))
+		}
+		if got == nil {
+			continue
+		}
+		if errs == nil {
+			errs = make([]error, len(items))
+		}
+		for j, i := range at[name] {
+			errs[i] = got[j]
+		}
+	}
+	return errs
+}
+
+// Stats adds the Regions up and lists each. Those that do not answer are Unverified, not zero.
+func (r *Regional) Stats(ctx context.Context) (Depth, error) {
+	sum := Depth{Regions: map[string]Depth{}}
+	var errs []error
+	for _, name := range r.names {
+		d, err := r.regions[name].Stats(ctx)
+		if err != nil {
+			sum.Unverified = append(sum.Unverified, name)
+			errs = append(errs, err)
+			continue
+		}
+		sum.Regions[name] = d
+		sum.Visible += d.Visible
+		sum.InFlight += d.InFlight
+		sum.Delayed += d.Delayed
+	}
+	if len(errs) == len(r.names) {
+		return sum, errors.Join(errs...)
+	}
+	return sum, nil
+}
+
+// A regionTransport is one Region's queue with its breaker, its deadline and its observer.
+type regionTransport struct {
+	Transport
+	region string
+	config *RegionalConfig
+}
+
+// do runs one request. call returns the error that says how the Region is doing.
+func (t *regionTransport) do(ctx context.Context, call func(context.Context) error) error {
+	attempt := func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, t.config.AttemptTimeout)
+		defer cancel()
+		began := time.Now()
+		err := call(ctx)
+		if t.config.Observe != nil {
+			t.config.Observe(t.region, err, time.Since(began))
+		}
+		return err
+	}
+	if t.config.Around == nil {
+		return attempt(ctx)
+	}
+	return t.config.Around(ctx, t.region, attempt)
+}
+
+// Send reports a refusal by Around as not run.
+func (t *regionTransport) Send(ctx context.Context, messages []Outgoing) (results []SendResult) {
+	err := t.do(ctx, func(ctx context.Context) error {
+		results = t.Transport.Send(ctx, messages)
+		var errs []error
+		for i := range results {
+			results[i].Region = t.region
+			errs = append(errs, results[i].Err)
+		}
+		return regionError(errs)
+	})
+	if results != nil {
+		return results
+	}
+	results = make([]SendResult, len(messages))
+	for i := range results {
+		results[i] = SendResult{Region: t.region, Err: &SendError{Region: t.region, Outcome: unlessNotRun(err), Err: err}}
+	}
+	return results
+}
+
+// regionError is what a batch says about the Region: nothing if any message went through or was itself at fault.
+func regionError(errs []error) error {
+	var first error
+	for _, err := range errs {
+		if err == nil || outcome.Permanent(err) || errors.Is(err, ErrLeaseLost) {
+			return nil
+		}
+		first = cmp.Or(first, err)
+	}
+	return first
+}
+
+// Receive is not wrapped in Around: a long poll is neither slow nor a probe.
+func (t *regionTransport) Receive(ctx context.Context, q ReceiveRequest) ([]*Message, error) {
+	got, err := t.Transport.Receive(ctx, q)
+	for _, m := range got {
+		m.Region = t.region
+	}
+	if t.config.Observe != nil && ctx.Err() == nil {
+		t.config.Observe(t.region, err, 0)
+	}
+	return got, err
+}
+
+func (t *regionTransport) Extend(ctx context.Context, messages []*Message, lease time.Duration) []error {
+	return t.each(ctx, len(messages), func(ctx context.Context) []error { return t.Transport.Extend(ctx, messages, lease) })
+}
+
+func (t *regionTransport) Release(ctx context.Context, releases []Release) []error {
+	return t.each(ctx, len(releases), func(ctx context.Context) []error { return t.Transport.Release(ctx, releases) })
+}
+
+func (t *regionTransport) Delete(ctx context.Context, messages []*Message) []error {
+	return t.each(ctx, len(messages), func(ctx context.Context) []error { return t.Transport.Delete(ctx, messages) })
+}
+
+func (t *regionTransport) Dead(ctx context.Context, letters []DeadLetter) []error {
+	return t.each(ctx, len(letters), func(ctx context.Context) []error { return t.Transport.Dead(ctx, letters) })
+}
+
+func (t *regionTransport) each(ctx context.Context, n int, call func(context.Context) []error) (errs []error) {
+	ran := false
+	err := t.do(ctx, func(ctx context.Context) error {
+		errs, ran = call(ctx), true
+		return regionError(errs)
+	})
+	if !ran {
+		return allFail(n, err)
+	}
+	return errs
+}
+
+func (t *regionTransport) Stats(ctx context.Context) (d Depth, err error) {
+	err = t.do(ctx, func(ctx context.Context) error {
+		d, err = t.Transport.Stats(ctx)
+		return err
+	})
+	return d, err
+}

@@ -1,0 +1,233 @@
+package queue
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A sender gathers the messages of concurrent Defers into batches. It sends at once while nothing is in flight, so
+// that a lone caller waits for nobody; otherwise when a batch is full or linger has passed. At most one
+// message of a FIFO group is in flight, so that neither concurrent batches nor an entry that failed can reorder a group.
+type sender struct {
+	limits Limits
+	linger time.Duration
+	send   func(*batch) // fills the results of all its messages
+
+	pendings sync.Pool
+
+	mu       sync.Mutex // guards the following
+	queue    []*pending
+	bytes    int // of queue
+	busy     map[string]bool
+	inFlight int // carriers
+	starting int // of them, those that have not cut their batch
+	timer    *time.Timer
+	armed    bool
+	idle     []chan struct{} // closed when nothing is queued or in flight
+}
+
+// pending is one message on its way. Its caller waits for done.
+type pending struct {
+	call   string
+	out    Outgoing
+	result SendResult
+	copies bool // a send of unknown outcome was repeated
+	done   chan struct{}
+
+	// state moves from waiting to taken when the result is there or the caller has left: the one that comes
+	// second owns the struct.
+	left atomic.Bool
+}
+
+// newPending takes one from the sender's own pool: a channel must not leave the synctest bubble it was made in.
+func (s *sender) newPending() *pending {
+	if p, ok := s.pendings.Get().(*pending); ok {
+		return p
+	}
+	return &pending{done: make(chan struct{}, 1)}
+}
+
+// recycle gives p back.
+func (s *sender) recycle(p *pending) {
+	p.out, p.result, p.copies, p.call = Outgoing{}, SendResult{}, false, ""
+	p.left.Store(false)
+	s.pendings.Put(p)
+}
+
+// batch is what one request carries.
+type batch struct {
+	items []*pending
+	out   []Outgoing
+}
+
+var batches = sync.Pool{New: func() any { return &batch{} }}
+
+func (b *batch) recycle() {
+	clear(b.items)
+	clear(b.out)
+	b.items, b.out = b.items[:0], b.out[:0]
+	batches.Put(b)
+}
+
+// submit queues p and waits for its result or ctx. Afterwards p is the caller's if ok; when ctx ended first it is
+// not, and unsent says that it was withdrawn before anything was sent.
+func (s *sender) submit(ctx context.Context, p *pending) (ok, unsent bool) {
+	s.mu.Lock()
+	s.queue = append(s.queue, p)
+	s.bytes += len(p.out.Body)
+	s.flushLocked(s.inFlight == 0)
+	s.mu.Unlock()
+	select {
+	case <-p.done:
+		return true, false
+	case <-ctx.Done():
+	}
+	if s.withdraw(p) {
+		return false, true
+	}
+	if p.left.Swap(true) { // the result came meanwhile
+		<-p.done
+		return true, false
+	}
+	return false, false
+}
+
+// withdraw takes p out of the queue if it is still there.
+func (s *sender) withdraw(p *pending) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, q := range s.queue {
+		if q == p {
+			s.queue = append(s.queue[:i], s.queue[i+1:]...)
+			s.bytes -= len(p.out.Body)
+			s.restLocked()
+			return true
+		}
+	}
+	return false
+}
+
+// flushLocked starts carriers: one for every full batch, and with now also one for what is left; else it arms the timer.
+// A carrier cuts its batch when it gets to run, so that callers who are ready by then are in it.
+func (s *sender) flushLocked(now bool) {
+	full := max(len(s.queue)/s.limits.Batch, s.bytes/s.limits.BatchBytes)
+	for s.starting < full || now && s.starting == 0 && len(s.queue) > 0 {
+		s.starting++
+		s.inFlight++
+		go s.carry() // ends when send does, at most SendTimeout per Region; waited for by Client.Run
+	}
+	if len(s.queue) > 0 && s.starting == 0 && !s.armed {
+		s.armed = true
+		if s.timer == nil {
+			s.timer = time.AfterFunc(s.linger, s.lingered)
+		} else {
+			s.timer.Reset(s.linger)
+		}
+	}
+}
+
+func (s *sender) lingered() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.armed = false
+	s.flushLocked(true)
+}
+
+// cutLocked takes the next batch out of the queue, passing over groups that are in flight.
+func (s *sender) cutLocked() *batch {
+	b := batches.Get().(*batch)
+	bytes, rest := 0, s.queue[:0]
+	for i, p := range s.queue {
+		full := len(b.items) == s.limits.Batch || len(b.items) > 0 && bytes+len(p.out.Body) > s.limits.BatchBytes
+		if full {
+			rest = append(rest, s.queue[i:]...)
+			break
+		}
+		if p.out.Group != "" && s.busy[p.out.Group] {
+			rest = append(rest, p)
+			continue
+		}
+		if p.out.Group != "" {
+			s.busy[p.out.Group] = true
+		}
+		b.items, b.out = append(b.items, p), append(b.out, p.out)
+		bytes += len(p.out.Body)
+	}
+	clear(s.queue[len(rest):])
+	s.queue = rest
+	s.bytes -= bytes
+	if len(b.items) == 0 {
+		b.recycle()
+		return nil
+	}
+	return b
+}
+
+// carry cuts a batch, sends it and hands out its results.
+func (s *sender) carry() {
+	s.mu.Lock()
+	s.starting--
+	b := s.cutLocked()
+	if b == nil { // every queued message waits for its group, whose batch flushes when it ends
+		s.inFlight--
+		s.restLocked()
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
+	s.send(b)
+	s.mu.Lock()
+	s.freeLocked(b)
+	s.inFlight--
+	s.flushLocked(s.inFlight == 0)
+	s.restLocked()
+	s.mu.Unlock()
+	s.deliver(b)
+}
+
+// freeLocked ends the batch's hold on its groups.
+func (s *sender) freeLocked(b *batch) {
+	for _, p := range b.items {
+		if p.out.Group != "" {
+			delete(s.busy, p.out.Group)
+		}
+	}
+}
+
+// deliver wakes the callers.
+func (s *sender) deliver(b *batch) {
+	for _, p := range b.items {
+		if p.left.Swap(true) { // its caller has left
+			s.recycle(p)
+			continue
+		}
+		p.done <- struct{}{}
+	}
+	b.recycle()
+}
+
+func (s *sender) restLocked() {
+	if s.inFlight > 0 || len(s.queue) > 0 {
+		return
+	}
+	for _, c := range s.idle {
+		close(c)
+	}
+	s.idle = nil
+}
+
+// rest blocks until nothing is queued or in flight.
+func (s *sender) rest() {
+	s.mu.Lock()
+	if s.inFlight == 0 && len(s.queue) == 0 {
+		s.mu.Unlock()
+		return
+	}
+	c := make(chan struct{})
+	s.idle = append(s.idle, c)
+	s.flushLocked(true)
+	s.mu.Unlock()
+	<-c
+}

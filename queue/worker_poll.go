@@ -1,0 +1,266 @@
+package queue
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	pollErrorMin = time.Second
+	pollErrorMax = 30 * time.Second
+	pauseMin     = time.Second
+	pauseMax     = 30 * time.Second // Ready is asked again at least this often
+)
+
+// addPoller starts a poller of src. Pollers are never cancelled but by polls.
+func (w *Worker) addPoller(polling *sync.WaitGroup, polls context.Context, src *workerSource) {
+	w.mu.Lock()
+	src.pollers++
+	extra := src.pollers > 1
+	w.mu.Unlock()
+	polling.Go(func() {
+		w.poll(polling, polls, src, extra)
+		w.mu.Lock()
+		src.pollers--
+		w.mu.Unlock()
+	})
+}
+
+// poll receives until the drain. The first poller of a source stays, whatever happens; extra ones go when the queue
+// has no more full batches.
+func (w *Worker) poll(polling *sync.WaitGroup, polls context.Context, src *workerSource, extra bool) {
+	fails := 0
+	wake := make(chan struct{}, 1)
+	for {
+		n, ok := w.reserve(src, wake)
+		if !ok {
+			return
+		}
+		got, err := src.transport.Receive(polls, ReceiveRequest{Max: n, Wait: w.config.Poll, Lease: w.config.Lease})
+		w.accept(src, got, n)
+		if err != nil {
+			fails++
+			w.pollFailed(src, fails, err)
+			continue
+		}
+		fails = 0
+		full := len(got) == n && n == src.limits.Batch
+		if extra && !full {
+			return
+		}
+		if full && w.wantsPoller(src) {
+			w.addPoller(polling, polls, src)
+		}
+	}
+}
+
+// wantsPoller allows one poller per ten workers while receives come back full.
+func (w *Worker) wantsPoller(src *workerSource) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return src.pollers < (w.config.Workers+9)/10 && !w.draining()
+}
+
+// pollFailed waits before the next poll. It says so once per outage.
+func (w *Worker) pollFailed(src *workerSource, fails int, err error) {
+	if w.draining() {
+		return
+	}
+	if fails == 1 {
+		w.logger().Warn("queue: cannot receive", slog.String("worker", w.config.Name), slog.String("region", src.region), slog.Any("error", err))
+	}
+	wait := min(pollErrorMax, pollErrorMin<<min(fails-1, 5))
+	w.pauseFor(wait/2 + rand.N(wait))
+}
+
+// pauseFor waits for d or the drain.
+func (w *Worker) pauseFor(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-w.stop:
+	}
+}
+
+// reserve blocks until src may ask for messages and returns how many. ok is false when draining.
+func (w *Worker) reserve(src *workerSource, wake chan struct{}) (n int, ok bool) {
+	for !w.draining() {
+		limit, wait := w.admission()
+		if limit == 0 {
+			w.pauseUntil(wait)
+			continue
+		}
+		if n := w.tryReserve(src, limit, wake); n > 0 {
+			return n, true
+		}
+		select {
+		case <-wake:
+		case <-w.stop:
+		}
+	}
+	return 0, false
+}
+
+// pauseUntil waits before Ready is asked again, spread so that a fleet does not come back at one instant; Resume
+// ends it.
+func (w *Worker) pauseUntil(wait time.Duration) {
+	wait = min(max(wait, pauseMin), pauseMax)
+	wake := make(chan struct{}, 1)
+	w.mu.Lock()
+	w.pausers = append(w.pausers, wake)
+	w.mu.Unlock()
+	t := time.NewTimer(wait + rand.N(wait/5))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-wake:
+	case <-w.stop:
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pausers = slices.DeleteFunc(w.pausers, func(c chan struct{}) bool { return c == wake })
+}
+
+// tryReserve takes up to a batch of the free workers for one poll of src. Several sources share the workers: one that
+// was empty last time asks for one message, and every source may ask for one while any worker is free, so that
+// the idle poll of one Region does not lock the other out. What exceeds the workers waits here, leased. With nothing
+// free it returns 0, and wake hears when to look again.
+func (w *Worker) tryReserve(src *workerSource, limit int, wake chan struct{}) (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	free := limit - w.running - w.runnableLocked()
+	if limit == 1 && w.reserved > 0 { // a probe is one call, in one Region
+		free = 0
+	}
+	if free < 1 {
+		w.sleepers = append(w.sleepers, wake)
+		return 0
+	}
+	want := src.limits.Batch
+	if len(w.sources) > 1 && !src.eager {
+		want = 1
+	}
+	n = max(1, min(want, free-w.reserved))
+	w.reserved += n
+	return n
+}
+
+// wakeLocked lets pollers look again.
+func (w *Worker) wakeLocked() {
+	for _, c := range w.sleepers {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+	w.sleepers = w.sleepers[:0]
+}
+
+// admission returns how many calls may run now, and if none, when to ask again. It calls Ready and Epoch
+// and must not be called under the mutex.
+func (w *Worker) admission() (limit int, wait time.Duration) {
+	w.mu.Lock()
+	paused := w.paused
+	w.mu.Unlock()
+	if paused {
+		return 0, pauseMax
+	}
+	if w.config.Epoch != nil {
+		if epoch, _ := w.config.Epoch(); epoch == 0 {
+			return 0, pauseMin
+		}
+	}
+	limit = w.config.Workers
+	if w.config.Ready != nil {
+		wait, ok := w.config.Ready()
+		if !ok {
+			return 0, wait
+		}
+		if wait > 0 {
+			limit = 1
+		}
+	}
+	if ready, wait := w.handlersReady(); ready < 2 {
+		return min(limit, ready), wait
+	}
+	return limit, 0
+}
+
+// handlersReady returns 0 when no handler is ready, 1 when the best may only be probed, 2 otherwise. Calls of a handler
+// that is not ready while others are cannot be left in the queue: they are put off when they come.
+func (w *Worker) handlersReady() (best int, wait time.Duration) {
+	wait = pauseMax
+	for _, h := range w.handlers {
+		if h.config.Ready == nil {
+			return 2, 0
+		}
+		d, ok := h.config.Ready()
+		switch {
+		case ok && d <= 0:
+			return 2, 0
+		case ok:
+			best = 1
+		default:
+			wait = min(wait, d)
+		}
+	}
+	return best, wait
+}
+
+// accept takes over what a poll brought and starts what can start.
+func (w *Worker) accept(src *workerSource, got []*Message, reserved int) {
+	now := time.Now()
+	items := make([]*held, len(got))
+	for i, m := range got {
+		items[i] = w.newHeld(src, m, now)
+	}
+	w.telemetry.receivedBatch(src, len(got))
+	limit, wait := w.admission()
+	draining := w.draining()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reserved -= reserved
+	src.eager = len(got) > 0
+	var refuse []*held
+	for _, h := range items {
+		w.held[h] = struct{}{}
+		w.joinGroupLocked(h)
+		switch {
+		case draining:
+			refuse = append(refuse, h)
+		case limit == 0 || w.overflowsLocked(h):
+			h.putOff = max(wait, minWait)
+			w.waiting = append(w.waiting, h)
+		default:
+			w.waiting = append(w.waiting, h)
+		}
+	}
+	w.giveBackLocked(refuse)
+	w.startLocked()
+	w.wakeLocked()
+}
+
+func (w *Worker) newHeld(src *workerSource, m *Message, now time.Time) *held {
+	h := &held{message: m, source: src, since: now, until: m.LeaseUntil}
+	if h.bad = h.envelope.Decode(m.Body); h.bad == nil {
+		h.handler = w.handlers[h.envelope.Name]
+	}
+	return h
+}
+
+// giveBackLocked returns messages that were not started, at once and uncounted.
+func (w *Worker) giveBackLocked(items []*held) {
+	for _, h := range items {
+		delete(w.held, h)
+		w.leaveGroupLocked(h)
+		w.notAttemptLocked(h)
+		w.report.Released++
+		w.telemetry.released[releasedDrain].Add(1)
+		h.source.releases.add(Release{Message: h.message})
+	}
+}
