@@ -191,12 +191,8 @@ func (q *Sequence) attempt(call func(context.Context) error) error {
 }
 
 func callWithin(ctx context.Context, timeout time.Duration, call func(context.Context) error) error {
-<<<<<<< HEAD
-	ctx, cancel := caller.WithAttemptTimeout(ctx, timeout, errAttemptTimeout) // a breaker inside counts it, however short
-=======
-	mine := &attemptTimeout{timeout, context.DeadlineExceeded} // a timeout around this one has another
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, mine)
->>>>>>> review-retry
+	mine := &attemptTimeout{timeout, context.DeadlineExceeded}   // a timeout around this one has another
+	ctx, cancel := caller.WithAttemptTimeout(ctx, timeout, mine) // a breaker inside counts it, however short
 	defer cancel()
 	err := call(ctx)
 	if err != nil && context.Cause(ctx) == error(mine) && errors.Is(err, context.DeadlineExceeded) {
