@@ -120,12 +120,21 @@ func (postgres) Classify(err error) failover.Class {
 		return failover.ClassRejected
 	}
 	code, ok := sqlState(err)
-	if broke, is := errors.AsType[*TxError](err); is && (!ok || broke.OutcomeUnknown()) {
+	broke, is := errors.AsType[*TxError](err)
+	switch {
+	case is && (!ok || broke.OutcomeUnknown()):
 		return broke.Class()
-	}
-	if !ok {
+	case !ok:
 		return classifyDriver(err)
 	}
+	class := classOf(code)
+	if is && class == failover.ClassUnknown {
+		return failover.ClassNotSent // the session ended before COMMIT was sent: the database has rolled back
+	}
+	return class
+}
+
+func classOf(code string) failover.Class {
 	switch {
 	case code == "25006", strings.HasPrefix(code, "28"): // read-only, not authorised
 		return failover.ClassRejected

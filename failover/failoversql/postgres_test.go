@@ -406,3 +406,23 @@ func TestSamplesTellTheLearnedEpoch(t *testing.T) {
 		t.Error("Smoke without the Region's database = nil, want an error")
 	}
 }
+
+// What a session that the server ends says depends on the instant; before COMMIT it is never an unknown outcome.
+func TestASessionEndedBeforeCommitIsNotRun(t *testing.T) {
+	for _, step := range []string{"begin", "fence", "run"} {
+		for _, code := range []string{"57P01", "57P02", "08006", "XX000"} {
+			err := &failoversql.TxError{Step: step, Err: sqlState(code)}
+			if got := dialect.Classify(err); got != failover.ClassNotSent {
+				t.Errorf("Classify(%v) = %v, want not_sent", err, got)
+			}
+		}
+	}
+	if got := dialect.Classify(&failoversql.TxError{Step: "commit", Err: sqlState("57P01")}); got != failover.ClassUnknown {
+		t.Errorf("Classify of a commit whose session was ended = %v, want unknown", got)
+	}
+}
+
+type sqlState string
+
+func (s sqlState) Error() string    { return "server: SQLSTATE " + string(s) }
+func (s sqlState) SQLState() string { return string(s) }
