@@ -74,8 +74,10 @@ func newRunningStage(ctx context.Context, funcs Stage, n, of int) *runningStage 
 	base := context.WithoutCancel(ctx)
 	turn, cancel := context.WithCancel(base)
 	hard, expire := context.WithCancelCause(base)
-	return &runningStage{funcs: funcs, label: fmt.Sprintf("stage %d of %d", n, of), ctx: &stageContext{turn, hard},
-		cancel: cancel, expire: expire, done: make(chan struct{})}
+	return &runningStage{
+		funcs: funcs, label: fmt.Sprintf("stage %d of %d", n, of), ctx: &stageContext{turn, hard},
+		cancel: cancel, expire: expire, done: make(chan struct{}),
+	}
 }
 
 func (s *runningStage) start(returned func()) {

@@ -32,10 +32,10 @@ type wrapped struct {
 func (w wrapped) Unwrap() error { return w.err }
 
 var (
-	notRun  = marked{notRun: true}
-	unknown = marked{unknown: true}
-	ran     = marked{}
-	plain   = errors.New("plain")
+	notRun   = marked{notRun: true}
+	unknown  = marked{unknown: true}
+	ran      = marked{}
+	errPlain = errors.New("plain")
 )
 
 func TestOf(t *testing.T) {
@@ -46,7 +46,7 @@ func TestOf(t *testing.T) {
 		want Outcome
 	}{
 		{"nil", nil, Ran},
-		{"unmarked", plain, Ran},
+		{"unmarked", errPlain, Ran},
 		{"marked not run", notRun, NotRun},
 		{"marked unknown", unknown, Unknown},
 		{"wrapped by fmt", fmt.Errorf("call: %w", notRun), NotRun},
@@ -55,16 +55,16 @@ func TestOf(t *testing.T) {
 		{"outermost ran hides an inner mark", wrapped{ran, notRun}, Ran},
 		{"outermost ran hides a standard error", wrapped{ran, io.EOF}, Ran},
 		{"join of not run", errors.Join(notRun, dial), NotRun},
-		{"join of not run and plain", errors.Join(notRun, plain), Ran},
-		{"join with one unknown", errors.Join(notRun, plain, unknown), Unknown},
+		{"join of not run and plain", errors.Join(notRun, errPlain), Ran},
+		{"join with one unknown", errors.Join(notRun, errPlain, unknown), Unknown},
 		{"join nested", fmt.Errorf("x: %w and %w", errors.Join(notRun), wrapped{notRun, io.EOF}), NotRun},
-		{"mark around a join", wrapped{notRun, errors.Join(unknown, plain)}, NotRun},
+		{"mark around a join", wrapped{notRun, errors.Join(unknown, errPlain)}, NotRun},
 		{"dial refused", dial, NotRun},
 		{"dial timed out", &net.OpError{Op: "dial", Err: context.DeadlineExceeded}, NotRun},
 		{"dial in url.Error", &url.Error{Op: "Post", Err: dial}, NotRun},
 		{"DNS", &net.DNSError{Err: "no such host", IsNotFound: true}, NotRun},
 		{"DNS time-out", &url.Error{Op: "Get", Err: &net.DNSError{IsTimeout: true}}, NotRun},
-		{"certificate", &tls.CertificateVerificationError{Err: plain}, NotRun},
+		{"certificate", &tls.CertificateVerificationError{Err: errPlain}, NotRun},
 		{"not TLS", tls.RecordHeaderError{Msg: "x"}, NotRun},
 		{"handshake alert", &net.OpError{Op: "remote error", Err: errors.New("tls: certificate required")}, NotRun},
 		{"alert that data can cause", &net.OpError{Op: "remote error", Err: errors.New("tls: bad record MAC")}, Unknown},
@@ -77,7 +77,7 @@ func TestOf(t *testing.T) {
 		{"closed connection", net.ErrClosed, Unknown},
 		{"deadline", context.DeadlineExceeded, Unknown},
 		{"cancel", context.Canceled, Unknown},
-		{"url.Error without a known cause", &url.Error{Op: "Get", Err: plain}, Unknown},
+		{"url.Error without a known cause", &url.Error{Op: "Get", Err: errPlain}, Unknown},
 		{"url.Error never sent", &url.Error{Op: "Get", Err: errors.New(`unsupported protocol scheme ""`)}, NotRun},
 		{"file error is not a lost call", syscall.ENOENT, Ran},
 	}
@@ -134,19 +134,19 @@ func TestPermanent(t *testing.T) {
 	if Permanent(fmt.Errorf("%w: %w", permanent(false), permanent(true))) {
 		t.Error("the outermost answer does not win")
 	}
-	if Permanent(plain) || Permanent(nil) {
+	if Permanent(errPlain) || Permanent(nil) {
 		t.Error("an unmarked error is permanent")
 	}
 }
 
 func TestRetryAfter(t *testing.T) {
-	if d, ok := RetryAfter(errors.Join(plain, after(time.Second))); !ok || d != time.Second {
+	if d, ok := RetryAfter(errors.Join(errPlain, after(time.Second))); !ok || d != time.Second {
 		t.Errorf("RetryAfter = %v, %t, want 1s, true", d, ok)
 	}
 	if d, ok := RetryAfter(after(-time.Second)); !ok || d != 0 {
 		t.Errorf("RetryAfter of a negative wait = %v, %t, want 0, true", d, ok)
 	}
-	if _, ok := RetryAfter(plain); ok {
+	if _, ok := RetryAfter(errPlain); ok {
 		t.Error("a plain error asks for a wait")
 	}
 }

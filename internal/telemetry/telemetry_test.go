@@ -81,7 +81,7 @@ var (
 type handle struct {
 	set   Set
 	calls atomic.Int64
-	pad   [64]byte // not a tiny object: those share a block and are freed together
+	_     [64]byte // not a tiny object: those share a block and are freed together
 }
 
 func newHandle(name string) *handle { return &handle{set: NewSet(attribute.String("name", name))} }

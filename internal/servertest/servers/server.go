@@ -110,8 +110,7 @@ func (s *Server) open(ctx context.Context) error {
 			return nil
 		}
 		if s.given || portFree(s.port) || try == 3 {
-			s.Close()
-			return err
+			return errors.Join(err, s.Close())
 		}
 	}
 }
