@@ -31,6 +31,16 @@ func (s State) String() string {
 // MarshalText writes the name.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// UnmarshalText reads the name.
+func (s *State) UnmarshalText(text []byte) error {
+	i := slices.Index(states[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("runbook: unknown state %q", text)
+	}
+	*s = State(i)
+	return nil
+}
+
 // Only says in which mode a step takes part.
 type Only uint8
 

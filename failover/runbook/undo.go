@@ -2,6 +2,7 @@ package runbook
 
 import (
 	"context"
+	"errors"
 	"slices"
 )
 
@@ -82,4 +83,19 @@ func (run *runner) undo(ctx context.Context, s Step, h history) error {
 		return stopped("journal", err)
 	}
 	return nil
+}
+
+// RunOrUndo is Run, and Undo if the run did not finish, also when ctx ended: for runs that must leave nothing behind. Its error is Run's,
+// joined with Undo's. The report is that of the end.
+func (r *Runbook) RunOrUndo(ctx context.Context, runID string, cfg Config) (Report, error) {
+	rep, err := r.Run(ctx, runID, cfg)
+	if err == nil || rep.Run == "" {
+		return rep, err
+	}
+	cfg.Reason = "the run did not finish"
+	undone, undoErr := r.Undo(context.WithoutCancel(ctx), runID, cfg)
+	if undone.Run != "" {
+		rep = undone
+	}
+	return rep, errors.Join(err, undoErr)
 }
