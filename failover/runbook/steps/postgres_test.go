@@ -43,10 +43,11 @@ func TestPromoteListAndRebuild(t *testing.T) {
 	if _, err := run(t, wait); err != nil {
 		t.Fatal(err)
 	}
-	server.Standby().Freeze()
+	server.Standby().Kill() // a frozen one would still find the write in its socket
 	exec(t, primary, `insert into orders values (3)`)
 	server.Kill()
-	server.Standby().Resume()
+	server.Standby().Restart()
+	standby = connect(t, server.Standby().Addr())
 
 	rep, err := run(t, steps.PromotePostgres("promote", standby))
 	if err != nil {
