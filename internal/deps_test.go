@@ -24,17 +24,24 @@ var cores = map[string][]string{
 	"failover":    nil,
 }
 
+// The vendor SDKs, with what each links itself.
+var (
+	goRedis     = []string{"github.com/redis/go-redis/v9", "go.uber.org/atomic", "github.com/cespare/xxhash/v2", "golang.org/x/sys"}
+	awsSDK      = []string{"github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"}
+	openFeature = []string{"github.com/open-feature/go-sdk", "go.uber.org/mock"}
+)
+
 // leaves bring vendor SDKs, named here, and may import cores. A leaf that is not listed brings none.
 var leaves = map[string][]string{
-	"retry/retryaws":            {"github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
-	"breaker/limit":             {"golang.org/x/time"},
-	"idempotency/redisstore":    {"github.com/redis/go-redis/v9", "go.uber.org/atomic", "github.com/cespare/xxhash/v2"},
-	"queue/sqsqueue":            {"github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
-	"degrade/redisflags":        {"github.com/redis/go-redis/v9", "go.uber.org/atomic", "github.com/cespare/xxhash/v2"},
-	"degrade/openfeatureflags":  {"github.com/open-feature/go-sdk", "go.uber.org/mock"},
-	"failover/rediscoord":       {"github.com/redis/go-redis/v9", "go.uber.org/atomic", "github.com/cespare/xxhash/v2"},
-	"failover/dynamocoord":      {"github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
-	"failover/runbook/awssteps": {"github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
+	"retry/retryaws":                awsSDK,
+	"breaker/limit":                 {"golang.org/x/time"},
+	"idempotency/redisstore":        goRedis,
+	"queue/sqsqueue":                awsSDK,
+	"degrade/redisflags":            goRedis,
+	"degrade/openfeatureflags":      openFeature,
+	"failover/rediscoord":           goRedis,
+	"failover/dynamocoord":          awsSDK,
+	"failover/runbook/redisjournal": goRedis,
 }
 
 // telemetryModules are the OpenTelemetry API and what it links.
