@@ -54,8 +54,10 @@ func (r *Runbook) report(ctx context.Context, runID string, cfg Config) (Report,
 		return Report{}, refused("there is no run %q", runID)
 	}
 	h, first, last := read(entries), entries[0], entries[len(entries)-1]
-	rep := Report{Runbook: r.name, Run: runID, Plan: h.plan, Planned: h.planned, By: h.by, Reason: first.Reason, Outcome: result(entries, h),
-		Since: cfg.Since, Started: first.At, Ended: last.At, RTO: cfg.RTO, RPO: cfg.RPO, Exposure: cfg.Exposure, Runners: h.token}
+	rep := Report{
+		Runbook: r.name, Run: runID, Plan: h.plan, Planned: h.planned, By: h.by, Reason: first.Reason, Outcome: result(entries, h),
+		Since: cfg.Since, Started: first.At, Ended: last.At, RTO: cfg.RTO, RPO: cfg.RPO, Exposure: cfg.Exposure, Runners: h.token,
+	}
 	if rep.Since.IsZero() {
 		rep.Since = first.At
 	}

@@ -176,8 +176,10 @@ func (r *Runbook) tooSoon(ctx context.Context, cfg Config) error {
 func automatic(by string) bool { return by == "auto" || len(by) > 5 && by[:5] == "auto/" }
 
 func (run *runner) entry(event Event, step, reason string) Entry {
-	return Entry{Run: run.run, Runbook: run.book.name, Plan: run.plan, Token: run.token, At: time.Now(), Event: event,
-		Step: step, By: run.cfg.By, Reason: reason, Planned: bool(run.cfg.Mode)}
+	return Entry{
+		Run: run.run, Runbook: run.book.name, Plan: run.plan, Token: run.token, At: time.Now(), Event: event,
+		Step: step, By: run.cfg.By, Reason: reason, Planned: bool(run.cfg.Mode),
+	}
 }
 
 func (run *runner) note(ctx context.Context, event Event, step, reason string) error {
@@ -401,7 +403,7 @@ func (run *runner) decide(ctx context.Context, s Step, no bool) (State, error) {
 			if ctx.Err() != nil {
 				return StateBlocked, errors.Join(ErrUndecided, context.Cause(ctx), last)
 			}
-			return StateBlocked, errors.Join(ErrUndecided, fmt.Errorf("Verify has not seen the effect within %v", s.timeout()), last)
+			return StateBlocked, errors.Join(ErrUndecided, fmt.Errorf("verify has not seen the effect within %v", s.timeout()), last)
 		}
 	}
 }

@@ -45,7 +45,8 @@ func (w *world) apply(name string) {
 
 // step is a step whose effect is seen by Check.
 func (w *world) step(name string, needs ...string) Step {
-	return Step{Name: name, Needs: needs, Timeout: time.Minute,
+	return Step{
+		Name: name, Needs: needs, Timeout: time.Minute,
 		Check: func(context.Context) (State, error) { return w.look(name) },
 		Do:    func(context.Context) error { w.apply(name); return nil },
 		Undo: func(context.Context) error {
@@ -53,7 +54,8 @@ func (w *world) step(name string, needs ...string) Step {
 			defer w.mu.Unlock()
 			delete(w.effects, name)
 			return nil
-		}}
+		},
+	}
 }
 
 func must(t *testing.T, name string, steps ...Step) *Runbook {
@@ -140,7 +142,8 @@ func TestUndecidedDoIsNotRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		pending := true
-		s := Step{Name: "promote", Timeout: time.Minute,
+		s := Step{
+			Name: "promote", Timeout: time.Minute,
 			Verify: func(context.Context) (State, error) {
 				if pending {
 					return StateBlocked, nil
@@ -148,7 +151,8 @@ func TestUndecidedDoIsNotRepeated(t *testing.T) {
 				return w.look("promote")
 			},
 			Check: func(context.Context) (State, error) { return StateNeeded, nil },
-			Do:    func(context.Context) error { w.apply("promote"); return errors.New("reply lost") }}
+			Do:    func(context.Context) error { w.apply("promote"); return errors.New("reply lost") },
+		}
 		j := NewMemoryJournal()
 		for range 2 {
 			if _, err := must(t, "book", s).Run(t.Context(), "run", Config{Journal: j, By: "ann"}); !errors.Is(err, ErrUndecided) {
@@ -362,12 +366,14 @@ func TestTokenIsStablePerRunAndStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seen := map[string][]string{}
 		step := func(name string) Step {
-			return Step{Name: name, Check: func(context.Context) (State, error) { return StateNeeded, nil },
+			return Step{
+				Name: name, Check: func(context.Context) (State, error) { return StateNeeded, nil },
 				Verify: func(context.Context) (State, error) { return StateNeeded, nil },
 				Do: func(ctx context.Context) error {
 					seen[name] = append(seen[name], Token(ctx))
 					return errors.New("no")
-				}}
+				},
+			}
 		}
 		j := NewMemoryJournal()
 		r := must(t, "book", step("a"))

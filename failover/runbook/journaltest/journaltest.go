@@ -43,8 +43,10 @@ func unknown(t *testing.T, j runbook.Journal) {
 
 func order(t *testing.T, j runbook.Journal) {
 	acquire(t, j, "run")
-	e := runbook.Entry{Run: "run", Runbook: "book", Plan: "p", Token: 1, At: time.Date(2026, 3, 1, 1, 2, 3, 4, time.FixedZone("x", 3600)),
-		Event: runbook.EventStarted, Step: "s", By: "ann", Reason: `ü " | <`, Planned: true}
+	e := runbook.Entry{
+		Run: "run", Runbook: "book", Plan: "p", Token: 1, At: time.Date(2026, 3, 1, 1, 2, 3, 4, time.FixedZone("x", 3600)),
+		Event: runbook.EventStarted, Step: "s", By: "ann", Reason: `ü " | <`, Planned: true,
+	}
 	if err := j.Append(t.Context(), e); err != nil {
 		t.Fatal(err)
 	}

@@ -12,11 +12,13 @@ import (
 func MonthlySmoke(parity runbook.Step, restore, cleanup func(context.Context) error, restored func(context.Context) (bool, error), smoke runbook.Step) (*runbook.Runbook, error) {
 	try := runbook.Step{Name: "restore a copy", Needs: []string{parity.Name}, Do: restore, Check: when(restored), Undo: cleanup}
 	smoke.Needs = append(smoke.Needs, try.Name)
-	clean := runbook.Step{Name: "remove the copy", Needs: []string{smoke.Name}, Do: cleanup,
+	clean := runbook.Step{
+		Name: "remove the copy", Needs: []string{smoke.Name}, Do: cleanup,
 		Check: when(func(ctx context.Context) (bool, error) {
 			there, err := restored(ctx)
 			return !there, err
-		})}
+		}),
+	}
 	return runbook.New("monthly smoke test", parity, try, smoke, clean)
 }
 
