@@ -688,17 +688,21 @@ func TestAllocations(t *testing.T) {
 	closed, timed := must(New(Config{})), must(New(Config{SlowCall: time.Minute}))
 	open := must(New(with(quick, func(c *Config) { c.OpenFor = time.Hour; c.MaxOpenFor = time.Hour })))
 	times(1, open, errBoom)
+	due := must(New(open.cfg))
+	times(1, due, errBoom)
+	due.word.Or(dueBit)
 	never := must(New(Config{FailureRate: Off}))
 	tests := map[string]func(){
-		"success":               func() { _, _ = Do(ctx, closed, work) },
-		"success method":        func() { _ = closed.Do(ctx, ok) },
-		"success with deadline": func() { _ = closed.Do(deadline, ok) },
-		"success timed":         func() { _ = timed.Do(ctx, ok) },
-		"two-step":              func() { p, _ := closed.Allow(); p.Done(nil) },
-		"rejection":             func() { _ = open.Do(ctx, ok) },
-		"failure":               func() { _ = never.Do(ctx, fail) },
-		"Ready":                 func() { _, _ = open.Ready() },
-		"Stats":                 func() { _ = open.Stats() },
+		"success":                func() { _, _ = Do(ctx, closed, work) },
+		"success method":         func() { _ = closed.Do(ctx, ok) },
+		"success with deadline":  func() { _ = closed.Do(deadline, ok) },
+		"success timed":          func() { _ = timed.Do(ctx, ok) },
+		"two-step":               func() { p, _ := closed.Allow(); p.Done(nil) },
+		"rejection":              func() { _ = open.Do(ctx, ok) },
+		"rejection near the end": func() { _ = due.Do(ctx, ok) },
+		"failure":                func() { _ = never.Do(ctx, fail) },
+		"Ready":                  func() { _, _ = open.Ready() },
+		"Stats":                  func() { _ = open.Stats() },
 	}
 	for name, f := range tests {
 		if got := testing.AllocsPerRun(200, f); got != 0 {

@@ -136,7 +136,7 @@ func (b *Breaker) changedLocked(to gobreaker.State) {
 			wait = b.openTimeLocked(why.hint)
 		}
 		b.openUntil = now + int64(wait)
-		b.dueFrom = b.openUntil - min(maxLead, int64(wait)/2)
+		b.dueFrom = b.openUntil - min(lead, int64(wait))
 		b.enterLocked(now, StateOpen, why, wait)
 	case gobreaker.StateHalfOpen:
 		b.enterLocked(now, StateHalfOpen, cause{reason: "the open time has passed"}, 0)
@@ -229,7 +229,7 @@ func (b *Breaker) nextShareLocked(now int64) {
 // shareOf is share as a number of random values out of 1<<32.
 func shareOf(share float64) uint64 { return uint64(share * (1 << 32)) }
 
-// setAlarmLocked sets the one timer for everything that ends by time.
+// setAlarmLocked sets the one timer for everything that ends by time, and tells calls when an end is near.
 func (b *Breaker) setAlarmLocked(now int64) {
 	next := int64(math.MaxInt64)
 	if b.forcedUntil != 0 {
@@ -237,9 +237,10 @@ func (b *Breaker) setAlarmLocked(now int64) {
 	}
 	switch stateOf(b.word.Load()) {
 	case StateOpen:
-		if b.word.Load()&dueBit == 0 {
+		if now < b.dueFrom {
 			next = min(next, b.dueFrom)
 		} else {
+			b.word.Store(b.word.Load() | dueBit)
 			next = min(next, b.openUntil)
 		}
 	case StateRamp:
@@ -256,8 +257,8 @@ func (b *Breaker) setAlarmLocked(now int64) {
 	}
 }
 
-// maxLead is how long before the end of an opening calls begin to look at the clock, see ring.
-const maxLead = int64(100 * time.Millisecond)
+// lead is how long before the end of an opening calls begin to look at the clock, see ring.
+const lead = int64(100 * time.Millisecond)
 
 // ring does what is due. Timers may be late, and those of callers who wait for as long as they were told then
 // ring before ours. So an opening ends twice: a little before its end every call is told to look at the clock, and
@@ -275,8 +276,6 @@ func (b *Breaker) ringLocked(now int64) {
 	switch state := stateOf(b.word.Load()); {
 	case state == StateOpen && now >= b.openUntil:
 		b.machine.State() // asking is what moves gobreaker to half-open
-	case state == StateOpen && now >= b.dueFrom:
-		b.word.Store(b.word.Load() | dueBit)
 	case state == StateRamp && now >= b.rampUntil:
 		b.nextShareLocked(now)
 	case state == StateHalfOpen && b.nextProbe != 0 && now >= b.nextProbe:
