@@ -63,7 +63,7 @@ func (g *core) collect(out *telemetry.Collector) {
 		telemetry.IdempotencyWaits: c.waits.Load(), telemetry.IdempotencyFenced: c.fenced.Load(),
 		telemetry.IdempotencyUnprotected: c.unprotected.Load(), telemetry.IdempotencyLeaseLost: c.leaseLost.Load(),
 		telemetry.IdempotencyGivenUp: c.gaveUp.Load(), telemetry.IdempotencyRunning: c.running.Load(),
-		telemetry.IdempotencyPending: int64(g.later.count()), telemetry.IdempotencyStoreUp: up(g.health.downSince.Load() == 0),
+		telemetry.IdempotencyPending: int64(g.later.count() + g.unsent.count()), telemetry.IdempotencyStoreUp: up(g.health.downSince.Load() == 0),
 	} {
 		out.Int(inst, n, c.set)
 	}

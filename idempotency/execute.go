@@ -19,6 +19,7 @@ type call struct {
 	adopt     func(any) error              // keeps a value that Reconcile found
 
 	deadline time.Time // of waiting; zero until the first wait
+	claimBy  time.Time // of waiting for another call's claim; zero until the first
 	left     bool      // the caller left a detached function, which may still write the value kept
 }
 
@@ -78,6 +79,9 @@ func (c *call) await(f *flight) error {
 		return e
 	}
 	left, ok := c.patience()
+	if !ok && c.config.Wait == 0 {
+		return c.awaitClaim(f)
+	}
 	if !ok {
 		e := c.refuse(endInFlight, ErrInFlight, nil)
 		e.Wait = askAgain(running, c.config.Lease)
@@ -96,6 +100,32 @@ func (c *call) await(f *flight) error {
 	case <-c.ctx.Done():
 		return c.refuse(endInFlight, ErrInFlight, context.Cause(c.ctx))
 	}
+}
+
+// awaitClaim is await for calls that do not wait: they learn what the store says of the key, from the call that is asking
+// it. Its result may be stored, or its owner in another process.
+func (c *call) awaitClaim(f *flight) error {
+	if c.claimBy.IsZero() {
+		c.claimBy = time.Now().Add(c.config.StoreTimeout)
+	}
+	timer := time.NewTimer(time.Until(c.claimBy))
+	defer timer.Stop()
+	select {
+	case <-f.done:
+		if f.refused == nil {
+			return nil
+		}
+		e := c.refuse(endInFlight, ErrInFlight, nil)
+		e.Fence, e.Wait = f.refused.Fence, f.refused.Wait
+		return e
+	case <-f.granted:
+	case <-timer.C:
+	case <-c.ctx.Done():
+		return c.refuse(endInFlight, ErrInFlight, context.Cause(c.ctx))
+	}
+	e := c.refuse(endInFlight, ErrInFlight, nil)
+	e.Wait = askAgain(time.Since(f.begun), c.config.Lease)
+	return e
 }
 
 // patience returns how long the call may still wait. ok is false if not at all.
@@ -125,6 +155,9 @@ func (c *call) lead(f *flight) (stored []byte, info Info, err error) {
 	}()
 	g, err := c.begin()
 	if err != nil {
+		if e, ok := err.(*Error); ok && e.Reason == ErrInFlight {
+			f.refused = e
+		}
 		return nil, info, err
 	}
 	if g.stored != nil {
@@ -133,6 +166,7 @@ func (c *call) lead(f *flight) (stored []byte, info Info, err error) {
 		return c.replay(g.stored)
 	}
 	left = true
+	close(f.granted)
 	r := &run{call: c, grant: g, flight: f}
 	if c.terms.MaxRun > 0 {
 		return r.detached()
@@ -250,7 +284,7 @@ func (c *call) send(store Store, claim Claim) (Answer, error) {
 func (c *call) granted(store Store, claim Claim, r Record, sent time.Time, ambiguous bool) (grant, error) {
 	g := grant{granter: store, record: r, sent: sent, holder: Holder{Key: c.key, Owner: claim.Owner, Fence: r.Fence}}
 	if time.Since(sent) > c.config.Lease-c.config.Heartbeat {
-		c.releaseLater(Release{Holder: g.holder})
+		c.unclaimLater(g.holder)
 		e := c.refuse(endUnavailable, ErrUnavailable, errors.New("the claim took as long as the lease"))
 		e.Wait = probeEvery
 		return grant{}, e
@@ -305,7 +339,7 @@ func (c *call) denied(a Answer, claim Claim) error {
 // outage decides what follows a store that failed: another store, nil for no protection, or an error.
 func (c *call) outage(store Store, claim Claim, err error) (Store, error) {
 	if c.ctx.Err() != nil {
-		c.releaseLater(Release{Holder: Holder{Key: c.key, Owner: claim.Owner}}) // the claim may have arrived
+		c.unclaimLater(Holder{Key: c.key, Owner: claim.Owner}) // the claim may have arrived
 		e := c.refuse(endUnavailable, ErrUnavailable, errors.Join(context.Cause(c.ctx), err))
 		return nil, e
 	}
@@ -330,7 +364,7 @@ func (c *call) outage(store Store, claim Claim, err error) (Store, error) {
 		return c.local, nil
 	}
 	if reason == ErrUnavailable {
-		c.releaseLater(Release{Holder: Holder{Key: c.key, Owner: claim.Owner}})
+		c.unclaimLater(Holder{Key: c.key, Owner: claim.Owner})
 	}
 	e := c.refuse(endUnavailable, reason, err)
 	e.Wait = probeEvery

@@ -9,9 +9,11 @@ import (
 type flight struct {
 	fingerprint Sum
 	begun       time.Time
+	granted     chan struct{} // closed when the function begins
 	done        chan struct{} // closed when the flight leaves or settles
 
 	// Written before done closes.
+	refused *Error // ErrInFlight: another process is at the call
 	result  []byte // the envelope to replay; nil when the attempt failed
 	settled bool   // guarded by flights.mu
 }
@@ -30,7 +32,7 @@ func (fs *flights) join(k *Key) (f *flight, mine bool) {
 	if f := fs.m[p]; f != nil {
 		return f, false
 	}
-	f = &flight{fingerprint: k.Fingerprint, begun: time.Now(), done: make(chan struct{})}
+	f = &flight{fingerprint: k.Fingerprint, begun: time.Now(), granted: make(chan struct{}), done: make(chan struct{})}
 	fs.m[p] = f
 	return f, true
 }

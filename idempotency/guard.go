@@ -128,7 +128,8 @@ type core struct {
 	log     *slog.Logger
 	flights flights
 	work    tracker // detached functions and heartbeats
-	later   tracker // steps that wait for the store
+	later   tracker // results and ends of attempts that wait for the store
+	unsent  tracker // claims whose reply was lost, to be released: many in an outage, and worth less
 	health  health
 	counts  counts
 }
@@ -265,8 +266,11 @@ func DoInfo[T any](ctx context.Context, g *Guard, key Key, fn func(context.Conte
 	stored, info, err := c.execute()
 	if stored != nil {
 		var replayed T
-		err = g.unpack(ctx, key, stored, &replayed)
-		return replayed, info, err
+		failed := g.unpack(ctx, key, stored, &replayed)
+		if _, unread := failed.(*Error); !unread || !info.Fenced {
+			return replayed, info, failed
+		}
+		info.Replayed = false // what the attempt's successor stored cannot be read: its own end stands
 	}
 	if c.left {
 		var zero T
@@ -332,6 +336,7 @@ func (g *Guard) Run(ctx context.Context) error {
 	<-ctx.Done()
 	g.work.wait()
 	g.later.wait()
+	g.unsent.wait()
 	wg.Wait()
 	return err
 }

@@ -2,11 +2,12 @@ package idempotency
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 )
 
-// maxLater bounds the steps that wait for a store that is out.
+// maxLater bounds, of each kind, the steps that wait for a store that is out.
 const maxLater = 1000
 
 // completeLater stores a result in the background until the lease would have passed. The flight stays so
@@ -14,7 +15,7 @@ const maxLater = 1000
 func (r *run) completeLater(c Completion) {
 	r.flights.settle(r.flight, c.Result)
 	leave := func() { r.flights.leave(&r.key, r.flight, nil) }
-	r.retryLater(leave, func(ctx context.Context) error {
+	r.retryLater(&r.later, leave, func(ctx context.Context) error {
 		a, err := r.core.store.Complete(ctx, c)
 		if err == nil && a.Status != StatusGranted {
 			r.counts.fenced.Add(1)
@@ -23,45 +24,67 @@ func (r *run) completeLater(c Completion) {
 	})
 }
 
-// releaseLater ends, in the background, an attempt that the store may or may not know of.
+// releaseLater ends, in the background, an attempt that has run.
 func (g *core) releaseLater(rel Release) {
-	g.retryLater(func() {}, func(ctx context.Context) error {
+	g.retryLater(&g.later, func() {}, func(ctx context.Context) error {
 		_, err := g.store.Release(ctx, rel)
+		return err
+	})
+}
+
+// errMayArrive says that a lost claim has not been found, or not yet.
+var errMayArrive = errors.New("the claim may still arrive")
+
+// unclaimLater takes back a claim whose reply was lost, and looks a second time for one that was not there: what was sent
+// over a connection that then failed may arrive behind its own release.
+func (g *core) unclaimLater(h Holder) {
+	again := false
+	g.retryLater(&g.unsent, func() {}, func(ctx context.Context) error {
+		status, err := g.store.Release(ctx, Release{Holder: h})
+		if err == nil && status == StatusAbsent && !again {
+			again = true
+			return errMayArrive
+		}
 		return err
 	})
 }
 
 // retryLater repeats step until it succeeds or a lease has passed, and then calls end. Above maxLater
 // it gives up at once: the store's lease then ends what the step would have.
-func (g *core) retryLater(end func(), step func(context.Context) error) {
-	if !g.later.addUnder(maxLater) {
+func (g *core) retryLater(t *tracker, end func(), step func(context.Context) error) {
+	if !t.addUnder(maxLater) {
 		g.giveUp("too many steps wait for the store")
 		end()
 		return
 	}
 	go func() {
-		defer g.later.done()
+		defer t.done()
 		defer end()
 		deadline := time.Now().Add(g.config.Lease)
 		for wait := pollFirst; time.Now().Before(deadline); wait = min(2*wait, pollMax) {
 			time.Sleep(jitter(wait))
-			if g.try(step) {
+			err := g.try(step)
+			if err == nil {
 				return
+			}
+			if err == errMayArrive {
+				time.Sleep(g.config.StoreTimeout)
 			}
 		}
 		g.giveUp("the store did not answer for a lease")
 	}()
 }
 
-func (g *core) try(step func(context.Context) error) bool {
+func (g *core) try(step func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), g.config.StoreTimeout)
 	defer cancel()
-	if err := step(ctx); err != nil {
+	err := step(ctx)
+	if err != nil && err != errMayArrive {
 		g.failed(err)
-		return false
+		return err
 	}
 	g.answered()
-	return true
+	return err
 }
 
 func (g *core) giveUp(why string) {

@@ -29,7 +29,7 @@ func (l *lease) start(sent time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.confirmed = sent
-	l.beat = time.AfterFunc(l.core.config.Heartbeat, l.onBeat)
+	l.beat = time.AfterFunc(max(0, l.core.config.Heartbeat-time.Since(sent)), l.onBeat)
 }
 
 // stop ends the heartbeats. One that is under way finds the record no longer in flight and changes nothing.
@@ -98,7 +98,9 @@ func (l *lease) extend(ctx context.Context, checkpoint []byte) error {
 		l.lose("the record is another's")
 		return ErrLeaseLost
 	}
-	l.core.answered()
+	if l.store == l.core.store { // not the memory of OutageLocal
+		l.core.answered()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.lost {

@@ -123,8 +123,9 @@ func held(c *Release, now int64) row {
 	}
 }
 
-// outranks reports whether a record of a peer knows more than r: a result first, then the later attempt,
-// then, of one attempt, that it is held.
+// outranks reports whether a record of a peer knows more than r: a result first, then the later attempt, then, of
+// one attempt, that it is held, then the later heartbeat. Heartbeats are compared by the time since the
+// attempt began, which the way from peer to peer does not change.
 func outranks(peer *Record, r *row) bool {
 	if (peer.State == StateDone) != (r.state == StateDone) {
 		return peer.State == StateDone
@@ -132,7 +133,10 @@ func outranks(peer *Record, r *row) bool {
 	if c := peer.Fence.Compare(r.fence); c != 0 {
 		return c > 0
 	}
-	return peer.State == StateHeld && r.state == StateInFlight
+	if peer.State != r.state {
+		return peer.State == StateHeld
+	}
+	return r.state != StateDone && peer.Owner == r.owner && int64(peer.Running+peer.Lease) > r.leaseUntil-r.begun
 }
 
 // record returns the row as others see it.

@@ -2,6 +2,7 @@ package idempotency
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -69,13 +70,23 @@ func (p *peer) note(d time.Duration, err error) {
 	}
 }
 
-// try takes a step at p within its patience. The caller's end is its own: it says nothing of the peer.
+// knowsLater reports whether p has a later attempt of h's key.
+func (p *peer) knowsLater(ctx context.Context, h Holder) (bool, error) {
+	found, err := try(ctx, p, func(ctx context.Context) (Record, error) { return p.store.Load(ctx, h.Key) })
+	return err == nil && found.State != StateAbsent && found.Fence.Compare(h.Fence) > 0, err
+}
+
+// try takes a step at p within its patience. The caller's end is its own, and a damaged record is that key's: neither
+// says anything of the peer.
 func try[T any](ctx context.Context, p *peer, step func(context.Context) (T, error)) (T, error) {
 	limited, cancel := context.WithTimeout(ctx, p.patience())
 	defer cancel()
 	start := time.Now()
 	v, err := step(limited)
-	if err == nil || ctx.Err() == nil {
+	switch {
+	case err == nil || errors.Is(err, ErrCorrupt):
+		p.note(time.Since(start), nil)
+	case ctx.Err() == nil:
 		p.note(time.Since(start), err)
 	}
 	return v, err

@@ -83,6 +83,11 @@ func NewRegional(route func() (regions []string, writer string), stores map[stri
 	if c.ReplicaOf == nil {
 		r.config.ReplicaOf = r.next
 	}
+	for _, writer := range r.names {
+		if name := r.config.ReplicaOf(writer); name != "" && r.peers[name] == nil {
+			return nil, fmt.Errorf("idempotency: RegionalConfig.ReplicaOf: %q, for the writer %q, has no store", name, writer)
+		}
+	}
 	r.set = telemetry.NewSet(attribute.String("name", c.Name))
 	telemetry.Attach(c.MeterProvider, telemetry.Idempotency, r, (*Regional).collect)
 	return r, nil
@@ -128,16 +133,14 @@ func (r *Regional) pair() (p pair, err error) {
 		p.copy = r.peers[name]
 	}
 	p.alone = p.copy != nil && !p.copy.ready()
-	if p.alone {
-		r.missed(p.copy, nil)
-	}
 	return p, nil
 }
 
 // follows reports whether the step must also be taken by the copy.
 func (p *pair) follows() bool { return p.copy != nil && !p.alone }
 
-// missed notes that the copy lacks something.
+// missed says that the copy lacks something. It comes after the note in the writer's store: a Resync that
+// ran before the note knew nothing of it, and may have ended the unprotected time.
 func (r *Regional) missed(p *peer, err error) {
 	r.episodes.Add(1)
 	if r.degraded.CompareAndSwap(0, time.Now().UnixNano()) {
@@ -154,6 +157,9 @@ func (r *Regional) Begin(ctx context.Context, c Claim) (Answer, error) {
 	}
 	c.Unsynced = p.alone
 	a, err := p.home.store.Begin(ctx, c)
+	if p.alone && (err != nil || a.Status == StatusGranted) {
+		r.missed(p.copy, err)
+	}
 	if err != nil || a.Status != StatusGranted || !p.follows() {
 		return a, err
 	}
@@ -162,9 +168,9 @@ func (r *Regional) Begin(ctx context.Context, c Claim) (Answer, error) {
 	follow.Fence, follow.Existing = a.Record.Fence, false
 	b, err := try(ctx, p.copy, func(ctx context.Context) (Answer, error) { return p.copy.store.Begin(ctx, follow) })
 	if err != nil {
+		_, failed := p.home.store.Renew(ctx, Renewal{Holder: h, Lease: c.Lease, Retention: c.Retention, Unsynced: true})
 		r.missed(p.copy, err)
-		_, err = p.home.store.Renew(ctx, Renewal{Holder: h, Lease: c.Lease, Retention: c.Retention, Unsynced: true})
-		return a, err
+		return a, failed
 	}
 	if b.Status != StatusGranted {
 		return b, r.yield(ctx, p, h, c, b)
@@ -200,19 +206,36 @@ func (r *Regional) Complete(ctx context.Context, c Completion) (Answer, error) {
 	}
 	c.Unsynced = p.alone
 	a, err := p.home.store.Complete(ctx, c)
+	if p.alone {
+		r.missed(p.copy, err)
+	}
 	if err != nil || a.Status != StatusGranted || !p.follows() {
 		return a, err
 	}
 	b, err := try(ctx, p.copy, func(ctx context.Context) (Answer, error) { return p.copy.store.Complete(ctx, c) })
-	if err == nil && b.Status == StatusFenced { // home has decided otherwise
+	switch {
+	case err != nil || b.Status == StatusGranted:
+	case b.Record.Fence.Compare(c.Fence) > 0:
+		return r.giveWay(ctx, p.home, c.Key, b)
+	default: // what the copy has is older
 		err = r.copyRecord(ctx, p.home.store, p.copy, Mark{Key: c.Key, Fence: c.Fence})
 	}
 	if err != nil {
-		r.missed(p.copy, err)
 		c.Unsynced = true
-		return p.home.store.Complete(ctx, c) // known by its owner: only the note is new
+		a, failed := p.home.store.Complete(ctx, c) // known by its owner: only the note is new
+		r.missed(p.copy, err)
+		return a, failed
 	}
 	return a, nil
+}
+
+// giveWay ends the attempt of a writer that has been replaced without knowing: the copy, which is the new writer's store,
+// has a later attempt. Its result, if it is there, replaces the one that home has just taken; else it will when it comes.
+func (r *Regional) giveWay(ctx context.Context, home *peer, key Key, b Answer) (Answer, error) {
+	if b.Status != StatusDone {
+		return b, nil
+	}
+	return b, home.store.Put(ctx, key, b.Record)
 }
 
 // Renew implements [Store].
@@ -223,17 +246,27 @@ func (r *Regional) Renew(ctx context.Context, n Renewal) (Status, error) {
 	}
 	n.Unsynced = p.alone
 	status, err := p.home.store.Renew(ctx, n)
+	if p.alone {
+		r.missed(p.copy, err)
+	}
 	if err != nil || status != StatusGranted || !p.follows() {
 		return status, err
 	}
 	b, err := try(ctx, p.copy, func(ctx context.Context) (Status, error) { return p.copy.store.Renew(ctx, n) })
-	if err == nil && b != StatusGranted { // claimed while the copy was out
-		err = r.copyRecord(ctx, p.home.store, p.copy, Mark{Key: n.Key, Fence: n.Fence})
+	if err == nil && b != StatusGranted {
+		var later bool
+		if later, err = p.copy.knowsLater(ctx, n.Holder); later {
+			return StatusFenced, nil
+		}
+		if err == nil { // claimed while the copy was out
+			err = r.copyRecord(ctx, p.home.store, p.copy, Mark{Key: n.Key, Fence: n.Fence})
+		}
 	}
 	if err != nil {
-		r.missed(p.copy, err)
 		n.Unsynced = true
-		return p.home.store.Renew(ctx, n)
+		status, failed := p.home.store.Renew(ctx, n)
+		r.missed(p.copy, err)
+		return status, failed
 	}
 	return status, nil
 }
@@ -246,16 +279,23 @@ func (r *Regional) Release(ctx context.Context, rel Release) (Status, error) {
 	}
 	rel.Unsynced = p.alone
 	status, err := p.home.store.Release(ctx, rel)
+	if p.alone {
+		r.missed(p.copy, err)
+	}
 	if err != nil || status == StatusFenced || !p.follows() {
 		return status, err
 	}
-	_, err = try(ctx, p.copy, func(ctx context.Context) (Status, error) { return p.copy.store.Release(ctx, rel) })
-	if err != nil {
-		r.missed(p.copy, err)
-		rel.Unsynced = true
-		_, err = p.home.store.Release(ctx, rel)
+	b, err := try(ctx, p.copy, func(ctx context.Context) (Status, error) { return p.copy.store.Release(ctx, rel) })
+	if err == nil && b == StatusFenced && status == StatusGranted { // what the copy has is older, or later and stays
+		err = r.copyRecord(ctx, p.home.store, p.copy, Mark{Key: rel.Key, Fence: rel.Fence})
 	}
-	return status, err
+	if err != nil {
+		rel.Unsynced = true
+		_, failed := p.home.store.Release(ctx, rel)
+		r.missed(p.copy, err)
+		return status, failed
+	}
+	return status, nil
 }
 
 // Watch implements [Watcher], if the writer's store does.

@@ -1,6 +1,7 @@
 package idempotency
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -79,35 +80,66 @@ func (r *Regional) whole(episodes int64) {
 		slog.Duration("unprotected", time.Since(time.Unix(0, since))))
 }
 
-// drain copies from's missed keys to to until none is listed.
+// drain copies from's missed keys to to until none is listed but those whose records are damaged, which it reports.
 func (r *Regional) drain(ctx context.Context, from, to *peer) error {
 	for {
 		marks, err := from.store.Unsynced(ctx, resyncBatch)
 		if err != nil || len(marks) == 0 {
 			return err
 		}
+		var damaged error
+		copied := 0
 		for _, m := range marks {
-			if err := r.copyRecord(ctx, from.store, to, m); err != nil {
+			switch err := r.drainOne(ctx, from.store, to, m); {
+			case err == nil:
+				copied++
+			case errors.Is(err, ErrCorrupt):
+				damaged = err
+			default:
 				return err
 			}
-			if err := from.store.Synced(ctx, m); err != nil {
-				return err
-			}
+		}
+		if copied == 0 {
+			return damaged
 		}
 	}
 }
 
-// copyRecord brings one key from a store to a peer.
+func (r *Regional) drainOne(ctx context.Context, from Replica, to *peer, m Mark) error {
+	if err := r.copyRecord(ctx, from, to, m); err != nil {
+		return err
+	}
+	return from.Synced(ctx, m)
+}
+
+// copyRecord brings one key from a store to a peer. It then looks whether the record has changed on the way: a step that
+// met the peer before the copy did would otherwise be undone there by what it replaced.
 func (r *Regional) copyRecord(ctx context.Context, from Replica, to *peer, m Mark) error {
 	record, err := from.Load(ctx, m.Key)
 	if err != nil {
 		return err
 	}
-	_, err = try(ctx, to, func(ctx context.Context) (struct{}, error) {
-		if record.State == StateAbsent {
-			return struct{}{}, to.store.Discard(ctx, m.Key, m.Fence)
+	for {
+		_, err = try(ctx, to, func(ctx context.Context) (struct{}, error) {
+			if record.State == StateAbsent {
+				return struct{}{}, to.store.Discard(ctx, m.Key, m.Fence)
+			}
+			return struct{}{}, to.store.Put(ctx, m.Key, record)
+		})
+		if err != nil || record.State == StateDone {
+			return err
 		}
-		return struct{}{}, to.store.Put(ctx, m.Key, record)
-	})
-	return err
+		was := record
+		if record, err = from.Load(ctx, m.Key); err != nil || sameRecord(&was, &record) {
+			return err
+		}
+		if was.Fence.Compare(m.Fence) > 0 {
+			m.Fence = was.Fence
+		}
+	}
+}
+
+// sameRecord reports whether nothing happened between a and b but heartbeats.
+func sameRecord(a, b *Record) bool {
+	return a.State == b.State && a.Fence == b.Fence && a.Owner == b.Owner && bytes.Equal(a.Checkpoint, b.Checkpoint)
 }

@@ -44,7 +44,8 @@ type Replica interface {
 	// Load returns the record of key as it is; its State is StateAbsent if there is none.
 	Load(ctx context.Context, key Key) (Record, error)
 	// Put writes a peer's record unless the one here knows as much or more: a result knows more than none,
-	// then the higher fence more than the lower, then of one attempt held more than in flight.
+	// then the higher fence more than the lower, then of one attempt held more than in flight, then of one
+	// owner the lease that ends later after the attempt began.
 	Put(ctx context.Context, key Key, r Record) error
 	// Discard deletes the record of key if it has no result and its fence is not above f.
 	Discard(ctx context.Context, key Key, f Fence) error

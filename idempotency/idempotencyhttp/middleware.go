@@ -110,7 +110,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	values := r.Header.Values(h.config.Header)
 	if len(values) == 0 {
 		if required && !h.config.Optional {
-			keyMissing.write(w, "send "+h.config.Header+" with a new value for each operation, and the same for its repetitions", 0)
+			keyMissing.write(w, r, "send "+h.config.Header+" with a new value for each operation, and the same for its repetitions", 0)
 			return
 		}
 		h.next.ServeHTTP(w, r)
@@ -118,7 +118,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	id, err := parseKey(values, h.config.Strict)
 	if err != nil {
-		keyInvalid.write(w, err.Error(), 0)
+		keyInvalid.write(w, r, err.Error(), 0)
 		return
 	}
 	h.guarded(w, r, id)
@@ -128,21 +128,21 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *handler) guarded(w http.ResponseWriter, r *http.Request, id string) {
 	scope, ok := h.scope(r)
 	if !ok {
-		scopeMissing.write(w, "the key of a request without Authorization belongs to nobody", 0)
+		scopeMissing.write(w, r, "the key of a request without Authorization belongs to nobody", 0)
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.config.MaxBody))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		bodyTooLarge.write(w, fmt.Sprintf("the body of a request with a key may have %d bytes", h.config.MaxBody), 0)
+		bodyTooLarge.write(w, r, fmt.Sprintf("the body of a request with a key may have %d bytes", h.config.MaxBody), 0)
 		return
 	}
 	if err != nil {
-		keyInvalid.write(w, "the body could not be read", 0)
+		keyInvalid.write(w, r, "the body could not be read", 0)
 		return
 	}
 	key := idempotency.Key{Scope: scope, Op: part(h.config.Op(r)), ID: id, Fingerprint: h.config.Fingerprint(r, body)}
 	if err := key.Validate(); err != nil {
-		keyInvalid.write(w, err.Error(), 0)
+		keyInvalid.write(w, r, err.Error(), 0)
 		return
 	}
 	h.run(w, r, key, body)
@@ -188,7 +188,7 @@ func (h *handler) run(w http.ResponseWriter, r *http.Request, key idempotency.Ke
 		rec.send()
 		return
 	}
-	if err == nil && !info.Replayed {
+	if err == nil && (!info.Replayed || info.Fenced && unreadable(stored)) { // of its own, whatever its successor left
 		rec.send()
 		return
 	}
@@ -196,20 +196,26 @@ func (h *handler) run(w http.ResponseWriter, r *http.Request, key idempotency.Ke
 		return
 	}
 	if err != nil {
-		refuse(w, err)
+		refuse(w, r, err)
 		return
 	}
-	replay(w, stored)
+	replay(w, r, stored)
+}
+
+// unreadable reports whether stored is no response to replay.
+func unreadable(stored []byte) bool {
+	s, err := parseSnapshot(stored)
+	return err != nil || s.Gone != ""
 }
 
 // replay writes a stored response.
-func replay(w http.ResponseWriter, stored []byte) {
+func replay(w http.ResponseWriter, r *http.Request, stored []byte) {
 	s, err := parseSnapshot(stored)
 	switch {
 	case err != nil:
-		notDecodable.write(w, "the stored response is damaged", 0)
+		notDecodable.write(w, r, "the stored response is damaged", 0)
 	case s.Gone != "":
-		notReplayable.write(w, fmt.Sprintf("it answered %d; %s", s.Status, s.Gone), 0)
+		notReplayable.write(w, r, fmt.Sprintf("it answered %d; %s", s.Status, s.Gone), 0)
 	default:
 		s.write(w)
 	}

@@ -731,3 +731,44 @@ func TestTransport(t *testing.T) {
 		t.Errorf("a body that cannot be read = %v, want not run", err)
 	}
 }
+
+// What the successor of a fenced request left cannot be replayed; the request has an answer of its own.
+func TestAFencedAnswerIsSent(t *testing.T) {
+	m, err := idempotency.NewMemory(idempotency.MemoryConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(epoch uint64, h http.HandlerFunc) http.Handler {
+		g, err := idempotency.New(m, idempotency.Config{OnAbandoned: idempotency.PolicyRerun, Epoch: func() (uint64, time.Time) { return epoch, time.Time{} }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return protectWith(t, g, idempotencyhttp.Config{}, h)
+	}
+	next := at(5, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "new")
+		_ = http.NewResponseController(w).Flush()
+	})
+	old := at(4, func(w http.ResponseWriter, _ *http.Request) {
+		if got := text(t, post(next, "k", "")); got != "new" {
+			t.Errorf("the successor answers %q", got)
+		}
+		_, _ = io.WriteString(w, "old")
+	})
+	if r := post(old, "k", ""); r.StatusCode != http.StatusOK || text(t, r) != "old" {
+		t.Errorf("a fenced request gets %d, want its own answer", r.StatusCode)
+	}
+}
+
+func TestAnInvalidStatusPanicsAndHolds(t *testing.T) {
+	h := protect(t, idempotencyhttp.Config{}, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(0) })
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("WriteHeader(0) does not panic, as net/http's does")
+			}
+		}()
+		post(h, "k", "")
+	}()
+	wantCode(t, post(h, "k", ""), "409 outcome_unknown")
+}

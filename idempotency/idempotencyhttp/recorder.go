@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"net/http"
@@ -58,6 +59,8 @@ func (r *recorder) WriteHeader(status int) {
 func (r *recorder) writeHeaderLocked(status int) {
 	switch {
 	case r.status != 0 || r.hijacked:
+	case status < 100 || status > 999: // as net/http does
+		panic(fmt.Sprintf("idempotencyhttp: invalid WriteHeader code %d", status))
 	case status >= 100 && status < 200:
 		if !r.gone {
 			r.copyHeaderLocked(r.header)

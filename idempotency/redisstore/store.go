@@ -201,7 +201,7 @@ func (s *Store) send(ctx context.Context, script *redis.Script, keys []string, a
 	switch {
 	case strings.Contains(text, "WRONGTYPE"):
 		return nil, fmt.Errorf("redisstore: %w: %w", idempotency.ErrCorrupt, err)
-	case strings.HasPrefix(text, "OOM "):
+	case strings.Contains(text, "OOM command not allowed"): // Redis 6 wraps it when a script meets it
 		return nil, fmt.Errorf("redisstore: %w: %w", idempotency.ErrStoreFull, err)
 	}
 	return nil, fmt.Errorf("redisstore: %w", err)

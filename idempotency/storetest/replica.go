@@ -60,6 +60,14 @@ func (k *kit) outranked() {
 	if got := k.load("b"); got.Fence != newer.Fence {
 		k.Errorf("a lower fence replaced %v with %v", newer.Fence, got.Fence)
 	}
+	beaten, stale := newer, newer
+	beaten.Lease, beaten.Checkpoint = newer.Lease+long, []byte("more")
+	k.putRecord("b", beaten)
+	stale.Lease = -newer.Running
+	k.putRecord("b", stale)
+	if got := k.load("b"); string(got.Checkpoint) != "more" || got.Lease <= newer.Lease {
+		k.Errorf("of one attempt the later heartbeat does not stand: %+v", got)
+	}
 	heldNow := newer
 	heldNow.State = idempotency.StateHeld
 	k.putRecord("b", heldNow)

@@ -15,6 +15,7 @@ type Problem struct {
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Detail string `json:"detail,omitempty"`
+	Code   string `json:"code,omitempty"`
 
 	Feature string `json:"feature,omitempty"`
 	Level   string `json:"level,omitempty"`

@@ -6,7 +6,14 @@ if v then
   if (state == 'd') ~= (s == 'd') then
     outranked = state == 'd'
   else
-    outranked = epoch > e or (epoch == e and (n > last or (n == last and state == 'h' and s == 'i')))
+    outranked = epoch > e or (epoch == e and n > last)
+    if epoch == e and n == last then
+      if state ~= s then
+        outranked = state == 'h'
+      else
+        outranked = s ~= 'd' and sub(v, 7, 22) == sub(who, 1, 16) and lease + running > number(95, 107) - number(108, 120)
+      end
+    end
   end
   if not outranked then return {1} end
 end
