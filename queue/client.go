@@ -427,6 +427,7 @@ type clientTelemetry struct {
 	sends   striped.Counter
 
 	tracer      trace.Tracer
+	traced      func() bool
 	spanOptions []trace.SpanStartOption
 	fill        *telemetry.Histogram
 	duration    *telemetry.Histogram
