@@ -281,7 +281,11 @@ func (s *sim) planned() {
 		return
 	}
 	if s.chance(0.6) {
-		s.sleep(0, 190*time.Second)
+		if s.chance(0.5) {
+			s.sleep(145*time.Second, 175*time.Second) // about when it promotes
+		} else {
+			s.sleep(0, 140*time.Second)
+		}
 		err := n.ctl.Deny(context.Background(), tr.ID, "bob", "changed my mind")
 		s.note("Deny: %v", err)
 	}
