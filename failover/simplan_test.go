@@ -266,7 +266,7 @@ func (s *sim) planned() {
 	if s.chance(0.25) {
 		s.setLag(5 * time.Minute) // it can never arrive in time: the move goes back
 	}
-	if s.chance(0.5) {
+	if s.chance(0.8) {
 		s.mu.Lock()
 		s.promote = 30 * time.Second
 		s.mu.Unlock()
@@ -280,8 +280,12 @@ func (s *sim) planned() {
 	if err != nil {
 		return
 	}
-	if s.chance(0.6) {
-		s.sleep(0, 190*time.Second)
+	if s.chance(0.7) {
+		if s.chance(0.6) {
+			s.sleep(145*time.Second, 175*time.Second) // about when it promotes
+		} else {
+			s.sleep(0, 140*time.Second)
+		}
 		err := n.ctl.Deny(context.Background(), tr.ID, "bob", "changed my mind")
 		s.note("Deny: %v", err)
 	}
