@@ -41,8 +41,11 @@ type RegionalConfig struct {
 // in the replica's, so that a failover to the replica finds the keys. While the replica does not answer, steps are taken in one
 // Region and their keys noted there, in the same round trip; see [Regional.Resync] and [Regional.UnprotectedSince].
 //
+// A process that dies between the two writes leaves the key as its first Region knows it: a result that only that one has is
+// replayed there, and after a failover the call counts as abandoned. No note says so.
+//
 // Two Regions that both believe to be the writer are not kept apart by this store but by the fences of failover;
-// while both stores answer both, one claim wins all the same.
+// while both stores answer both, one claim wins all the same, and the writer of the earlier epoch gives way.
 type Regional struct {
 	config   RegionalConfig
 	route    func() (regions []string, writer string)

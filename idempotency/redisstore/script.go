@@ -17,6 +17,12 @@ import (
 var (
 	//go:embed lua/record.lua
 	recordLua string
+	//go:embed lua/helpers.lua
+	helpersLua string
+	//go:embed lua/first.lua
+	firstLua string
+	//go:embed lua/own.lua
+	ownLua string
 	//go:embed lua/begin.lua
 	beginLua string
 	//go:embed lua/complete.lua
@@ -43,13 +49,13 @@ type scripts struct {
 
 func newScripts() scripts {
 	return scripts{
-		begin:    redis.NewScript(recordLua + beginLua),
-		complete: redis.NewScript(recordLua + completeLua),
-		renew:    redis.NewScript(recordLua + renewLua),
-		release:  redis.NewScript(recordLua + releaseLua),
+		begin:    redis.NewScript(recordLua + firstLua + helpersLua + beginLua),
+		complete: redis.NewScript(recordLua + ownLua + helpersLua + completeLua),
+		renew:    redis.NewScript(recordLua + helpersLua + renewLua),
+		release:  redis.NewScript(recordLua + helpersLua + releaseLua),
 		load:     redis.NewScript(recordLua + loadLua),
-		put:      redis.NewScript(recordLua + putLua),
-		discard:  redis.NewScript(recordLua + discardLua),
+		put:      redis.NewScript(recordLua + helpersLua + putLua),
+		discard:  redis.NewScript(recordLua + helpersLua + discardLua),
 		unsynced: redis.NewScript(unsyncedLua),
 		synced:   redis.NewScript(syncedLua),
 	}

@@ -11,9 +11,3 @@ if v then
   if sub(v, 1, 3) ~= 'hf1' or #v < 142 or not due or not (s == 'i' or s == 'h' or s == 'd') then return {0} end
   if due <= now then v, s = nil, nil end -- not yet expired by the server
 end
-local function number(from, to) return tonumber(sub(v, from, to), 10) end
--- Notes in KEYS[2], if it is given, that the peer has missed a write of ident under a fence.
-local function mark(ident, epoch, n)
-  local count = redis.call('HINCRBY', KEYS[2], '#', 1)
-  redis.call('HSET', KEYS[2], ident, format('%d %s%014x', count, epoch, tonumber(n)))
-end
