@@ -2,6 +2,7 @@ package holdfast_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,6 +25,24 @@ func TestBreakerInsideRetryCountsAttemptTimeouts(t *testing.T) {
 		}
 		if got := b.State(); got != breaker.StateOpen {
 			t.Errorf("state %v after %+v, want open", got, b.Stats())
+		}
+	})
+}
+
+// A refusal of the breaker is not run, is repeated by retry after the breaker's own wait, and stays visible.
+func TestRetryWaitsForAnOpenBreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := holdfast.Must(breaker.New(breaker.Config{Name: "down", ConsecutiveFailures: 1, OpenFor: 2 * time.Second, Jitter: breaker.Off}))
+		down := errors.New("down")
+		_ = b.Do(t.Context(), func(context.Context) error { return down })
+		p := &retry.Policy{Name: "down", MaxAttempts: 2, Retryable: retry.IfNotRun, Backoff: retry.Constant(time.Millisecond), Budget: retry.NoBudget}
+		start := time.Now()
+		calls := 0
+		err := p.Do(t.Context(), func(ctx context.Context) error {
+			return b.Do(ctx, func(context.Context) error { calls++; return nil })
+		})
+		if err != nil || calls != 1 || time.Since(start) < 2*time.Second {
+			t.Errorf("Do = %v after %d calls and %v, want success by the probe after the open time", err, calls, time.Since(start))
 		}
 	})
 }

@@ -37,6 +37,7 @@ type Breaker struct {
 	forcedUntil int64     // its end
 	why         cause     // of the transition that machine is about to report
 	openUntil   int64     // while open
+	dueFrom     int64     // when calls begin to look at the clock for it
 	opens       int       // openings in a row, for the doubling
 	closedAt    int64     // when the last recovery was complete
 	rampStep    int       // index into cfg.Ramp
@@ -84,7 +85,7 @@ func (b *Breaker) now() int64 { return int64(time.Since(b.base)) }
 // fn returned, unchanged. A panic or runtime.Goexit in fn counts as a failure and passes through.
 func Do[T any](ctx context.Context, b *Breaker, fn func(context.Context) (T, error)) (value T, err error) {
 	word := b.word.Load()
-	if word&(stateMask|observeBit) == uint64(StateOpen) {
+	if word&(stateMask|observeBit|dueBit) == uint64(StateOpen) {
 		return value, b.refuse(ctx)
 	}
 	if word&stateMask != uint64(StateClosed) || b.mustTime(ctx) {
@@ -97,12 +98,12 @@ func Do[T any](ctx context.Context, b *Breaker, fn func(context.Context) (T, err
 		}
 	}()
 	value, err = fn(ctx)
+	returned = true
 	if err == nil {
 		b.succeed(word)
 	} else {
 		b.finish(ctx, admission{word: word}, err)
 	}
-	returned = true
 	return value, err
 }
 
@@ -119,9 +120,8 @@ func doTracked[T any](ctx context.Context, b *Breaker, fn func(context.Context) 
 		}
 	}()
 	value, err = fn(ctx)
-	verdict := b.verdictOn(ctx, a, err)
-	returned = true // from here a panic comes from a listener, and the result is counted
-	b.record(a, verdict, err)
+	returned = true
+	b.finish(ctx, a, err)
 	return value, err
 }
 
@@ -151,6 +151,10 @@ func (b *Breaker) mustTime(ctx context.Context) bool {
 // admit lets a call in or returns the refusal.
 func (b *Breaker) admit(ctx context.Context) (admission, error) {
 	a := admission{word: b.word.Load()}
+	if a.word&dueBit != 0 && b.openIsOver() {
+		b.ring()
+		a.word = b.word.Load()
+	}
 	switch stateOf(a.word) {
 	case StateOpen:
 		return b.reject(ctx, a.word)
@@ -172,6 +176,9 @@ func (b *Breaker) admit(ctx context.Context) (admission, error) {
 	}
 	return a, nil
 }
+
+// openIsOver reports whether the time has come that the rejections of the open breaker tell.
+func (b *Breaker) openIsOver() bool { return b.refusal.Load().RetryAfter() == 0 }
 
 // reject refuses a call; when only observing it admits it without counting its result.
 func (b *Breaker) reject(ctx context.Context, word uint64) (admission, error) {
@@ -199,17 +206,21 @@ func traceRejection(ctx context.Context, err *OpenError) {
 	}
 }
 
-// verdictOn judges a call's result.
-func (b *Breaker) verdictOn(ctx context.Context, a admission, err error) Verdict {
-	if err == nil {
-		return VerdictSuccess
-	}
-	return b.judge(ctx, a.start, err)
-}
-
-// finish judges and records a call's result.
+// finish judges and records a call's result; a failure if the judge panics.
 func (b *Breaker) finish(ctx context.Context, a admission, err error) {
-	b.record(a, b.verdictOn(ctx, a, err), err)
+	if err == nil {
+		b.record(a, VerdictSuccess, nil)
+		return
+	}
+	judged := false
+	defer func() {
+		if !judged {
+			b.record(a, VerdictFailure, errAbandoned)
+		}
+	}()
+	verdict := b.judge(ctx, a.start, err)
+	judged = true // from here a panic comes from a listener, and the result is counted
+	b.record(a, verdict, err)
 }
 
 // record counts a judged result. err is asked for its hint only.

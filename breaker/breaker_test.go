@@ -688,17 +688,21 @@ func TestAllocations(t *testing.T) {
 	closed, timed := must(New(Config{})), must(New(Config{SlowCall: time.Minute}))
 	open := must(New(with(quick, func(c *Config) { c.OpenFor = time.Hour; c.MaxOpenFor = time.Hour })))
 	times(1, open, errBoom)
+	due := must(New(open.cfg))
+	times(1, due, errBoom)
+	due.word.Or(dueBit)
 	never := must(New(Config{FailureRate: Off}))
 	tests := map[string]func(){
-		"success":               func() { _, _ = Do(ctx, closed, work) },
-		"success method":        func() { _ = closed.Do(ctx, ok) },
-		"success with deadline": func() { _ = closed.Do(deadline, ok) },
-		"success timed":         func() { _ = timed.Do(ctx, ok) },
-		"two-step":              func() { p, _ := closed.Allow(); p.Done(nil) },
-		"rejection":             func() { _ = open.Do(ctx, ok) },
-		"failure":               func() { _ = never.Do(ctx, fail) },
-		"Ready":                 func() { _, _ = open.Ready() },
-		"Stats":                 func() { _ = open.Stats() },
+		"success":                func() { _, _ = Do(ctx, closed, work) },
+		"success method":         func() { _ = closed.Do(ctx, ok) },
+		"success with deadline":  func() { _ = closed.Do(deadline, ok) },
+		"success timed":          func() { _ = timed.Do(ctx, ok) },
+		"two-step":               func() { p, _ := closed.Allow(); p.Done(nil) },
+		"rejection":              func() { _ = open.Do(ctx, ok) },
+		"rejection near the end": func() { _ = due.Do(ctx, ok) },
+		"failure":                func() { _ = never.Do(ctx, fail) },
+		"Ready":                  func() { _, _ = open.Ready() },
+		"Stats":                  func() { _ = open.Stats() },
 	}
 	for name, f := range tests {
 		if got := testing.AllocsPerRun(200, f); got != 0 {
@@ -718,7 +722,7 @@ func TestConcurrentUse(t *testing.T) {
 	var last State // guarded by the breaker's promise to call one listener at a time; -race checks it
 	var told atomic.Int64
 	b = must(New(Config{
-		Window: 100 * time.Millisecond, OpenFor: 10 * time.Millisecond, ProbeTimeout: 5 * time.Millisecond, SlowCall: time.Millisecond,
+		Window: 100 * time.Millisecond, OpenFor: minOpenFor, MaxOpenFor: minOpenFor, ProbeTimeout: 5 * time.Millisecond, SlowCall: time.Millisecond,
 		Ramp: []float64{0.5}, RampStep: 5 * time.Millisecond, OnStateChange: func(tr Transition) {
 			if !legal[[2]State{tr.From, tr.To}] || tr.From != last {
 				t.Errorf("transition %v to %v after %v", tr.From, tr.To, last)
@@ -731,11 +735,12 @@ func TestConcurrentUse(t *testing.T) {
 	var bad atomic.Bool
 	var ran, refused atomic.Int64
 	var wg sync.WaitGroup
-	stop := time.Now().Add(700 * time.Millisecond)
+	const enough = 50 // transitions, however slow the machine
+	stop := time.Now().Add(time.Minute)
 	for g := range 16 {
 		wg.Go(func() {
 			random := rand.New(rand.NewPCG(uint64(g), 1))
-			for time.Now().Before(stop) {
+			for told.Load() < enough && time.Now().Before(stop) {
 				abandonHere(func() {
 					err := b.Do(context.Background(), func(context.Context) error {
 						ran.Add(1)
@@ -753,7 +758,7 @@ func TestConcurrentUse(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if told.Load() < 10 || ran.Load() == 0 || refused.Load() == 0 {
+	if told.Load() < enough || ran.Load() == 0 || refused.Load() == 0 {
 		t.Errorf("ran %d, refused %d, %d transitions: this proves nothing", ran.Load(), refused.Load(), told.Load())
 	}
 }
@@ -774,4 +779,89 @@ func mischief(random *rand.Rand, bad bool) error {
 		time.Sleep(time.Duration(random.IntN(8)) * time.Millisecond)
 	}
 	return nil
+}
+
+// Waiting for as long as a rejection says is enough, to the nanosecond, whichever timer is first and even if ours
+// is late.
+func TestToldWaitSuffices(t *testing.T) {
+	waits := map[string]func(b *Breaker, err error) time.Duration{
+		"RetryAfter": func(_ *Breaker, err error) time.Duration {
+			open, _ := errors.AsType[*OpenError](err)
+			return open.RetryAfter()
+		},
+		"Ready": func(b *Breaker, _ error) time.Duration { wait, _ := b.Ready(); return wait },
+		"Stats": func(b *Breaker, _ error) time.Duration { return b.Stats().Wait },
+	}
+	openings := map[string]func(b *Breaker){
+		"tripped": func(b *Breaker) { times(1, b, errBoom) },
+		"forced": func(b *Breaker) {
+			_ = b.Force(Forced{Mode: ModeOpen, Reason: "test", By: "test", For: time.Minute})
+		},
+	}
+	for how, wait := range waits {
+		for opening, open := range openings {
+			for _, late := range []bool{false, true} {
+				t.Run(fmt.Sprint(how, opening, late), func(t *testing.T) {
+					bubble(t, with(quick, func(c *Config) { c.Jitter = 0.5 }), func(t *testing.T, b *Breaker) {
+						open(b)
+						err := b.Do(t.Context(), ok)
+						told := wait(b, err)
+						time.Sleep(told / 4 * 3)
+						if err := b.Do(t.Context(), ok); !errors.Is(err, ErrOpen) {
+							t.Errorf("before its time: %v", err)
+						}
+						time.Sleep(told - told/4*3 - time.Millisecond)
+						if err := b.Do(t.Context(), ok); !errors.Is(err, ErrOpen) {
+							t.Errorf("a millisecond before its time: %v", err)
+						}
+						if late {
+							b.alarm.Stop()
+						}
+						time.Sleep(time.Millisecond)
+						if _, ok := b.Ready(); !ok {
+							t.Error("not ready after the wait")
+						}
+						if err := b.Do(t.Context(), ok); err != nil {
+							t.Errorf("after the wait: %v", err)
+						}
+						wantState(t, b, StateClosed)
+					})
+				})
+			}
+		}
+	}
+}
+
+// A share that is met exactly opens, though 0.55 × 100 is more than 55 in floating point.
+func TestExactShareTrips(t *testing.T) {
+	for percent := 1; percent <= 100; percent++ {
+		cfg := Config{FailureRate: float64(percent) / 100, MinCalls: 100}
+		bubble(t, cfg, func(t *testing.T, b *Breaker) {
+			times(100-percent, b, nil)
+			times(percent-1, b, errBoom)
+			wantState(t, b, StateClosed)
+			times(1, b, errBoom)
+			if got := b.State(); got != StateOpen {
+				t.Errorf("%d of 100 calls failed at FailureRate %v: %v", percent, cfg.FailureRate, got)
+			}
+		})
+	}
+}
+
+func TestPanickingVerdictEndsThePermit(t *testing.T) {
+	cfg := with(quick, func(c *Config) { c.Verdict = func(error) Verdict { panic("verdict") } })
+	bubble(t, cfg, func(t *testing.T, b *Breaker) {
+		done := func() {
+			permit, err := b.Allow()
+			if err != nil {
+				t.Fatal(err)
+			}
+			abandon(func() { permit.Done(errBoom) })
+		}
+		done()
+		wantState(t, b, StateOpen)
+		time.Sleep(time.Second)
+		done()
+		wantState(t, b, StateOpen)
+	})
 }

@@ -209,7 +209,9 @@ func (h *Bulkhead) release() {
 // goroutine may be between its two steps of tryAcquire, and will come here when it steps back.
 func (h *Bulkhead) handOver(state uint64) {
 	if uint32(state) == math.MaxUint32 { // below zero: release has borrowed from the upper half
-		h.state.Add(1)
+		if state = h.state.Add(1); state >= oneWaiting { // it looked full meanwhile, and somebody began to wait
+			h.handOver(state)
+		}
 		panic("breaker: Done of a bulkhead's Permit that is done")
 	}
 	h.mu.Lock()

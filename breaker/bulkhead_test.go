@@ -241,3 +241,24 @@ func TestBulkheadAllocations(t *testing.T) {
 		}
 	}
 }
+
+// While a second Done is being noticed a bulkhead looks full. Who begins to wait in that moment must not be forgotten.
+func TestBulkheadDoneTwiceForgetsNobody(t *testing.T) {
+	h := must(NewBulkhead(BulkheadConfig{MaxInFlight: 1, MaxQueue: 1, MaxWait: Off}))
+	below := h.state.Add(^uint64(0)) // what the second Done does first
+	w := &waiter{ready: make(chan struct{})}
+	if place, err := h.enqueue(w); place == nil || err != nil {
+		t.Fatalf("enqueue = %v, %v, want a place in the queue", place, err)
+	}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+		}()
+		h.handOver(below)
+	}()
+	if s := h.Stats(); !w.granted || s.InFlight != 1 || s.Queued != 0 {
+		t.Errorf("granted %t, %+v, want the place", w.granted, s)
+	}
+}

@@ -77,7 +77,8 @@
 //
 // # Cost
 //
-// Success about a tenth of gobreaker's, rejection a fifth, no allocation. SlowCall, or a deadline on the context, adds
+// Success about a tenth of gobreaker's, rejection a fifth, no allocation; in the last tenth of a second of an
+// opening a rejection reads the clock. SlowCall, or a deadline on the context, adds
 // one clock reading at the start, and SlowCall one at the end. See docs/benchmarks.md; scaling was measured up to two
 // processors only.
 package breaker

@@ -54,7 +54,8 @@ func (e *OpenError) cause() string {
 	return fmt.Sprintf("forced by %q: %s", e.By, e.Reason)
 }
 
-// RetryAfter is the time until the next call may pass, as of now; never negative.
+// RetryAfter is the time until the next call may pass, as of now; never negative. To wait for that long is
+// enough, to the nanosecond, for as many calls as may probe.
 func (e *OpenError) RetryAfter() time.Duration {
 	if e.Until.IsZero() {
 		return retrySoon

@@ -45,7 +45,7 @@ func (b *Breaker) Force(f Forced) error {
 	} else {
 		b.forceLocked(now, f, why)
 	}
-	b.setAlarmLocked(now)
+	b.ringLocked(now) // what the mode has held back may be due, and the alarm must follow
 	b.unlockAndNotify()
 	return nil
 }
@@ -81,7 +81,7 @@ func (b *Breaker) changeModeLocked(now int64, before Mode, why cause) {
 	word := b.word.Load()
 	b.word.Store(word&^observeBit | b.observeLocked())
 	if before == ModeOpen {
-		b.openUntil = now
+		b.openUntil, b.dueFrom = now, now
 	}
 	b.noteLocked(stateOf(word), stateOf(word), why, 0, b.window.countsLocked(now))
 }

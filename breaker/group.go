@@ -6,6 +6,7 @@ import (
 	"iter"
 	"log/slog"
 	"maps"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,8 +21,8 @@ type GroupConfig struct {
 	// used instead. Name, Logger and MeterProvider stay the group's. Nil means the group's for all keys.
 	PerKey func(key string, base Config) Config
 
-	// Max bounds the breakers kept. A new key beyond it replaces one that has not been used for long,
-	// a closed one if there is any. Zero means 1000.
+	// Max bounds the breakers kept. A new key beyond it replaces the one of 16 picked at random that has not
+	// been used for longest, a closed one if there is any among them. Zero means 1000.
 	Max int
 
 	// Idle is how long a breaker may go unused before it is dropped, within a quarter more. A forced mode
@@ -57,7 +58,7 @@ func (g GroupConfig) validate() error {
 // It has no goroutine of its own and needs no closing.
 type Group struct {
 	recent atomic.Pointer[map[string]*member] // a read-only, perhaps older copy of members
-	sweeps atomic.Uint32                      // the clock of idleness
+	clock  atomic.Uint64                      // of idleness and of recent use: sweeps<<32 + breakers dropped for others
 	base   Config                             // as the user wrote it
 	cfg    GroupConfig
 	pool   openPool
@@ -71,9 +72,11 @@ type Group struct {
 
 type member struct {
 	breaker *Breaker
-	used    atomic.Uint32 // sweeps at the last use
+	used    atomic.Uint64 // clock at the last use
 	gone    atomic.Bool   // no longer in members
 }
+
+const oneSweep = 1 << 32
 
 // sweepsPerIdle is how finely idleness is measured: nobody reads a clock to use a breaker.
 const sweepsPerIdle = 4
@@ -105,7 +108,7 @@ func (g *Group) Get(key string) *Breaker {
 	if m == nil || m.gone.Load() {
 		m = g.find(key)
 	}
-	if now := g.sweeps.Load(); m.used.Load() != now {
+	if now := g.clock.Load(); m.used.Load() != now {
 		m.used.Store(now)
 	}
 	return m.breaker
@@ -168,10 +171,11 @@ func (g *Group) configOf(key string) Config {
 }
 
 func (g *Group) addLocked(key string, m *member) {
-	m.used.Store(g.sweeps.Load())
 	if len(g.members) >= g.cfg.Max {
 		g.dropLocked(g.victimLocked())
+		g.clock.Add(1)
 	}
+	m.used.Store(g.clock.Load())
 	g.members[key] = m
 	g.pool.size.Store(int64(len(g.members)))
 	g.missedLocked()
@@ -195,9 +199,9 @@ const victimSample = 16
 
 // victimLocked picks the breaker whose loss hurts least among some at random.
 func (g *Group) victimLocked() (victim string) {
-	best, seen := -1, 0
+	best, seen := uint64(math.MaxUint64), 0
 	for key, m := range g.members {
-		if cost := g.costLocked(m); best < 0 || cost < best {
+		if cost := m.cost(); cost < best {
 			victim, best = key, cost
 		}
 		if seen++; seen == victimSample {
@@ -207,15 +211,14 @@ func (g *Group) victimLocked() (victim string) {
 	return victim
 }
 
-// costLocked ranks what dropping m would lose: an operator's order, an open state, a recent use.
-func (g *Group) costLocked(m *member) int {
-	idle := int(g.sweeps.Load() - m.used.Load())
-	cost := max(0, sweepsPerIdle-idle)
+// cost ranks what dropping m would lose: an operator's order, an open state, a recent use.
+func (m *member) cost() uint64 {
+	cost := m.used.Load()
 	if m.breaker.State() != StateClosed {
-		cost += 100
+		cost |= 1 << 62
 	}
 	if m.breaker.isForced() {
-		cost += 1000
+		cost |= 1 << 63
 	}
 	return cost
 }
@@ -232,10 +235,10 @@ func (g *Group) dropLocked(key string) {
 func (g *Group) sweep() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now := g.sweeps.Add(1)
+	now := g.clock.Add(oneSweep)
 	dropped := false
 	for key, m := range g.members {
-		if now-m.used.Load() > sweepsPerIdle && !m.breaker.isForced() {
+		if now/oneSweep-m.used.Load()/oneSweep > sweepsPerIdle && !m.breaker.isForced() {
 			g.dropLocked(key)
 			dropped = true
 		}
@@ -285,8 +288,8 @@ func (b *Breaker) enterPoolLocked(force bool) bool {
 
 func (p *openPool) enter() bool {
 	for {
-		open, most := p.open.Load(), max(1, int64(p.share*float64(p.size.Load())))
-		if open >= most {
+		open := p.open.Load()
+		if open > 0 && float64(open+1)/float64(p.size.Load()) > p.share {
 			return false
 		}
 		if p.open.CompareAndSwap(open, open+1) {

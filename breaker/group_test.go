@@ -227,3 +227,32 @@ func TestGroupDoAllocatesNothing(t *testing.T) {
 		t.Errorf("Do allocates %v times, want 0", got)
 	}
 }
+
+// A share of the breakers that can be met exactly is, though 0.29 × 100 is less than 29 in floating point.
+func TestMaxOpenShareIsExact(t *testing.T) {
+	for percent := 1; percent <= 100; percent++ {
+		p := openPool{share: float64(percent) / 100}
+		p.size.Store(100)
+		for p.open.Load() <= 100 && p.enter() {
+		}
+		if got := p.open.Load(); got != int64(percent) {
+			t.Errorf("%d of 100 may be open, want %d", got, percent)
+		}
+	}
+}
+
+// A flood of keys that are used once must not keep a busy breaker from seeing that its dependency is down.
+func TestFloodOfKeysKeepsBusyBreakers(t *testing.T) {
+	inGroup(t, Config{}, GroupConfig{Max: 20}, func(t *testing.T, g *Group) {
+		for i := range 1000 {
+			times(1, g.Get("busy"), errBoom)
+			for j := range 10 {
+				times(1, g.Get(fmt.Sprint(i, j)), nil)
+			}
+			if g.Get("busy").State() == StateOpen {
+				return
+			}
+		}
+		t.Error("the busy breaker has been dropped again and again and never opened")
+	})
+}

@@ -82,8 +82,9 @@ func (b *Breaker) reasonLocked(r rule, counts Counts) string {
 	return "the verdict on a call"
 }
 
+// atLeastShare divides, because share × whole would not be exact: 0.07 × 100 is more than 7.
 func atLeastShare(part, whole uint64, share float64) bool {
-	return float64(part) >= share*float64(whole)
+	return float64(part)/float64(whole) >= share
 }
 
 // minCallsLocked: a ramp admits few calls on purpose, so few must be enough to judge it.
@@ -130,13 +131,12 @@ func (b *Breaker) changedLocked(to gobreaker.State) {
 	switch to {
 	case gobreaker.StateOpen:
 		b.opened++
-		if b.mode == ModeOpen {
-			b.openUntil = math.MaxInt64 // until the mode ends
-			b.enterLocked(now, StateOpen, why, b.forced.For)
-			return
+		wait := b.forced.For
+		if b.mode != ModeOpen {
+			wait = b.openTimeLocked(why.hint)
 		}
-		wait := b.openTimeLocked(why.hint)
 		b.openUntil = now + int64(wait)
+		b.dueFrom = b.openUntil - min(lead, int64(wait))
 		b.enterLocked(now, StateOpen, why, wait)
 	case gobreaker.StateHalfOpen:
 		b.enterLocked(now, StateHalfOpen, cause{reason: "the open time has passed"}, 0)
@@ -229,7 +229,7 @@ func (b *Breaker) nextShareLocked(now int64) {
 // shareOf is share as a number of random values out of 1<<32.
 func shareOf(share float64) uint64 { return uint64(share * (1 << 32)) }
 
-// setAlarmLocked sets the one timer for everything that ends by time.
+// setAlarmLocked sets the one timer for everything that ends by time, and tells calls when an end is near.
 func (b *Breaker) setAlarmLocked(now int64) {
 	next := int64(math.MaxInt64)
 	if b.forcedUntil != 0 {
@@ -237,7 +237,12 @@ func (b *Breaker) setAlarmLocked(now int64) {
 	}
 	switch stateOf(b.word.Load()) {
 	case StateOpen:
-		next = min(next, b.openUntil)
+		if now < b.dueFrom {
+			next = min(next, b.dueFrom)
+		} else {
+			b.word.Store(b.word.Load() | dueBit)
+			next = min(next, b.openUntil)
+		}
 	case StateRamp:
 		next = min(next, b.rampUntil)
 	case StateHalfOpen:
@@ -246,27 +251,35 @@ func (b *Breaker) setAlarmLocked(now int64) {
 		}
 	}
 	if next != math.MaxInt64 {
-		setTimer(&b.alarm, b, (*Breaker).ring, next-now+1) // strictly after, like gobreaker
+		setTimer(&b.alarm, b, (*Breaker).ring, next-now)
 	} else if b.alarm != nil {
 		b.alarm.Stop()
 	}
 }
 
-// ring does what is due.
+// lead is how long before the end of an opening calls begin to look at the clock, see ring.
+const lead = int64(100 * time.Millisecond)
+
+// ring does what is due. Timers may be late, and those of callers who wait for as long as they were told then
+// ring before ours. So an opening ends twice: a little before its end every call is told to look at the clock, and
+// the first that finds it over rings; else the alarm does. Until then a rejection needs no clock.
 func (b *Breaker) ring() {
 	b.mu.Lock()
-	now := b.now()
-	if b.forcedUntil != 0 && now > b.forcedUntil {
+	b.ringLocked(b.now())
+	b.unlockAndNotify()
+}
+
+func (b *Breaker) ringLocked(now int64) {
+	if b.forcedUntil != 0 && now >= b.forcedUntil {
 		b.endForceLocked(now, cause{reason: fmt.Sprintf("%v has expired: %s", b.mode, b.forced.Reason)})
 	}
 	switch state := stateOf(b.word.Load()); {
-	case state == StateOpen && now > b.openUntil:
+	case state == StateOpen && now >= b.openUntil:
 		b.machine.State() // asking is what moves gobreaker to half-open
-	case state == StateRamp && now > b.rampUntil:
+	case state == StateRamp && now >= b.rampUntil:
 		b.nextShareLocked(now)
-	case state == StateHalfOpen && b.nextProbe != 0 && now > b.nextProbe:
+	case state == StateHalfOpen && b.nextProbe != 0 && now >= b.nextProbe:
 		b.runProbeLocked(now)
 	}
 	b.setAlarmLocked(now)
-	b.unlockAndNotify()
 }

@@ -56,7 +56,10 @@ func (b *Breaker) Ready() (wait time.Duration, ok bool) {
 	}
 	switch stateOf(word) {
 	case StateOpen:
-		return max(1, b.refusal.Load().RetryAfter()), false
+		if wait := b.refusal.Load().RetryAfter(); wait > 0 {
+			return wait, false
+		}
+		return retrySoon, b.cfg.Probe == nil // it is over: the next call may be the first probe
 	case StateHalfOpen:
 		return retrySoon, word&fullBit == 0
 	case StateRamp:

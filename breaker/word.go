@@ -3,13 +3,14 @@ package breaker
 import "math"
 
 // Breaker.word holds, from the lowest bit: the state, whether it only observes, whether all probes are
-// under way, and the generation. Every transition but the end of a ramp starts a generation; a call
+// under way, whether the open time is about to end, and the generation. Every transition but the end of a ramp starts a generation; a call
 // whose generation has passed when it ends is not counted.
 const (
 	stateMask       = 3
 	observeBit      = 1 << 2
 	fullBit         = 1 << 3
-	generationShift = 4
+	dueBit          = 1 << 4
+	generationShift = 5
 
 	staleWord = math.MaxUint64 // a generation that never comes
 )

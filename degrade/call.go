@@ -219,6 +219,9 @@ const (
 	maxWait = 10 * time.Minute // of an estimate; an announced end is told as it is
 )
 
+// maxSpread bounds what is added to it.
+const maxSpread = 5 * time.Minute
+
 // wait estimates when to ask again, with up to 20 % more, so that those who were refused do not come back at once.
 func (f *Feature) wait(s *standing) time.Duration {
 	wait := f.cfg.Hold
@@ -229,7 +232,7 @@ func (f *Feature) wait(s *standing) time.Duration {
 		wait = min(wait, maxWait)
 	}
 	wait = max(wait, minWait)
-	return wait + time.Duration(float64(wait)*0.2*rand.Float64())
+	return wait + time.Duration(rand.Float64()*min(0.2*float64(wait), float64(maxSpread)))
 }
 
 // exercise runs the fallback beside a primary call that worked, to prove that it would.

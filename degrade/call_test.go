@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/request"
 )
 
 var (
@@ -371,5 +373,24 @@ func TestHotPathsDoNotAllocate(t *testing.T) {
 		if got := testing.AllocsPerRun(100, call); got != 0 {
 			t.Errorf("%s: %v allocations, want 0", name, got)
 		}
+	}
+}
+
+// TestPinInTheMiddleOfARequest: others may be reading the request's Context already. Run it with -race.
+func TestPinInTheMiddleOfARequest(t *testing.T) {
+	one, other := build(t, Config{}), build(t, Config{})
+	f := other.Feature("f", FeatureConfig{})
+	shadow := request.Shadow(one.Pin(t.Context()))
+	for name, ctx := range map[string]context.Context{"pinned": shadow, "not pinned": request.Shadow(t.Context())} {
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() {
+				if pinned := other.Pin(ctx); pinned == ctx || request.From(pinned).Of(other) == nil {
+					t.Errorf("%s: Pin = %v, want a context of its own", name, pinned)
+				}
+				f.LevelIn(ctx)
+			})
+		}
+		wg.Wait()
 	}
 }

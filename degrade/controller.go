@@ -65,7 +65,7 @@ type Config struct {
 	RefreshEvery, RefreshTimeout time.Duration
 
 	// Stagger delays the use of every new set of flags by a random time below it, another one in each instance, so that
-	// a bad set does not reach all at once. 0 = none.
+	// a bad set does not reach all at once: one that is not there any more when its time has come is not used. 0 = none.
 	Stagger time.Duration
 
 	// BlastShare refuses a new set of flags that moves this share of the features or more to Offline, unless the set says
@@ -110,6 +110,7 @@ type Controller struct {
 	shared         []Override // of the Region and the fleet, as loaded last
 	sharedErr      string
 	sharedRevision uint64
+	sharedSince    time.Time       // when sharedRevision was seen first; zero = before New
 	warned         map[string]bool // overrides whose end was announced
 	outbox         []Event
 	recent         []Event
@@ -136,6 +137,7 @@ func New(cfg Config) (*Controller, error) {
 		warned: map[string]bool{}, subscribers: map[int]func(Event){}, loads: map[int]context.CancelFunc{},
 	}
 	head := c.restore()
+	c.expireLocked(time.Now(), &due{}) // what has ended since is told, and audited, by Run
 	c.audit = audit.NewLog(cfg.Audit, head)
 	telemetry.Attach(cfg.MeterProvider, telemetry.Degrade, c, (*Controller).collect)
 	return c, nil

@@ -34,6 +34,8 @@ type Event struct {
 	Detail string    `json:"detail,omitempty"`
 	ID     string    `json:"id,omitempty"` // of the override
 	By     string    `json:"by,omitempty"`
+
+	subject string // of the override, as the audit log names it
 }
 
 const (

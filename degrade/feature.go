@@ -43,10 +43,10 @@ type FeatureConfig struct {
 	Gate func(ctx context.Context, from, to Level) error
 
 	// Exercise is the share of successful primary reads, 0 to 1, that also run the fallback, to prove that it works
-	// before it is needed. That caller waits for it, at most ExerciseTimeout; its answer is dropped.
+	// before it is needed. That caller waits for it, ExerciseTimeout and no longer if it obeys its context; its answer is dropped.
 	Exercise float64
 
-	// ExerciseTimeout bounds an exercised fallback; 0 = 1 s.
+	// ExerciseTimeout ends the context of an exercised fallback; 0 = 1 s.
 	ExerciseTimeout time.Duration
 
 	// Compare reports whether an exercised fallback's answer is as good as the primary's; a mismatch is counted and

@@ -364,3 +364,37 @@ func TestFlagsFromTheFutureAreNotYoung(t *testing.T) {
 		t.Errorf("fetched %v, in the future", at)
 	}
 }
+
+// TestWithdrawnSetIsNotUsedAfterItsStagger: that is what staggering is for.
+func TestWithdrawnSetIsNotUsedAfterItsStagger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{}
+		b.say(map[string]Level{}, nil)
+		c := start(t, Config{Provider: b, Stagger: time.Hour})
+		f := c.Feature("f", FeatureConfig{})
+		time.Sleep(3 * time.Hour)
+		b.say(map[string]Level{"f": ReadOnly}, nil)
+		time.Sleep(15 * time.Second)
+		b.say(map[string]Level{}, nil)
+		time.Sleep(3 * time.Hour)
+		wantLevel(t, f, Normal, "the set was withdrawn")
+		for _, e := range c.Status().Recent {
+			if e.Kind == EventLevel {
+				t.Errorf("the withdrawn set was used: %+v", e)
+			}
+		}
+	})
+}
+
+func TestBlastGuardKnowsFeaturesThatAreStillToCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{}
+		b.say(map[string]Level{All: Offline}, nil)
+		c := start(t, Config{Provider: b})
+		time.Sleep(time.Second)
+		wantLevel(t, c.Feature("late", FeatureConfig{}), Normal, "registered after the bad set was loaded")
+		if s := c.Status().Flags; !contains(s.Error, "confirm") {
+			t.Errorf("status says %q of the set", s.Error)
+		}
+	})
+}

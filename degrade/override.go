@@ -347,10 +347,16 @@ func (c *Controller) overridesLocked(f *Feature, r *reason) {
 		if o.Maintenance {
 			r.cause = CauseMaintenance
 		}
-		if o.Until != nil {
-			r.until = *o.Until
-		}
+		r.until = o.end()
 	})
+}
+
+// end is zero if nobody knows.
+func (o *Override) end() time.Time {
+	if o.Until == nil {
+		return time.Time{}
+	}
+	return *o.Until
 }
 
 // reliefLocked applies overrides to the better.
@@ -360,7 +366,7 @@ func (c *Controller) reliefLocked(f *Feature, s *standing) {
 		if !o.AtMost || (o.Feature != All && o.Feature != f.name) || level >= s.level {
 			return
 		}
-		s.level, s.cause, s.detail = level, CauseOverride, "at most "+o.Level.String()+": "+o.Reason+" ("+o.By+")"
+		s.level, s.cause, s.detail, s.until = level, CauseOverride, "at most "+o.Level.String()+": "+o.Reason+" ("+o.By+")", o.end()
 	})
 }
 
@@ -380,6 +386,11 @@ func (c *Controller) rootLocked() reason {
 	var r reason
 	c.flagsLocked(nil, &r)
 	c.overridesLocked(nil, &r)
+	c.eachOverrideLocked(func(o *Override) {
+		if o.AtMost && o.Feature == All {
+			r.level = min(r.level, o.Level)
+		}
+	})
 	return r
 }
 
@@ -416,7 +427,7 @@ func (c *Controller) announceLocked(o *Override, now time.Time, due *due) {
 
 func (o *Override) event(kind EventKind, now time.Time) Event {
 	name, to := o.target()
-	e := Event{Kind: kind, At: now, Name: name, To: to, Cause: CauseOverride, Detail: o.Reason, ID: o.ID, By: o.By}
+	e := Event{Kind: kind, At: now, Name: name, To: to, Cause: CauseOverride, Detail: o.Reason, ID: o.ID, By: o.By, subject: o.subject()}
 	if kind == EventOverrideExpired || kind == EventOverrideCleared {
 		e.From, e.To = to, "automatic"
 	}
@@ -466,9 +477,7 @@ func (c *Controller) auditOverride(action string, o *Override, by Request, from 
 		record.Refused = err.Error()
 	}
 	c.append(record)
-	if err == nil {
-		c.save()
-	}
+	c.save() // also after a refusal: it has its place in the chain
 }
 
 func (o *Override) subject() string {
@@ -488,7 +497,7 @@ func (o *Override) subject() string {
 // auditExpiry runs on the goroutine that tells events.
 func (c *Controller) auditExpiry(e Event) {
 	c.append(audit.Record{
-		At: e.At, Action: "degrade.override.expire", Subject: e.Name, Who: "expiry", Why: e.Detail, From: e.From, To: e.To,
+		At: e.At, Action: "degrade.override.expire", Subject: e.subject, Who: "expiry", Why: e.Detail, From: e.From, To: e.To,
 		ID: e.ID, Instance: c.cfg.Instance, Region: c.cfg.Region,
 	})
 	c.save()

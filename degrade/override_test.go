@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -322,12 +323,13 @@ func TestStoreThatForgetsCancelsNothing(t *testing.T) {
 		o.Scope = ScopeFleet
 		mustOverride(t, a, o)
 		time.Sleep(13 * time.Second)
-		m.do(func() { m.set = OverrideSet{} })
+		m.do(func() { m.set, m.conflicts = OverrideSet{}, 1000 }) // nor does it take anything
 		time.Sleep(time.Minute)
 		wantLevel(t, fa, ReadOnly, "store forgot")
 		if s := a.Status(); !contains(s.OverrideError, "lost data") {
 			t.Errorf("status says %q of the store", s.OverrideError)
 		}
+		m.do(func() { m.conflicts = 0 })
 		second := override(All, Limited)
 		second.Scope = ScopeFleet
 		mustOverride(t, a, second) // puts back what was lost
@@ -361,11 +363,15 @@ func TestConflictsEnd(t *testing.T) {
 func TestInsaneStoreContentIsIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{set: OverrideSet{Revision: 1, Overrides: []Override{
-			{ID: "1", Feature: "f", Level: 9, UntilCleared: true},
-			{ID: "2", Feature: "f", Level: Offline},
-			{Feature: "f", Level: Offline, UntilCleared: true},
-			{ID: "3", Feature: "f", Level: Offline, Until: new(time.Now().Add(-time.Hour))},
-			{ID: "4", Feature: "f", Level: Limited, UntilCleared: true},
+			{ID: "1", Feature: "f", Level: 9, UntilCleared: true, Reason: "r", By: "b"},
+			{ID: "2", Feature: "f", Level: Offline, Reason: "r", By: "b"},
+			{Feature: "f", Level: Offline, UntilCleared: true, Reason: "r", By: "b"},
+			{ID: "3", Feature: "f", Level: Offline, Until: new(time.Now().Add(-time.Hour)), Reason: "r", By: "b"},
+			{ID: "4", Feature: "f", Level: Limited, UntilCleared: true, Reason: "r", By: "b"},
+			{ID: "5", Feature: "f", Level: Offline, UntilCleared: true, By: "b"},
+			{ID: "6", Feature: "f", Level: Offline, UntilCleared: true, Reason: "r"},
+			{ID: "7", Feature: "f", Level: Normal, AtMost: true, UntilCleared: true, Reason: "r", By: "b"},
+			{ID: "8", Dependency: "db", State: StateOK, UntilCleared: true, Reason: "r", By: "b"},
 		}}}
 		a, _, fa, _ := fleet(t, m)
 		time.Sleep(time.Second)
@@ -428,5 +434,118 @@ func TestOverrideJSONRoundTrip(t *testing.T) {
 	var got []Override
 	if err != nil || json.Unmarshal(text, &got) != nil || got[0].ID != want[0].ID || !got[0].Until.Equal(*want[0].Until) || got[0].Level != ReadOnly {
 		t.Errorf("%s became %+v (%v)", text, got, err)
+	}
+}
+
+// TestStoreThatForgotIsPutRight: by whoever notices first, and without losing what was set there since.
+func TestStoreThatForgotIsPutRight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{}
+		a, _, fa, _ := fleet(t, m)
+		for range 5 {
+			o := override("f", ReadOnly)
+			o.Scope = ScopeFleet
+			mustOverride(t, a, o)
+		}
+		m.do(func() { m.set = OverrideSet{} })
+		time.Sleep(time.Millisecond)
+		fresh := start(t, Config{Overrides: m}) // knows nothing of what was
+		fc := fresh.Feature("f", FeatureConfig{})
+		o := override(All, Limited)
+		o.Scope, o.By = ScopeFleet, "ben"
+		mustOverride(t, fresh, o)
+		time.Sleep(30 * time.Second)
+		wantLevel(t, fa, ReadOnly, "what was in force stays")
+		wantLevel(t, fc, ReadOnly, "and reaches those who came later")
+		for name, c := range map[string]*Controller{"a": a, "fresh": fresh} {
+			if s := c.Status(); len(s.Overrides) != 6 || s.OverrideError != "" {
+				t.Errorf("%s: %d overrides, error %q, want 6 and none", name, len(s.Overrides), s.OverrideError)
+			}
+		}
+	})
+}
+
+// TestStoreThatWentBackDoesNotBringBackWhatWasCleared: a fail-over may lose the clearing.
+func TestStoreThatWentBackDoesNotBringBackWhatWasCleared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{}
+		a, _, _, _ := fleet(t, m)
+		o := override("f", ReadOnly)
+		o.Scope = ScopeFleet
+		id := mustOverride(t, a, o)
+		var old OverrideSet
+		m.do(func() { old = m.set })
+		time.Sleep(time.Minute)
+		if err := a.Clear(t.Context(), id, Request{"over", "ana"}); err != nil {
+			t.Fatal(err)
+		}
+		m.do(func() { m.set = old })
+		time.Sleep(30 * time.Second)
+		if all := a.Overrides(); len(all) != 0 {
+			t.Errorf("in force: %+v, want none", all)
+		}
+	})
+}
+
+func TestOverridesThatEndedMeanwhileAreToldAsExpired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		cfg := Config{LastKnownGood: filepath.Join(t.TempDir(), "state"), Audit: &log}
+		c := build(t, cfg)
+		c.Feature("f", FeatureConfig{})
+		mustOverride(t, c, override("f", ReadOnly))
+		time.Sleep(2 * time.Hour) // the process is down
+		again := start(t, cfg)
+		wantLevel(t, again.Feature("f", FeatureConfig{}), Normal, "it has ended")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if !contains(log.String(), `"action":"degrade.override.expire","subject":"feature f on instance"`) {
+			t.Errorf("its end is not in the audit log:\n%s", log.String())
+		}
+	})
+}
+
+// TestPullAtTheEndOfAnOverride: the store may be asked before the control loop has noticed.
+func TestPullAtTheEndOfAnOverride(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{}
+		c := build(t, Config{Overrides: m}) // without Run, which would notice
+		c.Feature("f", FeatureConfig{})
+		o := override("f", ReadOnly)
+		o.Scope = ScopeFleet
+		mustOverride(t, c, o)
+		time.Sleep(2 * time.Hour)
+		c.pullOverrides(t.Context())
+		if e := c.Status().Recent; e[len(e)-1].Kind != EventLevel && e[len(e)-1].Kind != EventOverrideExpired || slices.ContainsFunc(e, func(e Event) bool { return e.Kind == EventOverrideCleared }) {
+			t.Errorf("events = %+v, want the override expired and not cleared", e)
+		}
+	})
+}
+
+func TestAuditChainSurvivesACrashAfterARefusal(t *testing.T) {
+	var log bytes.Buffer
+	cfg := Config{LastKnownGood: filepath.Join(t.TempDir(), "state"), Audit: &log}
+	for range 2 { // Run never ends: the process crashes
+		c := build(t, cfg)
+		c.Feature("f", FeatureConfig{})
+		mustOverride(t, c, override("f", ReadOnly))
+		if _, err := c.Override(t.Context(), override("g", ReadOnly)); err == nil {
+			t.Fatal("an override of nothing was set")
+		}
+	}
+	if head, err := audit.Verify(&log, audit.Head{}); err != nil || head.Sequence != 4 {
+		t.Errorf("Verify = %v, %v, want one chain of 4 records", head, err)
+	}
+}
+
+func TestReliefNamesItsOwnEnd(t *testing.T) {
+	c := build(t, Config{})
+	c.Feature("f", FeatureConfig{})
+	mustOverride(t, c, override("f", Offline))
+	o := override("f", Limited)
+	o.AtMost, o.Unsafe, o.TTL = true, true, time.Minute
+	mustOverride(t, c, o)
+	if s := c.Status().Features[0]; s.Level != Limited || s.Until == nil || time.Until(*s.Until) > time.Minute {
+		t.Errorf("status = %+v, want limited until the end of what relieves it", s)
 	}
 }

@@ -12,10 +12,14 @@ import (
 // and nothing on calls while no level has changed of late. A context that is pinned stays as it is.
 func (c *Controller) Pin(ctx context.Context) context.Context {
 	r := request.From(ctx)
+	open := r != nil && r.Owner == any(request.Open{})
+	if open {
+		r.Owner = nil
+	}
 	if r.Of(c) != nil {
 		return ctx
 	}
-	if r == nil || r.Owner != nil { // else degradehttp made it and left it to be filled
+	if !open {
 		r = &request.Context{Context: ctx, Outer: r}
 		ctx = r
 	}

@@ -74,28 +74,34 @@ func (c *Controller) watchLocked(ctx context.Context, what string, source any, h
 
 // pullFlags loads a set and puts it in force if it is good.
 func (c *Controller) pullFlags(ctx context.Context) {
+	set, ok := c.newFlags(ctx)
+	for ok && c.cfg.Stagger > 0 {
+		pause(ctx, rand.N(c.cfg.Stagger))
+		staged := set
+		if set, ok = c.newFlags(ctx); ok && set.equal(&staged) { // else it was withdrawn or replaced: that is what Stagger is for
+			break
+		}
+	}
+	if ok {
+		c.acceptFlags(set)
+		c.save()
+	}
+}
+
+// newFlags loads a set and reports whether it is good and says something new.
+func (c *Controller) newFlags(ctx context.Context) (set FlagSet, ok bool) {
 	set, err := c.loadFlags(ctx)
 	if ctx.Err() != nil {
-		return
+		return set, false
 	}
 	if err == nil {
 		err = c.checkBlast(&set)
 	}
 	if err != nil {
 		c.rejectFlags(err)
-		return
+		return set, false
 	}
-	if c.confirmFlags(&set) {
-		return
-	}
-	if c.cfg.Stagger > 0 {
-		pause(ctx, rand.N(c.cfg.Stagger))
-		if ctx.Err() != nil {
-			return
-		}
-	}
-	c.acceptFlags(set)
-	c.save()
+	return set, !c.confirmFlags(&set)
 }
 
 func (c *Controller) loadFlags(ctx context.Context) (set FlagSet, err error) {
@@ -126,6 +132,9 @@ func (c *Controller) checkBlast(set *FlagSet) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if len(c.features) == 0 && set.level(All) == Offline { // whatever is registered later
+		return fmt.Errorf("degrade: flags: version %q moves every feature to offline; such a set must say \"confirm\": true", set.Version)
+	}
 	moved := 0
 	for _, f := range c.features {
 		if set.level(f.name) == Offline && c.flags.set.level(f.name) != Offline {

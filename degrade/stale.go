@@ -52,23 +52,38 @@ type Stale[K comparable, V any] struct {
 	mu      sync.Mutex // guards the following
 	entries map[K]*entry[K, V]
 	order   list.List // of *entry, the one used last in front
+	flights map[K]*flight[V]
 }
 
 type entry[K comparable, V any] struct {
-	key       K
-	value     V
-	loaded    time.Time // zero = no value yet
-	flight    *flight[V]
-	failures  int
-	notBefore time.Time // of the next refresh, after failures
-	place     *list.Element
+	key        K
+	value      V
+	provenance provenance
+	loaded     time.Time
+	failures   int
+	notBefore  time.Time // of the next refresh, after failures
+	place      *list.Element
 }
 
 // A flight is one load, shared by all who wait for it.
 type flight[V any] struct {
-	done  chan struct{}
-	value V
-	err   error
+	done       chan struct{}
+	value      V
+	provenance provenance
+	err        error
+}
+
+// A provenance is what a load said of its value: a stub's answer is one in every copy too. It does not change.
+type provenance struct {
+	served request.Served
+	notes  []request.Note
+}
+
+// A kept is a copy as it is served.
+type kept[V any] struct {
+	Result[V]
+	provenance provenance
+	beyond     time.Duration // for how long it has not been fresh
 }
 
 // NewStale returns a cache in front of load. load runs on goroutines that Run of f's Controller waits for, one call at a time
@@ -98,140 +113,168 @@ func NewStale[K comparable, V any](f *Feature, load func(context.Context, K) (V,
 	cfg.LoadTimeout = defaulted(cfg.LoadTimeout, 10*time.Second)
 	cfg.Backoff = defaulted(cfg.Backoff, time.Second)
 	cfg.MaxBackoff = max(cfg.Backoff, defaulted(cfg.MaxBackoff, time.Minute))
-	return &Stale[K, V]{f: f, load: load, cfg: cfg, entries: map[K]*entry[K, V]{}}, nil
+	return &Stale[K, V]{f: f, load: load, cfg: cfg, entries: map[K]*entry[K, V]{}, flights: map[K]*flight[V]{}}, nil
 }
 
 // Get returns the copy of key if the windows allow it, else what load returns. At Offline it does not load: it serves a
-// copy that any window covers, or returns a [*RefusedError]. Result.Age is the copy's; Source is SourcePrimary within Fresh and
-// SourceStale after it. A caller whose ctx ends gets its cause.
+// copy that any window covers, or returns a [*RefusedError]. Result.Age is the copy's; Source is SourceStale after Fresh and before it
+// SourcePrimary, or what load had it from: SourceStub or another Stale. A caller whose ctx ends gets its cause.
 func (s *Stale[K, V]) Get(ctx context.Context, key K) (Result[V], error) {
 	level := s.f.LevelIn(ctx)
 	now := time.Now()
 	s.mu.Lock()
 	e := s.entries[key]
-	r, beyond, have := s.copyLocked(e, level, now)
+	k, have := s.copyLocked(e, level, now)
 	switch {
-	case have && beyond <= 0:
+	case have && k.beyond <= 0:
 		s.mu.Unlock()
-		return s.fresh(ctx, r), nil
+		s.f.stats.lookups[lookupFresh].Add(1)
+		return s.fresh(ctx, k), nil
 	case level == Offline:
 		s.mu.Unlock()
-		if have && beyond <= max(s.cfg.WhileRevalidate, s.cfg.IfError, s.cfg.WhenDegraded) {
-			return s.stale(ctx, r, beyond), nil
+		if have && k.beyond <= max(s.cfg.WhileRevalidate, s.cfg.IfError, s.cfg.WhenDegraded) {
+			return s.stale(ctx, k), nil
 		}
 		return Result[V]{Level: level}, s.f.refuse(ctx, OpRead, level)
 	}
 	resting := e != nil && now.Before(e.notBefore)
-	if have && (beyond <= s.cfg.WhileRevalidate || level >= Limited && beyond <= s.cfg.WhenDegraded || resting && beyond <= s.cfg.IfError) {
+	if have && (k.beyond <= s.cfg.WhileRevalidate || level >= Limited && k.beyond <= s.cfg.WhenDegraded || resting && k.beyond <= s.cfg.IfError) {
 		if !resting {
 			s.flyLocked(ctx, key)
 		}
 		s.mu.Unlock()
-		return s.stale(ctx, r, beyond), nil
+		return s.stale(ctx, k), nil
 	}
 	flight := s.flyLocked(ctx, key)
 	s.mu.Unlock()
-	return s.await(ctx, flight, key, r, have && beyond <= s.cfg.IfError, beyond)
+	return s.await(ctx, flight, key, k, have && k.beyond <= s.cfg.IfError)
 }
 
-// Forget drops the copy of key, for example after a write. A load under way may bring it back.
+// Forget drops the copy of key, for example after a write. A load under way answers those who wait for it and is not kept.
 func (s *Stale[K, V]) Forget(key K) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	delete(s.flights, key)
 	s.dropLocked(s.entries[key])
 }
 
-// copyLocked is the value of e, if it has one, and for how long it has not been fresh.
-func (s *Stale[K, V]) copyLocked(e *entry[K, V], level Level, now time.Time) (r Result[V], beyond time.Duration, have bool) {
-	r.Level = level
+// copyLocked is the value of e, if there is one.
+func (s *Stale[K, V]) copyLocked(e *entry[K, V], level Level, now time.Time) (k kept[V], have bool) {
+	k.Level = level
 	if e == nil {
-		return r, 0, false
+		return k, false
 	}
 	s.order.MoveToFront(e.place)
-	if e.loaded.IsZero() {
-		return r, 0, false
+	k.Value, k.Age, k.provenance = e.value, now.Sub(e.loaded), e.provenance
+	k.beyond = k.Age - s.cfg.Fresh
+	return k, true
+}
+
+// fresh is k as good as the real thing, or as what the load had of it.
+func (s *Stale[K, V]) fresh(ctx context.Context, k kept[V]) Result[V] {
+	source := SourceFallback // to a call around
+	if made := Source(k.provenance.served.Source); k.provenance.served.Set && made > SourceFallback {
+		k.Source, source = made, made
+		k.Age += k.provenance.served.Age
 	}
-	r.Value, r.Age = e.value, now.Sub(e.loaded)
-	return r, r.Age - s.cfg.Fresh, true
+	request.Tell(ctx, uint8(source), k.Age)
+	k.provenance.note(ctx)
+	return k.Result
 }
 
-func (s *Stale[K, V]) fresh(ctx context.Context, r Result[V]) Result[V] {
-	s.f.stats.lookups[lookupFresh].Add(1)
-	request.Tell(ctx, uint8(SourceFallback), r.Age)
-	return r
-}
-
-func (s *Stale[K, V]) stale(ctx context.Context, r Result[V], beyond time.Duration) Result[V] {
-	r.Source = SourceStale
+func (s *Stale[K, V]) stale(ctx context.Context, k kept[V]) Result[V] {
+	k.Source = SourceStale
 	s.f.stats.lookups[lookupStale].Add(1)
-	request.Tell(ctx, uint8(SourceStale), r.Age)
+	request.Tell(ctx, uint8(SourceStale), k.Age)
 	if c := request.From(ctx); c != nil {
-		c.Add(request.Note{Name: s.f.name, Level: r.Level.String(), Source: SourceStale.String(), Age: r.Age, Beyond: beyond})
+		c.Add(request.Note{Name: s.f.name, Level: k.Level.String(), Source: SourceStale.String(), Age: k.Age, Beyond: k.beyond})
 	}
-	return r
+	k.provenance.note(ctx)
+	return k.Result
 }
 
-// await waits for a load. r is the copy to serve if it fails, if usable.
-func (s *Stale[K, V]) await(ctx context.Context, flight *flight[V], key K, r Result[V], usable bool, beyond time.Duration) (Result[V], error) {
+// note repeats to the request of ctx what the load noted on its own.
+func (o *provenance) note(ctx context.Context) {
+	if len(o.notes) == 0 {
+		return
+	}
+	if c := request.From(ctx); c != nil {
+		for _, n := range o.notes {
+			c.Add(n)
+		}
+	}
+}
+
+// await waits for a load. k is the copy to serve if it fails, if usable.
+func (s *Stale[K, V]) await(ctx context.Context, flight *flight[V], key K, k kept[V], usable bool) (Result[V], error) {
 	if flight == nil { // Run has ended: there is nobody to share with
 		v, err := s.load(ctx, key)
-		return Result[V]{Value: v, Level: r.Level}, err
+		return Result[V]{Value: v, Level: k.Level}, err
 	}
 	select {
 	case <-flight.done:
 	case <-ctx.Done():
-		return Result[V]{Level: r.Level}, context.Cause(ctx)
+		return Result[V]{Level: k.Level}, context.Cause(ctx)
 	}
 	switch {
 	case flight.err == nil:
 		s.f.stats.lookups[lookupLoaded].Add(1)
-		return Result[V]{Value: flight.value, Level: r.Level}, nil
+		return s.fresh(ctx, kept[V]{Result: Result[V]{Value: flight.value, Level: k.Level}, provenance: flight.provenance}), nil
 	case usable && s.eligible(flight.err):
-		return s.stale(ctx, r, beyond), nil
+		return s.stale(ctx, k), nil
 	}
 	s.f.stats.lookups[lookupFailed].Add(1)
-	return Result[V]{Level: r.Level}, flight.err
+	return Result[V]{Level: k.Level}, flight.err
 }
 
 // flyLocked starts or joins the load of key; nil if Run has ended.
 func (s *Stale[K, V]) flyLocked(ctx context.Context, key K) *flight[V] {
-	e := s.entryLocked(key)
-	if e.flight != nil {
-		return e.flight
+	if under := s.flights[key]; under != nil {
+		return under
 	}
 	flight := &flight[V]{done: make(chan struct{}), err: errors.New("degrade: load ended without returning")}
 	if !s.f.c.detach(ctx, "load of feature "+s.f.name, s.cfg.LoadTimeout, func(ctx context.Context) { s.fly(ctx, key, flight) }) {
 		return nil
 	}
-	e.flight = flight
+	s.flights[key] = flight
 	return flight
 }
 
 func (s *Stale[K, V]) fly(ctx context.Context, key K, flight *flight[V]) {
 	defer func() {
-		s.land(key, flight)
+		eligible := false // nor is it if asking panics
+		_ = guarded("Eligible", func() error {
+			eligible = flight.err != nil && s.eligible(flight.err)
+			return nil
+		})
+		s.land(key, flight, eligible)
 		close(flight.done)
 	}()
+	apart, served := request.Apart(ctx) // nobody's request: it may have been answered, and others wait too
 	flight.err = guarded("load", func() (err error) {
-		flight.value, err = s.load(ctx, key)
+		flight.value, err = s.load(apart, key)
 		return err
 	})
+	flight.provenance = provenance{*served, apart.Notes()}
 }
 
-// land keeps the result of a load.
-func (s *Stale[K, V]) land(key K, flight *flight[V]) {
+// land keeps the result of a load; eligible if it is an error that a copy may answer.
+func (s *Stale[K, V]) land(key K, flight *flight[V], eligible bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.entryLocked(key)
-	if e.flight == flight {
-		e.flight = nil
+	if s.flights[key] != flight { // forgotten: it may have read what was there before
+		return
 	}
+	delete(s.flights, key)
+	e := s.entries[key]
 	switch {
 	case flight.err == nil:
-		e.value, e.loaded, e.failures, e.notBefore = flight.value, time.Now(), 0, time.Time{}
-	case !s.eligible(flight.err) || e.loaded.IsZero():
+		e = s.entryLocked(key)
+		e.value, e.provenance = flight.value, flight.provenance
+		e.loaded, e.failures, e.notBefore = time.Now(), 0, time.Time{}
+	case !eligible:
 		s.dropLocked(e)
-	default:
+	case e != nil:
 		e.notBefore = time.Now().Add(jittered(s.backoff(e.failures)))
 		e.failures++
 	}

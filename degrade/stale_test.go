@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/request"
 )
 
 // origin is what a Stale loads from.
@@ -285,4 +288,97 @@ func TestStubOnlyAwayFromHome(t *testing.T) {
 	}
 	c := build(t, Config{})
 	wantPanic(t, "not Stubbed", func() { NewStub(c.Dependency("db", DependencyConfig{}), 1, 2) })
+}
+
+// TestCopiesOfStubsAreLabelled: what a load was answered with is told to everybody who gets the copy, and by no other goroutine than theirs.
+func TestCopiesOfStubsAreLabelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, Config{Region: "b"})
+		d := c.Dependency("fraud", DependencyConfig{Home: "a", Stubbed: true})
+		f := c.Feature("f", FeatureConfig{})
+		s, err := NewStale(f, func(ctx context.Context, key string) (string, error) {
+			d.NoteStub(ctx)
+			return key, nil
+		}, StaleConfig{Fresh: 10 * time.Second, WhileRevalidate: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for when, want := range []Source{SourceStub, SourceStub, SourceStale} { // loaded, fresh, stale
+			pinned := c.Pin(t.Context())
+			r, err := ReadResult(pinned, f, value("", errPrimary), func(ctx context.Context) (string, error) {
+				r, err := s.Get(ctx, "k")
+				return r.Value, err
+			})
+			if err != nil || r.Value != "k" || r.Source != want {
+				t.Errorf("%d: ReadResult = %+v, %v, want a value from %v", when, r, err, want)
+			}
+			if notes := request.From(pinned).Notes(); !slices.ContainsFunc(notes, func(n request.Note) bool { return n.Name == "fraud" && n.Source == "stub" }) {
+				t.Errorf("%d: notes = %+v, want one of the stub", when, notes)
+			}
+			time.Sleep(6 * time.Second)
+		}
+	})
+}
+
+// TestOneLoadForAKeyHoweverManyKeys: a load under way is shared also if there is no room for its copy yet.
+func TestOneLoadForAKeyHoweverManyKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, Config{})
+		o := &origin{delay: time.Second}
+		s := newStale(t, c.Feature("f", FeatureConfig{}), o, StaleConfig{Max: 1, IfError: time.Minute})
+		for range 3 {
+			for _, key := range []string{"a", "b", "c"} {
+				go s.Get(t.Context(), key)
+			}
+			synctest.Wait()
+		}
+		if n := o.calls.Load(); n != 3 {
+			t.Errorf("%d loads of 3 keys at once", n)
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+// TestForgetAlsoMeansTheLoadUnderWay: it may have read what was there before the write.
+func TestForgetAlsoMeansTheLoadUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, Config{})
+		o := &origin{delay: time.Second}
+		s := newStale(t, c.Feature("f", FeatureConfig{}), o, windows)
+		go s.Get(t.Context(), "k")
+		synctest.Wait()
+		s.Forget("k")
+		time.Sleep(500 * time.Millisecond)
+		go s.Get(t.Context(), "k")
+		time.Sleep(600 * time.Millisecond) // the first has landed, the second has not
+		wantGet(t, s, "k2", SourcePrimary, 0, "joins the load after Forget")
+		if n := o.calls.Load(); n != 2 {
+			t.Errorf("%d loads, want 2", n)
+		}
+	})
+}
+
+// TestEligibleMayUseTheStale: it is called without the lock, and its panic harms nobody who waits.
+func TestEligibleMayUseTheStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := start(t, Config{})
+		o := &origin{}
+		o.fail(errDown)
+		cfg := windows
+		var s *Stale[string, string]
+		calls := 0
+		cfg.Eligible = func(error) bool {
+			s.Forget("other")
+			if calls++; calls > 1 {
+				panic("boom")
+			}
+			return true
+		}
+		s = newStale(t, c.Feature("f", FeatureConfig{}), o, cfg)
+		for range 2 {
+			if _, err := s.Get(t.Context(), "k"); !errors.Is(err, errDown) {
+				t.Errorf("Get = %v, want %v", err, errDown)
+			}
+		}
+	})
 }

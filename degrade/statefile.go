@@ -94,7 +94,7 @@ func (c *Controller) restore() audit.Head {
 		}
 	}
 	keep := func(list []Override) []Override {
-		return slices.DeleteFunc(list, func(o Override) bool { return !o.sane() || o.ended(now) })
+		return slices.DeleteFunc(list, func(o Override) bool { return !o.sane() })
 	}
 	c.local = keep(s.Local)
 	if c.cfg.Overrides != nil {

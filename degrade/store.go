@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -65,17 +66,17 @@ func (c *Controller) swapOnce(ctx context.Context, change func([]Override) ([]Ov
 	if err != nil {
 		return fmt.Errorf("degrade: overrides not loaded, nothing is changed: %w", err)
 	}
-	c.mu.Lock()
-	known := c.sharedRevision
-	if set.Revision < known { // the store lost what it had: what is in force here is put back with the change
-		set.Overrides = c.shared
-	}
-	c.mu.Unlock()
-	list, err := change(slices.DeleteFunc(slices.Clone(set.Overrides), func(o Override) bool { return o.ended(time.Now()) }))
+	return c.swap(ctx, set, change)
+}
+
+// swap changes set, which was just loaded.
+func (c *Controller) swap(ctx context.Context, set OverrideSet, change func([]Override) ([]Override, error)) error {
+	present, revision := c.reconcile(set)
+	list, err := change(present)
 	if err != nil {
 		return err
 	}
-	next := OverrideSet{Revision: max(set.Revision, known) + 1, Overrides: list}
+	next := OverrideSet{Revision: revision + 1, Overrides: list}
 	if err := c.cfg.Overrides.SwapOverrides(ctx, set.Revision, next); err != nil {
 		if errors.Is(err, ErrConflict) {
 			return err
@@ -86,6 +87,34 @@ func (c *Controller) swapOnce(ctx context.Context, change func([]Override) ([]Ov
 	defer c.mu.Unlock()
 	c.adoptLocked(next)
 	return nil
+}
+
+// reconcile returns what is in force by set and by what is known here, and the revision that is known. They differ if the store has
+// lost what it had: then what is in force here stays, with what was set in the store since. What is in the store from
+// before was cleared in a revision that was lost.
+func (c *Controller) reconcile(set OverrideSet) (list []Override, revision uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list, revision = slices.Clone(set.Overrides), set.Revision
+	if set.Revision < c.sharedRevision {
+		list = slices.DeleteFunc(list, func(o Override) bool { return find(c.shared, o.ID) != nil || !o.Set.After(c.sharedSince) })
+		list, revision = slices.Concat(c.shared, list), c.sharedRevision
+	}
+	now := time.Now()
+	return slices.DeleteFunc(list, func(o Override) bool { return o.ended(now) }), revision
+}
+
+// putBack writes what is in force here to a store that has lost it. If another instance was first, its set is loaded next time.
+func (c *Controller) putBack(ctx context.Context, set OverrideSet) {
+	err := guarded("store", func() error { return c.swap(ctx, set, func(all []Override) ([]Override, error) { return all, nil }) })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil {
+		c.sharedErr = fmt.Sprintf("the store is at revision %d and was at %d: it lost data; what is in force here stays, and could not be put back: %v", set.Revision, c.sharedRevision, err)
+		return
+	}
+	c.sharedErr = ""
+	c.log.Warn("degrade: overrides put back into a store that lost them", slog.String("name", c.cfg.Name), slog.Uint64("revision", c.sharedRevision))
 }
 
 // pullOverrides loads the shared overrides. What is in force stays in force if they cannot be loaded, or if the store has
@@ -99,15 +128,17 @@ func (c *Controller) pullOverrides(ctx context.Context) {
 		return err
 	})
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	lost := err == nil && set.Revision < c.sharedRevision
 	switch {
 	case err != nil:
 		c.sharedErr = err.Error()
-	case set.Revision < c.sharedRevision:
-		c.sharedErr = fmt.Sprintf("the store is at revision %d and was at %d: it lost data; what is in force here stays", set.Revision, c.sharedRevision)
-	default:
+	case !lost:
 		c.sharedErr = ""
 		c.adoptLocked(set)
+	}
+	c.mu.Unlock()
+	if lost {
+		c.putBack(ctx, set)
 	}
 }
 
@@ -116,8 +147,10 @@ func (c *Controller) adoptLocked(set OverrideSet) {
 	if set.Revision < c.sharedRevision {
 		return
 	}
-	c.sharedRevision = set.Revision
 	now := time.Now()
+	if set.Revision > c.sharedRevision {
+		c.sharedRevision, c.sharedSince = set.Revision, now
+	}
 	c.replaceLocked(&c.shared, slices.DeleteFunc(slices.Clone(set.Overrides), func(o Override) bool { return !o.sane() || o.ended(now) }))
 }
 
@@ -126,7 +159,8 @@ func (o *Override) ended(now time.Time) bool { return o.Until != nil && !now.Bef
 // sane reports whether a stored override can be applied. What another version or a person wrote into the store
 // is not trusted to have passed checkOverride.
 func (o *Override) sane() bool {
-	return o.ID != "" && o.Level <= Offline && o.State <= StateDown && (o.Feature == "") != (o.Dependency == "") && (o.Until != nil || o.UntilCleared)
+	return o.ID != "" && o.Level <= Offline && o.State <= StateDown && (o.Feature == "") != (o.Dependency == "") && (o.Until != nil || o.UntilCleared) &&
+		checkWho(o.Reason, o.By) == nil && (o.Unsafe || !o.AtMost && o.State != StateOK)
 }
 
 // replaceLocked makes next the list, with an event for every difference, and brings the levels up to date.
@@ -140,9 +174,13 @@ func (c *Controller) replaceLocked(list *[]Override, next []Override) {
 		}
 	}
 	for i := range *list {
-		if find(next, (*list)[i].ID) == nil {
-			delete(c.warned, (*list)[i].ID)
-			c.eventLocked((*list)[i].event(EventOverrideCleared, now))
+		if old := &(*list)[i]; find(next, old.ID) == nil {
+			delete(c.warned, old.ID)
+			kind := EventOverrideCleared
+			if old.ended(now) {
+				kind = EventOverrideExpired
+			}
+			c.eventLocked(old.event(kind, now))
 		}
 	}
 	*list = next

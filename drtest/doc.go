@@ -69,8 +69,9 @@
 //
 // In a bubble time moves only when every goroutine waits for something of the bubble. Three habits break that,
 // and a watchdog outside names the line: a mutex held across a sleep or a call, a real socket or file
-// descriptor, a channel or context made outside. http requests through [http.DefaultTransport] are
-// refused at once. Use the t and the context that [Run] hands to its function, and no others.
+// descriptor, a channel or context made outside. Requests through [http.DefaultTransport] and its clones are
+// refused at once; a real connection of another dialer is found when it stops time, so one that is closed before
+// time has to move is not. Use the t and the context that [Run] hands to its function, and no others.
 //
 // go-redis and SDKs that keep package-level pools of timers survive many Worlds in one process because Run
 // empties sync.Pools first; Worlds that use them must not run in parallel.

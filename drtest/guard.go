@@ -1,7 +1,9 @@
 package drtest
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"sync"
 )
@@ -10,9 +12,24 @@ import (
 // the whole process, so the guard has to find out whose request it sees.
 var liveWorlds sync.Map
 
-// guardDefaultTransport makes [http.DefaultTransport] refuse http requests from inside a World: a real
-// socket would stop virtual time. Requests from elsewhere are as before. An https request is found by the
-// watchdog; a guard for it would turn off HTTP/2 for the whole process.
+// init lets the dialer of [http.DefaultTransport], and so of its clones, refuse connections from inside a World. It
+// is done here because no request is under way yet: the field must not change later.
+func init() {
+	tr, ok := http.DefaultTransport.(*http.Transport)
+	if !ok || tr.DialContext == nil {
+		return
+	}
+	dial := tr.DialContext
+	tr.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if err := refuseReal(address); err != nil {
+			return nil, err
+		}
+		return dial(ctx, network, address)
+	}
+}
+
+// guardDefaultTransport makes [http.DefaultTransport] refuse http requests from inside a World even where it has an
+// idle connection. For https the dialer alone must do: a protocol of ours would turn off HTTP/2 for the process.
 func guardDefaultTransport() {
 	tr, ok := http.DefaultTransport.(*http.Transport)
 	if !ok {
@@ -26,12 +43,26 @@ type guard struct{}
 
 // RoundTrip refuses requests of goroutines that live in a World and leaves the others to the transport.
 func (guard) RoundTrip(req *http.Request) (*http.Response, error) {
-	own := ownGoroutine()
-	if own.bubble == 0 {
+	err := refuseReal(req.URL.Host)
+	if err == nil {
 		return nil, http.ErrSkipAltProtocol
 	}
 	if req.Body != nil {
 		_ = req.Body.Close()
+	}
+	return nil, err
+}
+
+// refuseReal fails the World in which the calling goroutine lives, if any: a real socket would stop its time. A
+// dialer of the user's own is found by the watchdog.
+func refuseReal(address string) error {
+	own := ownGoroutine()
+	if own.bubble == 0 {
+		return nil
+	}
+	r, ok := liveWorlds.Load(own.bubble)
+	if !ok {
+		return nil // a bubble of somebody else
 	}
 	gs := inBubble(allGoroutines(), own.bubble)
 	for _, g := range gs {
@@ -39,9 +70,7 @@ func (guard) RoundTrip(req *http.Request) (*http.Response, error) {
 			own = g
 		}
 	}
-	err := fmt.Errorf("drtest: real connection to %s from inside a World, at %v; use Region.HTTPClient, Region.Transport or Region.DialContext", req.URL.Host, own.place(gs))
-	if r, ok := liveWorlds.Load(own.bubble); ok {
-		r.(*run).fail("%v", err)
-	}
-	return nil, err
+	err := fmt.Errorf("drtest: real connection to %s from inside a World, at %v; use Region.HTTPClient, Region.Transport or Region.DialContext", address, own.place(gs))
+	r.(*run).fail("%v", err)
+	return err
 }

@@ -51,6 +51,37 @@ var hazards = []struct {
 		}
 	}, []string{`real connection to 127\.0\.0\.1:1 from inside a World, at %here`}},
 
+	{"an https request through a clone of the default transport", drtest.Config{}, func(t *testing.T, _ *drtest.World) {
+		client := &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()}
+		resp, err := client.Get("https://127.0.0.1:1/")
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+	}, []string{`real connection to 127\.0\.0\.1:1 from inside a World, at %here`}},
+
+	{"a dialer of one's own", drtest.Config{Watchdog: time.Second}, func(t *testing.T, _ *drtest.World) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = c.Read(make([]byte, 1))
+	}, []string{`IO wait\] at %here`, `real socket`}},
+
+	{"a function that waits for ever while a load runs", drtest.Config{Watchdog: 300 * time.Millisecond}, func(_ *testing.T, w *drtest.World) {
+		w.Load(drtest.Load{Name: "endless", Clients: 5, Rate: drtest.Constant(2), Do: func(context.Context, *drtest.Op) error { return nil }})
+		<-make(chan int)
+	}, []string{`the World has no plan beyond \d+`, `chan receive\] at %here`}},
+
+	{"a load with a name that is taken", drtest.Config{}, func(_ *testing.T, w *drtest.World) {
+		l := drtest.Load{Name: "twin", Rate: drtest.Constant(1), Do: func(context.Context, *drtest.Op) error { return nil }}
+		w.Load(l)
+		w.Load(l)
+	}, []string{`hazard_test\.go:\d+: drtest: Load "twin": Name: there is a load of that name`}},
+
 	{"a channel from outside", drtest.Config{Watchdog: time.Second}, func(*testing.T, *drtest.World) {
 		<-outside
 	}, []string{`chan receive\] at %here`, `made outside the World`}},

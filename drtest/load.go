@@ -19,7 +19,8 @@ import (
 // A Load is traffic from outside: operations that start when they are due, whether or not earlier ones have
 // ended, as users do.
 type Load struct {
-	// Name identifies the load in reports and is the class of its operations unless they say another.
+	// Name identifies the load in reports and is the class of its operations unless they say another. Two loads
+	// of a World must not share one: it is part of the keys of operations.
 	Name string
 
 	// Clients is the number of clients. Zero means 1.
@@ -111,7 +112,7 @@ type Traffic struct {
 	w       *World
 	start   time.Duration
 	lattice lattice
-	ctx     context.Context
+	ctx     context.Context // ends when no operation starts any more
 	cancel  context.CancelFunc
 	sent    atomic.Int64
 	tasks   sync.WaitGroup
@@ -126,18 +127,31 @@ func (w *World) Load(l Load) *Traffic {
 	}
 	t := &Traffic{Load: l, w: w, start: w.now()}
 	t.ctx, t.cancel = context.WithCancel(w.ctx)
-	w.mu.Lock()
-	w.resumeLocked()
-	t.lattice = w.lattices.next(l.Clients)
-	w.traffic = append(w.traffic, t)
-	w.mu.Unlock()
+	if !w.addTraffic(t) {
+		w.t.Fatalf("drtest: Load %q: Name: there is a load of that name", l.Name)
+	}
 	for client := range l.Clients {
 		t.tasks.Go(func() { t.drive(client) })
 	}
 	return t
 }
 
-// Stop ends the load: no operation starts any more, and Stop waits for those under way.
+// addTraffic registers a load; false if its name is taken.
+func (w *World) addTraffic(t *Traffic) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, other := range w.traffic {
+		if other.Name == t.Name {
+			return false
+		}
+	}
+	w.resumeLocked()
+	t.lattice = w.lattices.next(t.Clients)
+	w.traffic = append(w.traffic, t)
+	return true
+}
+
+// Stop ends the load: no operation starts any more, and Stop waits for those under way to end as they would have.
 func (t *Traffic) Stop() {
 	t.cancel()
 	t.tasks.Wait()
@@ -207,7 +221,7 @@ func (t *Traffic) weight(client, seq int, due time.Duration) int {
 
 // one runs one operation and records it.
 func (t *Traffic) one(op *Op) {
-	ctx, cancel := context.WithTimeout(t.ctx, t.Timeout)
+	ctx, cancel := context.WithTimeout(t.w.ctx, t.Timeout)
 	defer cancel()
 	err := t.call(opContext{ctx, op}, op)
 	if t.w.ctx.Err() != nil {

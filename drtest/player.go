@@ -36,7 +36,7 @@ func (w *World) admit(s Scenario) error {
 	if err := s.Validate(); err != nil {
 		return err
 	}
-	base := w.now()
+	base := nextPhase(w.now(), 0) // so that every event keeps to its lane, whoever called
 	var all []*played
 	for i, e := range s.Events {
 		if field, reason := w.missing(e.Fault); reason != "" {
@@ -102,6 +102,7 @@ func (w *World) play(p *played) {
 			p.base -= p.base % simnet.Grain // this event's own offset, whoever caused it
 			p.base += simnet.Grain
 		case <-w.quietNow(): // the loads are over: it can no longer come true
+			w.history.AddMark(history.Mark{Kind: history.MarkScenario, Name: fmt.Sprintf("events[%d]", p.index), Text: "never happened, its condition did not come true: " + p.Fault.String(), At: w.now()})
 			return
 		case <-w.ctx.Done():
 			return

@@ -137,8 +137,19 @@ func (r *Region) serve(host, port string, handler http.Handler, config *tls.Conf
 }
 
 // Listen accepts connections in the Region on an address "host:port", for servers that do not speak HTTP.
-// The World closes the listener at its end.
-func (r *Region) Listen(address string) (net.Listener, error) { return r.w.net.Listen(r.name, address) }
+// The World closes the listener at its end. Faults can name the host; a server that is to heed Gray and Throttle
+// asks [Region.Disturbed].
+func (r *Region) Listen(address string) (net.Listener, error) {
+	l, err := r.w.net.Listen(r.name, address)
+	if err != nil {
+		return nil, err
+	}
+	host, _, _ := net.SplitHostPort(address) // the network has accepted it
+	r.w.mu.Lock()
+	defer r.w.mu.Unlock()
+	r.w.hosts[host] = true
+	return l, nil
+}
 
 // DialContext connects from the Region to a host of any Region, as [net.Dialer.DialContext] does.
 func (r *Region) DialContext(ctx context.Context, network, address string) (net.Conn, error) {

@@ -30,7 +30,9 @@ type Config struct {
 	Settle time.Duration
 
 	// Watchdog is how long, in real time, the World may make no progress before the test fails with
-	// the name of the goroutine that holds it up. Zero means 10 s.
+	// the name of the goroutine that holds it up. Its function may wait in one place for twelve times
+	// as long once everything that was planned is over: loads without a length would run for ever.
+	// Zero means 10 s.
 	Watchdog time.Duration
 
 	// Limit is how long, in virtual time, the World may last. One that waits for what never comes would run
@@ -135,6 +137,8 @@ type run struct {
 	expired chan struct{} // closed when the World reached its limit
 	id      atomic.Int64  // of the bubble
 	beats   atomic.Int64  // grows while virtual time moves
+	virtual atomic.Int64  // virtual time at the last beat, as a Duration
+	over    atomic.Bool   // the World is to end itself: it reached its limit, or will not end
 
 	mu       sync.Mutex // guards all below
 	world    *World
@@ -202,7 +206,8 @@ func (r *run) deadlock(p any) {
 	r.mu.Lock()
 	leaked := r.leaked
 	r.mu.Unlock()
-	if leaked {
+	if leaked || r.over.Load() {
+		r.abandon() // its record is not complete
 		return
 	}
 	gs := inBubble(allGoroutines(), r.id.Load())
@@ -217,10 +222,33 @@ func (r *run) await() {
 	case <-r.done:
 	case verdict := <-dog.barks:
 		r.fail("%s", verdict)
-		r.abandon()
+		r.giveUp()
 	case <-r.expired:
+		r.giveUp()
+	}
+}
+
+// farewell is how long, in real time, a World may take to end when it is told to.
+const farewell = 2 * time.Second
+
+// giveUp ends a World that will not end by itself. If it can still move it stops its loads and processes, so that
+// it does not take the processor from the tests after it; else it is left behind.
+func (r *run) giveUp() {
+	r.over.Store(true)
+	timer := time.NewTimer(farewell)
+	defer timer.Stop()
+	select {
+	case <-r.done:
+	case <-timer.C:
 		r.abandon()
 	}
+}
+
+// current returns the World, nil before it is made and after it was given up.
+func (r *run) current() *World {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.world
 }
 
 // abandon leaves a World behind that will not end. Its records are incomplete and still change.
@@ -233,10 +261,7 @@ func (r *run) abandon() {
 // conclude evaluates what the World recorded and prints failures.
 func (r *run) conclude() {
 	r.t.Helper()
-	r.mu.Lock()
-	world := r.world
-	r.mu.Unlock()
-	if world != nil {
+	if world := r.current(); world != nil {
 		world.conclude()
 	}
 	r.mu.Lock()

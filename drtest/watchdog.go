@@ -11,15 +11,20 @@ type watchdog struct {
 	r     *run
 	barks chan string // receives one verdict at most
 	quit  chan struct{}
+	ended chan struct{}
 }
 
 func newWatchdog(r *run) *watchdog {
-	d := &watchdog{r: r, barks: make(chan string, 1), quit: make(chan struct{})}
+	d := &watchdog{r: r, barks: make(chan string, 1), quit: make(chan struct{}), ended: make(chan struct{})}
 	go d.watch()
 	return d
 }
 
-func (d *watchdog) stop() { close(d.quit) }
+// stop ends the watchdog and waits for it.
+func (d *watchdog) stop() {
+	close(d.quit)
+	<-d.ended
+}
 
 // spinFactor is how many times longer than a stall a World may compute without virtual time moving.
 const spinFactor = 6
@@ -29,11 +34,13 @@ const maxLook = 200 * time.Millisecond
 
 // watch looks at the bubble once it has made no progress for the limit, and again until it is sure.
 func (d *watchdog) watch() {
+	defer close(d.ended)
 	limit := d.r.config.Watchdog
 	ticker := time.NewTicker(min(max(limit/8, 10*time.Millisecond), maxLook))
 	defer ticker.Stop()
 	beats, since := d.r.beats.Load(), time.Now()
 	var suspects string
+	var idler idler
 	for {
 		select {
 		case <-d.quit:
@@ -42,6 +49,10 @@ func (d *watchdog) watch() {
 		}
 		if now := d.r.beats.Load(); now != beats {
 			beats, since, suspects = now, time.Now(), ""
+			if verdict := idler.look(d.r); verdict != "" {
+				d.barks <- verdict
+				return
+			}
 			continue
 		}
 		idle := time.Since(since)
@@ -60,6 +71,56 @@ func (d *watchdog) watch() {
 			return
 		}
 	}
+}
+
+// beyondPlan is how long, in virtual time, the function of a World may wait after all that was planned is over.
+const beyondPlan = 10 * time.Minute
+
+const idleFactor = 12
+
+// An idler finds a function that waits for what never comes while loads, processes and tickers keep time moving. It
+// may do so, in one place, until idleFactor watchdog limits have passed in real time: it may wait for work of its own.
+type idler struct {
+	place string
+	since time.Time
+	from  time.Duration // virtual
+}
+
+// look returns why the World is to be given up, or "".
+func (i *idler) look(r *run) string {
+	now := time.Duration(r.virtual.Load())
+	w := r.current()
+	if w == nil || now < w.planned()+beyondPlan || !i.since.IsZero() && time.Since(i.since) < r.config.Watchdog {
+		return ""
+	}
+	gs := inBubble(allGoroutines(), r.id.Load())
+	g, ok := function(gs)
+	place := fmt.Sprint(g.state, g.frames)
+	if !ok || g.state == "sleep" || g.state == "running" || g.state == "runnable" {
+		*i = idler{} // a sleep ends
+		return ""
+	}
+	if place != i.place {
+		*i = idler{place, time.Now(), now}
+		return ""
+	}
+	if idle := time.Since(i.since); idle > idleFactor*r.config.Watchdog {
+		return fmt.Sprintf("drtest: the World has no plan beyond %v and its function has waited since, %v by now; it waits for:\n%s",
+			w.planned(), idle.Round(time.Millisecond), describe([]goroutine{g}))
+	}
+	return ""
+}
+
+// function returns the goroutine that runs the function of the World.
+func function(gs []goroutine) (goroutine, bool) {
+	for _, g := range gs {
+		for _, f := range g.frames {
+			if strings.HasPrefix(f.function, ownPackages+".(*run).bubble.") {
+				return g, true
+			}
+		}
+	}
+	return goroutine{}, false
 }
 
 // stuck identifies the goroutines that keep a bubble's clock from moving, or returns "" if it is computing

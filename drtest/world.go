@@ -48,7 +48,7 @@ type World struct {
 	disturbances []*disturbance
 	traffic      []*Traffic
 	lattices     lattices
-	followed     []followed
+	followed     []*followed
 	gauges       []gauge
 	checks       []check.Check
 	waiting      bool
@@ -107,7 +107,12 @@ func (w *World) heartbeat() {
 	for w.now() < w.config.Limit {
 		select {
 		case <-ticker.C:
+			w.run.virtual.Store(int64(w.now()))
 			w.run.beats.Add(1)
+			if w.run.over.Load() {
+				w.end(errEnded)
+				return
+			}
 		case <-w.ctx.Done():
 			return
 		}
@@ -116,6 +121,7 @@ func (w *World) heartbeat() {
 	gs := slices.DeleteFunc(inBubble(allGoroutines(), own.bubble), func(g goroutine) bool { return g.id == own.id })
 	w.run.fail("drtest: the World reached its limit of %v of virtual time; it waits for:\n%s", w.config.Limit, describe(gs))
 	close(w.run.expired)
+	w.end(errEnded)
 }
 
 // phase returns a sub-grain offset that no other source of events has. Offsets keep events of different
@@ -204,6 +210,27 @@ func (w *World) loadEnd() time.Duration {
 		end = max(end, e.to)
 	}
 	return end + w.config.Settle
+}
+
+// planned returns when all is over that was asked for so far: events, loads, and the calls of loads. An event that
+// waits for a condition is no plan.
+func (w *World) planned() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var end, calls time.Duration
+	for _, p := range w.timeline {
+		if p.wanted == nil {
+			end = max(end, p.base+p.end())
+		}
+	}
+	for _, e := range w.edges {
+		end = max(end, e.to)
+	}
+	for _, t := range w.traffic {
+		end = max(end, t.start+t.Length)
+		calls = max(calls, t.Timeout)
+	}
+	return end + w.config.Settle + calls
 }
 
 // History returns the record of the World. It is complete when the World has ended.

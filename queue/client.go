@@ -213,7 +213,7 @@ func unlessNotRun(err error) SendOutcome {
 // spoolFirst: a FIFO group follows its messages into the spool, and while the queue is known to be down nobody
 // waits for it.
 func (c *Client) spoolFirst(group string) bool {
-	return group != "" && c.config.Spool.Holds(group) || c.health.down()
+	return group != "" && c.config.Spool.Holds(group) || c.health.avoid()
 }
 
 // queue sends out with the next batch, and spools it if no Region takes it.
@@ -384,10 +384,29 @@ func (h *clientHealth) note(sent, failed int) {
 	h.until = time.Now().Add(wait/2 + rand.N(wait))
 }
 
-// down reports whether to pass the queue by. Every time the wait is over one call may probe it.
+// down reports whether the queue is passed by.
 func (h *clientHealth) down() bool {
 	wait, ok := h.ready()
 	return !ok && wait > 0
+}
+
+// avoid is down for one about to send. When the wait is over one call a second passes, as a probe; the others are
+// spared its time-out.
+func (h *clientHealth) avoid() bool {
+	if !h.failing.Load() {
+		return false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.failing.Load() {
+		return false
+	}
+	now := time.Now()
+	if now.Before(h.until) {
+		return true
+	}
+	h.until = now.Add(downMin)
+	return false
 }
 
 func (h *clientHealth) ready() (time.Duration, bool) {
@@ -408,6 +427,7 @@ type clientTelemetry struct {
 	sends   striped.Counter
 
 	tracer      trace.Tracer
+	traced      func() bool
 	spanOptions []trace.SpanStartOption
 	fill        *telemetry.Histogram
 	duration    *telemetry.Histogram

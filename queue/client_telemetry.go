@@ -14,6 +14,7 @@ import (
 func (t *clientTelemetry) init(c *Client) {
 	mp := c.config.MeterProvider
 	t.tracer = telemetry.Tracer(c.config.TracerProvider, telemetry.Queue)
+	t.traced = telemetry.Traced(c.config.TracerProvider)
 	t.spanOptions = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindProducer)}
 	t.fill = telemetry.NewHistogram(mp, telemetry.Queue, telemetry.QueueBatchFill)
 	t.duration = telemetry.NewHistogram(mp, telemetry.Queue, telemetry.QueueOperationDuration)
@@ -71,17 +72,27 @@ func (t *clientTelemetry) sent(n int, took time.Duration, results []SendResult) 
 
 // start opens the span of a deferral and writes its context into the envelope.
 func (t *clientTelemetry) start(ctx context.Context, e *Envelope) (context.Context, trace.Span) {
+	if !t.traced() {
+		e.setTrace(trace.SpanContextFromContext(ctx))
+		return ctx, unrecorded
+	}
 	ctx, span := t.tracer.Start(ctx, "send", t.spanOptions...)
 	if span.IsRecording() {
 		span.SetName("send " + e.Name)
 		span.SetAttributes(attribute.String("messaging.operation.name", "send"), attribute.String("messaging.operation.type", "send"),
 			attribute.String("messaging.destination.name", e.Name), attribute.String("messaging.message.id", e.ID))
 	}
-	if sc := span.SpanContext(); sc.IsValid() {
-		e.TraceParent = traceParent(sc)
-		e.TraceState = sc.TraceState().String()
-	}
+	e.setTrace(span.SpanContext())
 	return ctx, span
+}
+
+// unrecorded is the span of what nobody traces.
+var unrecorded = trace.SpanFromContext(context.Background())
+
+func (e *Envelope) setTrace(sc trace.SpanContext) {
+	if sc.IsValid() {
+		e.TraceParent, e.TraceState = traceParent(sc), sc.TraceState().String()
+	}
 }
 
 func (t *clientTelemetry) end(span trace.Span, r Receipt, err error) {

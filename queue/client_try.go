@@ -49,6 +49,9 @@ func (c *Client) runNow(ctx context.Context, e *Envelope, now func(context.Conte
 	err := c.config.Once(ctx, e.Key(), func(ctx context.Context) error {
 		err := now(ctx)
 		own.Store(&err)
+		if e.Repeatable && outcome.Of(err) == outcome.Unknown {
+			return &notRunError{err} // releases the key: the worker may simply run it
+		}
 		return err
 	})
 	if p := own.Load(); p != nil {

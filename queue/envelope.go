@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"encoding/base64"
 	"strconv"
 	"time"
@@ -202,16 +203,22 @@ func appendEscape(b []byte, r uint16) []byte {
 	return append(b, '\\', 'u', digits[r>>12], digits[r>>8&15], digits[r>>4&15], digits[r&15])
 }
 
+// noncharacters begin U+FFFE and U+FFFF in UTF-8, and 62 others.
+var noncharacters = []byte{0xEF, 0xBF}
+
 // appendJSON copies valid JSON and escapes U+FFFE and U+FFFF, which JSON allows in strings and SQS refuses.
 func appendJSON(b, data []byte) []byte {
-	start := 0
-	for i := 0; i+2 < len(data); i++ {
-		if data[i] == 0xEF && data[i+1] == 0xBF && data[i+2] >= 0xBE {
-			b = append(b, data[start:i]...)
-			b = appendEscape(b, 0xFFC0|uint16(data[i+2]&0x3F))
-			start = i + 3
-			i += 2
+	for {
+		i := bytes.Index(data, noncharacters)
+		if i < 0 || i+2 >= len(data) {
+			return append(b, data...)
 		}
+		b = append(b, data[:i]...)
+		if last := data[i+2]; last >= 0xBE {
+			b = appendEscape(b, 0xFFC0|uint16(last&0x3F))
+		} else {
+			b = append(b, data[i:i+3]...)
+		}
+		data = data[i+3:]
 	}
-	return append(b, data[start:]...)
 }

@@ -328,6 +328,7 @@ func (p *scanner) skipString() bool {
 			return true
 		}
 	}
+	p.i = len(p.s) // an escape may have led beyond
 	return false
 }
 

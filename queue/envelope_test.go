@@ -56,7 +56,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"no version": strings.Replace(good, `"hfversion":1,`, "", 1), "no time": strings.Replace(good, `"time":"1970-01-01T00:00:00Z",`, "", 1),
 		"bad time": strings.Replace(good, "1970", "x", 1), "bad ID": strings.Replace(good, `"id":"a"`, `"id":"a b"`, 1),
 		"negative attempt": strings.Replace(good, `"hfversion":1`, `"hfversion":1,"attempt":-1`, 1), "number as ID": strings.Replace(good, `"id":"a"`, `"id":1`, 1),
-		"cut": good[:len(good)-3], "CloudEvents 2": strings.Replace(good, `"1.0"`, `"2.0"`, 1), "bad name": strings.Replace(good, "b.v1", "b/v1", 1),
+		"escape at the end": `{"data":{"\`, "cut": good[:len(good)-3], "CloudEvents 2": strings.Replace(good, `"1.0"`, `"2.0"`, 1), "bad name": strings.Replace(good, "b.v1", "b/v1", 1),
 	} {
 		if err := new(Envelope).Decode(body); !errors.Is(err, ErrEnvelope) {
 			t.Errorf("%s: %v, want ErrEnvelope", name, err)

@@ -130,18 +130,17 @@ func (r *redriver) run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("queue: redrive: %w", err)
 		}
-		if empty++; len(got) > 0 {
-			empty = 0
-		}
+		empty++
 		for i, m := range got {
 			if r.full() {
 				r.held = append(r.held, got[i:]...)
 				break
 			}
-			if r.seen[m.ID] { // its lease ended while others were sent: the pass is over
-				r.held = append(r.held, got[i:]...)
-				return nil
+			if r.seen[m.ID] { // its lease ended while others were sent; of those some may not have been seen yet
+				r.held = append(r.held, m)
+				continue
 			}
+			empty = 0
 			r.seen[m.ID] = true
 			if err := r.letter(ctx, m); err != nil {
 				r.held = append(r.held, got[i:]...)

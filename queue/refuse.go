@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"encoding/binary"
 	"fmt"
 	"time"
 	"unicode/utf8"
@@ -32,6 +33,9 @@ func RefuseMessage(l Limits, o *Outgoing) (problem string) {
 // U+FFFD and everything above U+FFFF.
 func refuseCharacters(s string) (problem string) {
 	for i := 0; i < len(s); {
+		if i += plain(s[i:]); i == len(s) {
+			break
+		}
 		c := s[i]
 		if c >= ' ' && c < utf8.RuneSelf || c == '\t' || c == '\n' || c == '\r' {
 			i++
@@ -44,4 +48,18 @@ func refuseCharacters(s string) (problem string) {
 		i += size
 	}
 	return ""
+}
+
+// plain returns how many bytes of s, in eights, are ASCII and no controls.
+func plain(s string) int {
+	const ones = 0x0101010101010101
+	b := bytesOf(s)
+	n := 0
+	for ; n+8 <= len(b); n += 8 {
+		x := binary.LittleEndian.Uint64(b[n:])
+		if (x|(x-ones*' '))&(ones<<7) != 0 { // a byte above 127, or one below a space, which borrows
+			break
+		}
+	}
+	return n
 }

@@ -123,7 +123,7 @@ type Limits struct {
 	BatchBytes   int           // bytes in one request
 	MessageBytes int           // bytes in one message
 	MaxDelay     time.Duration // longest delay the queue itself can do
-	MaxLease     time.Duration // longest total lease of one receive
+	MaxLease     time.Duration // longest total lease of one receive; 0 = any
 	Retention    time.Duration // after which the queue forgets a message; 0 = unknown
 }
 

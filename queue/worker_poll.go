@@ -221,15 +221,19 @@ func (w *Worker) accept(src *workerSource, got []*Message, reserved int) {
 	}
 	w.telemetry.receivedBatch(src, len(got))
 	limit, wait := w.admission()
-	draining := w.draining()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	// Asked under the mutex: either the drain finds these messages among the waiting, or this finds the drain.
+	draining := w.draining()
 	w.reserved -= reserved
 	src.eager = len(got) > 0
 	var refuse []*held
 	for _, h := range items {
 		w.held[h] = struct{}{}
 		w.joinGroupLocked(h)
+		if !now.Before(h.until) { // the answer took longer than the lease
+			w.loseLocked(h)
+		}
 		switch {
 		case draining:
 			refuse = append(refuse, h)

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -168,8 +169,8 @@ const (
 
 // park waits for a deployment that knows the call, at most an hour.
 func (w *Worker) park(h *held) {
-	if h.envelope.Parked.IsZero() {
-		h.envelope.Parked = time.Now().UTC()
+	if now := time.Now(); h.envelope.Parked.IsZero() || h.envelope.Parked.After(now) { // a clock was set back
+		h.envelope.Parked = now.UTC()
 	}
 	if time.Since(h.envelope.Parked) >= parkFor {
 		w.bury(h, ReasonUnknownCall, fmt.Errorf("queue: no handler for %q in envelope version %d", h.envelope.Name, h.envelope.Version))
@@ -328,19 +329,29 @@ func (w *Worker) runOnce(ctx context.Context, h *held, args any) result {
 		r.settle(ctx)
 		return r
 	}
-	var own atomic.Pointer[result]
+	var invoked atomic.Bool
+	var own atomic.Pointer[result] // of a run that has ended
+	began := time.Now()
 	onceErr := w.config.Once(ctx, h.envelope.Key(), func(ctx context.Context) error {
+		invoked.Store(true)
 		r := &result{invoked: true, began: time.Now()}
-		own.Store(r) // before the run: should it end the goroutine, it was invoked
 		r.err = w.invoke(ctx, h, args)
 		r.settle(ctx)
+		own.Store(r)
 		return r.forOnce(h.envelope.Repeatable)
 	})
 	if r := own.Load(); r != nil {
 		return *r
 	}
-	return result{err: onceErr, began: time.Now()}
+	r := result{err: onceErr, invoked: invoked.Load(), began: began}
+	if r.invoked { // Once left while the call runs on, under its key: the message must come again and ask
+		r.err = cmp.Or(onceErr, errRunsOn)
+		r.settle(ctx)
+	}
+	return r
 }
+
+var errRunsOn = errors.New("queue: Once returned before the call")
 
 // settle looks at the end of the run.
 func (r *result) settle(ctx context.Context) {
@@ -427,7 +438,7 @@ func (w *Worker) notInvoked(h *held, err error) {
 		w.telemetry.duplicates.Add(1)
 		w.config.Ledger.known(h.envelope.ID)
 		w.finish(h, fateDone)
-	case outcome.Of(err) == outcome.Unknown && !h.envelope.Repeatable:
+	case outcome.Of(err) == outcome.Unknown: // only an operator, or the guard's Reconcile, can change that
 		w.bury(h, ReasonUnknownOutcome, err)
 	case outcome.Permanent(err):
 		w.bury(h, ReasonPermanent, err)

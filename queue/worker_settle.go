@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -58,7 +59,7 @@ func (w *Worker) deleteBatch(src *workerSource, batch []*held) {
 		if len(todo) == 0 || wait > 2*time.Second || w.draining() {
 			break
 		}
-		time.Sleep(wait)
+		w.pauseFor(wait)
 	}
 	for _, h := range todo {
 		w.config.Ledger.Explain(h.envelope.ID, RuleDeleteFailed)
@@ -73,21 +74,24 @@ func (w *Worker) deleteBatch(src *workerSource, batch []*held) {
 
 // deleted forgets what is gone and returns what is still to be deleted. A lost lease is the end of trying.
 func (w *Worker) deleted(batch []*held, errs []error) (left []*held) {
+	var lost []*held
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	now := time.Now()
 	for i, h := range batch {
-		err := errorAt(errs, i)
-		if errors.Is(err, ErrLeaseLost) || h.lost || now.After(h.until) {
+		switch err := errorAt(errs, i); {
+		case errors.Is(err, ErrLeaseLost) || h.lost || now.After(h.until):
 			// Deleting with a stale receipt may "succeed" and delete nothing.
 			w.config.Ledger.Explain(h.envelope.ID, RuleDeleteFailed)
-			err = nil
-		}
-		if err != nil {
+			lost = append(lost, h)
+		case err != nil:
 			left = append(left, h)
-			continue
+		default:
+			w.forgetLocked(h)
 		}
-		w.forgetLocked(h)
+	}
+	w.mu.Unlock()
+	for _, h := range lost {
+		w.drop(h)
 	}
 	return left
 }
@@ -100,11 +104,25 @@ func messagesOf(items []*held) []*Message {
 	return messages
 }
 
-// drop forgets h without telling the queue: its lease is lost or will end.
+// drop forgets h without telling the queue: its lease is lost or will end. The later messages of its FIFO group go
+// back, because h comes again and they must not overtake it.
 func (w *Worker) drop(h *held) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	mates := w.takeMatesLocked(h)
 	w.forgetLocked(h)
+	for _, m := range mates {
+		w.notAttemptLocked(m)
+	}
+	w.mu.Unlock()
+	w.releaseMates(mates, minWait)
+}
+
+// releaseMates gives FIFO messages back that were not started.
+func (w *Worker) releaseMates(mates []*held, wait time.Duration) {
+	for _, m := range mates {
+		w.telemetry.released[releasedPutOff].Add(1)
+		m.source.releases.add(Release{Message: m.message, After: min(wait, w.leaseLeft(m))})
+	}
 }
 
 // retryAfter gives a failed call back. What would outlive the longest lease or four fifths of the queue's
@@ -127,6 +145,9 @@ func (w *Worker) retryAfter(h *held, attempt int, wait time.Duration) {
 
 // leaseLeft is how much longer this receive of h may be held in all.
 func (w *Worker) leaseLeft(h *held) time.Duration {
+	if h.source.limits.MaxLease == 0 {
+		return math.MaxInt64
+	}
 	return max(minWait, h.source.limits.MaxLease-time.Since(h.since)-time.Minute)
 }
 
@@ -223,10 +244,7 @@ func (w *Worker) release(h *held, wait time.Duration, why int) {
 	w.mu.Unlock()
 	w.telemetry.released[why].Add(1)
 	h.source.releases.add(Release{Message: h.message, After: wait})
-	for _, m := range mates {
-		w.telemetry.released[releasedPutOff].Add(1)
-		h.source.releases.add(Release{Message: m.message, After: min(wait+time.Second, w.leaseLeft(m))})
-	}
+	w.releaseMates(mates, wait+time.Second)
 }
 
 // releaseBatch gives messages back. One that cannot be comes back when its lease ends.
@@ -264,7 +282,9 @@ func (w *Worker) bury(h *held, reason Reason, why error) {
 	if h.group != nil && h.handler != nil && h.handler.config.DeadGroup == GroupFollow {
 		w.follows(h)
 	}
-	w.drop(h)
+	w.mu.Lock()
+	w.forgetLocked(h)
+	w.mu.Unlock()
 	if w.config.OnDead != nil {
 		w.config.OnDead(w.base, letter)
 	}

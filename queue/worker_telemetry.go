@@ -37,6 +37,7 @@ type workerTelemetry struct {
 	dead     []striped.Counter
 
 	tracer                                   trace.Tracer
+	traced                                   func() bool
 	spanOptions                              []trace.SpanStartOption
 	process, dwell, attempts, fill, duration *telemetry.Histogram
 	name                                     telemetry.Set
@@ -62,6 +63,7 @@ type handlerSets struct {
 func (t *workerTelemetry) init(w *Worker) {
 	mp := w.config.MeterProvider
 	t.tracer = telemetry.Tracer(w.config.TracerProvider, telemetry.Queue)
+	t.traced = telemetry.Traced(w.config.TracerProvider)
 	t.spanOptions = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindConsumer)}
 	t.process = telemetry.NewHistogram(mp, telemetry.Queue, telemetry.QueueProcessDuration)
 	t.dwell = telemetry.NewHistogram(mp, telemetry.Queue, telemetry.QueueDwell)
@@ -191,6 +193,9 @@ func (t *workerTelemetry) ended(h *held, f fate, attempts int) {
 func (t *workerTelemetry) start(ctx context.Context, h *held) (context.Context, trace.Span) {
 	e := &h.envelope
 	t.dwell.RecordDuration(ctx, max(0, time.Since(e.born())), h.handler.sets.call)
+	if !t.traced() {
+		return ctx, unrecorded
+	}
 	options := t.spanOptions
 	if e.TraceParent != "" {
 		if sc := spanContext(e.TraceParent, e.TraceState); sc.IsValid() {

@@ -1,6 +1,7 @@
 package retry
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"sync/atomic"
@@ -103,10 +104,26 @@ func orDefault[T int | float64 | time.Duration](value, ifZero T) T {
 
 // Deposit pays in for one first attempt. [Do] and [Hedge] do it by themselves; it is for others who draw on b.
 func (b *Budget) Deposit() {
-	if b.tokens.Load() < b.limit { // a full budget, the normal state, is only read: its cache line stays shared
+	if !b.full() {
 		b.add(b.ratio)
 	}
 }
+
+// payIn deposits for a call of p, unless that is part of a repeated attempt: retries do not pay for retries.
+func (b *Budget) payIn(ctx context.Context, p *Policy) {
+	if !b.full() {
+		b.payInFor(ctx, p.Name)
+	}
+}
+
+func (b *Budget) payInFor(ctx context.Context, name string) {
+	if !nested(ctx, name) {
+		b.Deposit()
+	}
+}
+
+// full reports whether a deposit would be lost. That is the normal state, and one that is only read: the cache line stays shared.
+func (b *Budget) full() bool { return b.tokens.Load() >= b.limit }
 
 // Spend takes the price of one repetition and reports whether b held it. It never waits.
 func (b *Budget) Spend() bool { return b.spend(token) }

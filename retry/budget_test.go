@@ -201,3 +201,34 @@ func TestDepositAndSpendAllocateNothing(t *testing.T) {
 		t.Errorf("%v allocations, want 0", got)
 	}
 }
+
+// A call inside a repeated attempt is part of the repetition. Were it to pay in, retries would pay for retries.
+func TestCallsInARepeatedAttemptPayNothingIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := budget(t, BudgetConfig{Ratio: 1, PerSecond: 1e-9})
+		for range 5 {
+			b.Spend()
+		}
+		p := &Policy{Name: "db", Budget: b}
+		h := &Hedging[int]{Name: "db", Repeatable: true, Budget: b}
+		again := WithAttempt(t.Context(), Attempt{Name: "db", Number: 2})
+		_, _ = Do(again, p, succeed)
+		_, _ = Hedge(again, h, succeed)
+		if q, err := p.Start(again, nil); err == nil {
+			q.End()
+		}
+		_ = p.Admit(again)
+		if got := b.Stats().Tokens; got != 5 {
+			t.Errorf("%v tokens after calls in a repeated attempt, want 5", got)
+		}
+		if got := p.stateOf().calls.Load(); got != 3 {
+			t.Errorf("%d calls counted, want 3", got)
+		}
+		other := &Policy{Name: "other", Budget: b}
+		_, _ = Do(again, other, succeed)
+		_, _ = Do(WithAttempt(t.Context(), Attempt{Name: "db", Number: 1}), p, succeed)
+		if got := b.Stats().Tokens; got != 7 {
+			t.Errorf("%v tokens after two first attempts, want 7", got)
+		}
+	})
+}

@@ -29,11 +29,13 @@ func IfNotRun(err error) bool {
 }
 
 // timedOut reports whether err is a time-out of a call that may have run.
-func timedOut(err error) bool {
+func timedOut(err error) bool { return isTimeout(err) && outcome.Of(err) != outcome.NotRun }
+
+func isTimeout(err error) bool {
 	type timeouter interface {
 		error
 		Timeout() bool
 	}
 	t, ok := errors.AsType[timeouter](err)
-	return ok && t.Timeout() && outcome.Of(err) != outcome.NotRun
+	return ok && t.Timeout()
 }

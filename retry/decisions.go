@@ -37,7 +37,7 @@ func (p *Policy) Admit(ctx context.Context) error {
 		return s.refuse(ctx, false)
 	}
 	if !s.settleGranted() {
-		s.admitCall()
+		s.admitCall(ctx)
 	}
 	return nil
 }

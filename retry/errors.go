@@ -110,15 +110,16 @@ func (e *Error) NotRun() bool { return e.Attempts == 0 || e.outcome == outcome.N
 // OutcomeUnknown reports whether any attempt may have had its effect without saying so.
 func (e *Error) OutcomeUnknown() bool { return e.Attempts > 0 && e.outcome == outcome.Unknown }
 
+// Timeout reports whether the last attempt or the context ended by a time-out: [net.Error]s that wrap e, such as those of
+// http.Client, ask it.
+func (e *Error) Timeout() bool { return isTimeout(e.Last) || isTimeout(e.Cause) }
+
 var (
 	errNilFunc         = errors.New("retry: fn is nil")
 	errScheduleStopped = errors.New("retry: " + ReasonSchedule.String())
-
-	// errAttemptTimeout is the cause of an attempt's context that ended by AttemptTimeout.
-	errAttemptTimeout = errors.New("retry: AttemptTimeout passed")
 )
 
-// attemptTimeout is an attempt's deadline error that says whose deadline it was.
+// attemptTimeout is an attempt's deadline error that says whose deadline it was, and the cause of its context.
 type attemptTimeout struct {
 	after time.Duration
 	err   error

@@ -29,7 +29,7 @@ func fence(b backoff.BackOff) (backoff.BackOff, error) {
 	case *backoff.ExponentialBackOff:
 		return fenceExponential(b)
 	}
-	if v := reflect.ValueOf(b); v.Kind() == reflect.Pointer && v.IsNil() {
+	if v := reflect.ValueOf(b); (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func) && v.IsNil() {
 		return nil, fmt.Errorf("retry: Policy.Backoff returned a nil %T", b)
 	}
 	b.Reset() // as backoff.Retry does first

@@ -80,7 +80,7 @@ func Hedge[T any](ctx context.Context, h *Hedging[T], fn func(context.Context) (
 		return zero, cause
 	}
 	s.calls.Add(1)
-	s.budget.Deposit()
+	s.budget.payInFor(ctx, s.name)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(errLost)
 	r := race[T]{hedging: s, ctx: ctx, cancel: cancel, fn: fn, discard: h.Discard, results: make(chan result[T], s.max)}

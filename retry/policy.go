@@ -91,11 +91,12 @@ type Policy struct {
 // Attempts run on the caller's goroutine, one after the other; panics pass through. From the second on their context
 // carries the attempt for [From]. A first attempt that succeeds costs no allocation, lock or clock.
 func Do[T any](ctx context.Context, p *Policy, fn func(context.Context) (T, error)) (T, error) {
-	s := p.stateOf()
-	if !s.plain || fn == nil || ctx.Err() != nil {
-		return doWithCare(ctx, s, fn)
+	s := p.madeState()
+	if s == nil || !s.plain || fn == nil || ctx.Err() != nil {
+		return doWithCare(ctx, p.stateOf(), fn)
 	}
-	s.admitCall()
+	s.calls.Add(1)
+	s.budget.payIn(ctx, s.owner)
 	value, err := fn(ctx)
 	if err == nil {
 		return value, nil
@@ -106,11 +107,12 @@ func Do[T any](ctx context.Context, p *Policy, fn func(context.Context) (T, erro
 
 // Do is the method twin of the function [Do] for calls without a value.
 func (p *Policy) Do(ctx context.Context, call func(context.Context) error) error {
-	s := p.stateOf()
-	if !s.plain || call == nil || ctx.Err() != nil {
-		return s.doWithCare(ctx, call)
+	s := p.madeState()
+	if s == nil || !s.plain || call == nil || ctx.Err() != nil {
+		return p.stateOf().doWithCare(ctx, call)
 	}
-	s.admitCall()
+	s.calls.Add(1)
+	s.budget.payIn(ctx, s.owner)
 	err := call(ctx)
 	if err == nil {
 		return nil
@@ -119,7 +121,7 @@ func (p *Policy) Do(ctx context.Context, call func(context.Context) error) error
 	return q.repeat(call, err)
 }
 
-// doWithCare is Do for calls that must not start and for policies that need the time of the start.
+// doWithCare is Do for calls that must not start, for policies that need the time of the start, and for their first use.
 func doWithCare[T any](ctx context.Context, s *state, fn func(context.Context) (T, error)) (value T, err error) {
 	if fn == nil {
 		return value, s.refuse(ctx, true)
@@ -135,7 +137,10 @@ func (s *state) doWithCare(ctx context.Context, call func(context.Context) error
 	if refused := s.begin(ctx, call == nil); refused != nil {
 		return refused
 	}
-	q := Sequence{ctx: ctx, state: s, retryable: s.owner.Retryable, attempts: 1, started: time.Now()}
+	q := Sequence{ctx: ctx, state: s, retryable: s.owner.Retryable, attempts: 1}
+	if s.timed {
+		q.started = time.Now()
+	}
 	err := q.attempt(call)
 	if err == nil {
 		return nil
@@ -153,6 +158,7 @@ func repeat[T any](q *Sequence, fn func(context.Context) (T, error), value T, er
 }
 
 func (q *Sequence) repeat(call func(context.Context) error, err error) error {
+	defer q.End() // also when something of the caller's panics
 	for {
 		wait, stop := q.Next(err)
 		switch {
@@ -163,44 +169,33 @@ func (q *Sequence) repeat(call func(context.Context) error, err error) error {
 			stop = q.Wait(wait)
 		}
 		if stop != nil {
-			q.End()
 			return stop
 		}
-		if q.state.owner.AttemptTimeout == 0 && q.span == nil {
+		if q.state.owner.AttemptTimeout == 0 {
 			err = call(q.mark)
 		} else {
 			err = q.attempt(call)
 		}
 		if err == nil {
-			q.End()
 			return nil
 		}
 	}
 }
 
-// attempt makes one attempt under AttemptTimeout, if there is one, and ends the span if the attempt panics. The deferred
-// call would cost the other path a few percent.
-func (q *Sequence) attempt(call func(context.Context) error) (err error) {
-	returned := false
-	defer func() {
-		if !returned {
-			q.End()
-		}
-	}()
+// attempt makes one attempt, under AttemptTimeout if there is one.
+func (q *Sequence) attempt(call func(context.Context) error) error {
 	if timeout := q.state.owner.AttemptTimeout; timeout > 0 {
-		err = callWithin(q.Context(), timeout, call)
-	} else {
-		err = call(q.Context())
+		return callWithin(q.Context(), timeout, call)
 	}
-	returned = true
-	return err
+	return call(q.Context())
 }
 
 func callWithin(ctx context.Context, timeout time.Duration, call func(context.Context) error) error {
-	ctx, cancel := caller.WithAttemptTimeout(ctx, timeout, errAttemptTimeout) // a breaker inside counts it, however short
+	mine := &attemptTimeout{timeout, context.DeadlineExceeded}   // a timeout around this one has another
+	ctx, cancel := caller.WithAttemptTimeout(ctx, timeout, mine) // a breaker inside counts it, however short
 	defer cancel()
 	err := call(ctx)
-	if err != nil && context.Cause(ctx) == errAttemptTimeout && errors.Is(err, context.DeadlineExceeded) {
+	if err != nil && context.Cause(ctx) == error(mine) && errors.Is(err, context.DeadlineExceeded) {
 		return &attemptTimeout{timeout, err}
 	}
 	return err

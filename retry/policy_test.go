@@ -609,3 +609,63 @@ func TestAllocations(t *testing.T) {
 		t.Errorf("a retry allocates %d bytes, want at most 32", size)
 	}
 }
+
+func TestNestedAttemptTimeoutsNameTheirOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		outer := &Policy{Name: "outer", MaxAttempts: 1, AttemptTimeout: time.Second}
+		inner := &Policy{Name: "inner", AttemptTimeout: time.Minute}
+		var fromInner error
+		err := outer.Do(t.Context(), func(ctx context.Context) error {
+			fromInner = inner.Do(ctx, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+			return fromInner
+		})
+		if fromInner == nil || strings.Contains(fromInner.Error(), "1m") {
+			t.Errorf("the inner call blames its own timeout: %v", fromInner)
+		}
+		if !strings.Contains(err.Error(), "attempt ended after 1s") {
+			t.Errorf("the outer call does not name its timeout: %v", err)
+		}
+	})
+}
+
+func TestATimeOutIsTheCauseOfTheAttemptsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &Policy{MaxAttempts: 1, AttemptTimeout: time.Second}
+		_ = p.Do(t.Context(), func(ctx context.Context) error {
+			<-ctx.Done()
+			if got := context.Cause(ctx).Error(); got != "attempt ended after 1s: context deadline exceeded" {
+				t.Errorf("Cause = %q", got)
+			}
+			return ctx.Err()
+		})
+	})
+}
+
+func TestMaxElapsedHoldsWhenTheCallerTakesTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &Policy{
+			MaxElapsed: 10 * time.Second, Backoff: Constant(5 * time.Second), Budget: NoBudget,
+			OnRetry: func(context.Context, Attempt) { time.Sleep(7 * time.Second) },
+		}
+		fn, calls := script(errDown, errDown)
+		_, err := Do(t.Context(), p, fn)
+		if asError(t, err, ReasonElapsed); *calls != 1 || !errors.Is(err, errDown) {
+			t.Errorf("Do = %v in %d calls, want errDown in 1: the second would start after 12s", err, *calls)
+		}
+	})
+}
+
+// pending is a func type that is a BackOff.
+type pending func() time.Duration
+
+func (f pending) NextBackOff() time.Duration { return f() }
+func (f pending) Reset()                     {}
+
+func TestANilFuncScheduleIsRefused(t *testing.T) {
+	p := &Policy{Backoff: func() backoff.BackOff { return pending(nil) }}
+	fn, _ := script(errDown)
+	_, err := Do(t.Context(), p, fn)
+	if asError(t, err, ReasonInvalid); !errors.Is(err, errDown) {
+		t.Errorf("Do = %v, want errDown", err)
+	}
+}

@@ -50,9 +50,20 @@ type Sequence struct {
 	attempts  int
 	uncounted int           // repetitions not yet added to the policy's count
 	wait      time.Duration // before the current attempt
-	first     [inlineTries]Tried
-	more      []Tried
-	dropped   outcome.Outcome // joined, of attempts that History has no room for
+	first     [inlineTries]failure
+	more      *laterTries
+}
+
+// failure is a Tried whose place says its number. A Sequence is cleared for each call that fails: it is kept small.
+type failure struct {
+	wait time.Duration
+	err  error
+}
+
+// laterTries are the failures that first has no room for.
+type laterTries struct {
+	last    []Tried
+	dropped outcome.Outcome // joined, of attempts that History has no room for
 }
 
 const (
@@ -89,8 +100,7 @@ func (q *Sequence) Context() context.Context {
 // wait for the next attempt, which the budget has then paid for, or the error to return, as described at [Do].
 func (q *Sequence) Next(err error) (wait time.Duration, stop error) {
 	if q.attempts <= inlineTries {
-		t := &q.first[q.attempts-1]
-		t.Number, t.Wait, t.Err = q.attempts, q.wait, err
+		q.first[q.attempts-1] = failure{q.wait, err}
 	} else {
 		q.record(err)
 	}
@@ -111,14 +121,17 @@ func (q *Sequence) Next(err error) (wait time.Duration, stop error) {
 	return wait, nil
 }
 
-// Wait waits for d, which Next returned, and begins the next attempt. If the context ends first, it returns the
-// error to return, which joins the last attempt's error and [context.Cause].
+// Wait waits for d, which Next returned, and begins the next attempt. If the context ends first, or MaxElapsed has passed,
+// it returns the error to return, which joins the last attempt's error and, of a context, [context.Cause].
 func (q *Sequence) Wait(d time.Duration) (stop error) {
 	if d > 0 {
 		q.sleep(d)
 	}
 	if q.ctx.Err() != nil {
 		return q.giveUp(ReasonContext, context.Cause(q.ctx))
+	}
+	if limit := q.state.owner.MaxElapsed; limit > 0 && time.Since(q.started) > limit { // OnRetry or the caller took their time
+		return q.giveUp(ReasonElapsed, nil)
 	}
 	q.advance()
 	return nil
@@ -128,7 +141,7 @@ func (q *Sequence) Wait(d time.Duration) (stop error) {
 func (q *Sequence) advance() {
 	q.attempts++
 	if q.mark == nil {
-		q.mark = q.newMark()
+		q.makeMark()
 	} else {
 		q.mark.store(q.attempts)
 	}
@@ -244,29 +257,27 @@ func pastDeadline(ctx context.Context, wait time.Duration) bool {
 
 // record keeps the failure of an attempt that first has no room for.
 func (q *Sequence) record(err error) {
-	if len(q.more) == moreTries {
-		q.drop()
+	if q.more == nil {
+		q.more = &laterTries{dropped: outcome.NotRun}
 	}
-	q.more = append(q.more, Tried{Number: q.attempts, Wait: q.wait, Err: err})
+	if len(q.more.last) == moreTries {
+		q.more.drop()
+	}
+	q.more.last = append(q.more.last, Tried{Number: q.attempts, Wait: q.wait, Err: err})
 }
 
-// drop makes room in more: the oldest goes, but not what it says about the outcome.
-func (q *Sequence) drop() {
-	gone := outcome.Of(q.more[0].Err)
-	if q.more[0].Number > inlineTries+1 {
-		gone = outcome.Join(q.dropped, gone)
-	}
-	q.dropped = gone
-	q.more = q.more[:copy(q.more, q.more[1:])]
+// drop makes room: the oldest goes, but not what it says about the outcome.
+func (l *laterTries) drop() {
+	l.dropped = outcome.Join(l.dropped, outcome.Of(l.last[0].Err))
+	l.last = l.last[:copy(l.last, l.last[1:])]
 }
 
-// newMark is the context of the attempts after the first.
-func (q *Sequence) newMark() *mark {
-	m := &mark{Context: q.ctx, name: &q.state.owner.Name, number: int64(q.attempts)}
+// makeMark makes the context of the attempts after the first.
+func (q *Sequence) makeMark() {
+	q.mark = &mark{Context: q.ctx, name: &q.state.owner.Name, number: int64(q.attempts)}
 	if q.span != nil {
-		m.Context = trace.ContextWithSpan(q.ctx, q.span)
+		q.mark.Context = trace.ContextWithSpan(q.ctx, q.span)
 	}
-	return m
 }
 
 // count adds the repetitions of the call to the policy's. Those without a wait between them are added
@@ -301,8 +312,8 @@ func (q *Sequence) announce(err error) {
 // giveUp makes the error of a call that ends without success.
 func (q *Sequence) giveUp(reason Reason, cause error) error {
 	q.state.gaveUp[reason].Add(1)
-	if q.attempts == 1 && needsNoError(reason, q.first[0].Err, cause) {
-		return q.first[0].Err
+	if q.attempts == 1 && needsNoError(reason, q.first[0].err, cause) {
+		return q.first[0].err
 	}
 	history := q.history()
 	e := &Error{
@@ -328,14 +339,22 @@ func needsNoError(reason Reason, err, cause error) bool {
 }
 
 func (q *Sequence) history() []Tried {
+	var later []Tried
+	if q.more != nil {
+		later = q.more.last
+	}
 	inline := q.first[:min(q.attempts, inlineTries)]
-	return append(append(make([]Tried, 0, len(inline)+len(q.more)), inline...), q.more...)
+	history := make([]Tried, 0, len(inline)+len(later))
+	for i, f := range inline {
+		history = append(history, Tried{Number: i + 1, Wait: f.wait, Err: f.err})
+	}
+	return append(history, later...)
 }
 
 func (q *Sequence) joinOutcome(history []Tried) outcome.Outcome {
 	joined := outcome.NotRun
-	if q.attempts > len(history) {
-		joined = q.dropped
+	if q.more != nil {
+		joined = q.more.dropped
 	}
 	for _, t := range history {
 		joined = outcome.Join(joined, outcome.Of(t.Err))

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"go.opentelemetry.io/otel/codes"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
@@ -170,5 +171,76 @@ func TestAGiveUpWithoutRetryIsAnEventOfTheCallersSpan(t *testing.T) {
 	span.End()
 	if events := recorder.Ended()[0].Events(); len(events) != 1 || events[0].Name != "retry.give_up" {
 		t.Errorf("events = %v, want retry.give_up", events)
+	}
+}
+
+func TestAPanicAnywhereCompletesCountsAndSpan(t *testing.T) {
+	fail := func(context.Context) error { return errDown }
+	tests := []struct {
+		name    string
+		retries int64
+		policy  func(p *Policy, n *int)
+	}{
+		{"Retryable", 1, func(p *Policy, n *int) {
+			p.Retryable = func(error) bool {
+				if *n++; *n == 2 {
+					panic("x")
+				}
+				return true
+			}
+		}},
+		{"OnRetry", 1, func(p *Policy, _ *int) { p.OnRetry = func(context.Context, Attempt) { panic("x") } }},
+		{"Backoff", 1, func(p *Policy, n *int) {
+			p.Backoff = func() backoff.BackOff {
+				return pending(func() time.Duration {
+					if *n++; *n == 2 {
+						panic("x")
+					}
+					return 0
+				})
+			}
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			recorder := tracetest.NewSpanRecorder()
+			tp := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder))
+			ctx, parent := tp.Tracer("test").Start(t.Context(), "request")
+			defer parent.End()
+			n := 0
+			p := &Policy{Backoff: Constant(0), TracerProvider: tp}
+			tt.policy(p, &n)
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Error("no panic")
+					}
+				}()
+				_ = p.Do(ctx, fail)
+			}()
+			if ended := recorder.Ended(); len(ended) != 1 {
+				t.Errorf("%d spans ended, want 1", len(ended))
+			}
+			if got := p.stateOf().retries.Load(); got != tt.retries {
+				t.Errorf("retries = %d, want %d", got, tt.retries)
+			}
+		})
+	}
+}
+
+func TestAnAttemptThatPanicsIsCounted(t *testing.T) {
+	p := &Policy{Backoff: Constant(0)}
+	n := 0
+	func() {
+		defer func() { _ = recover() }()
+		_ = p.Do(t.Context(), func(context.Context) error {
+			if n++; n == 3 {
+				panic("x")
+			}
+			return errDown
+		})
+	}()
+	if got := p.stateOf().retries.Load(); got != 2 {
+		t.Errorf("retries = %d, want 2", got)
 	}
 }

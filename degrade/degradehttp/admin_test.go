@@ -273,3 +273,27 @@ func (broken) LoadOverrides(context.Context) (degrade.OverrideSet, error) {
 func (broken) SwapOverrides(context.Context, uint64, degrade.OverrideSet) error {
 	return errors.New("unreachable")
 }
+
+// TestReadinessFollowsWhatIsServed: as long as one feature is not Offline the instance is of use.
+func TestReadinessFollowsWhatIsServed(t *testing.T) {
+	c := newController(t, degrade.Config{})
+	c.Feature("f", degrade.FeatureConfig{})
+	hold(t, c, degrade.All, degrade.Offline)
+	_, err := c.Override(t.Context(), degrade.Override{
+		Feature: degrade.All, Level: degrade.Limited, AtMost: true, Unsafe: true, TTL: time.Hour, Reason: "cannot be cleared", By: "ana",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := send(Readiness(c), "GET", "/"); w.Code != 200 || w.Body.String() != "limited\n" {
+		t.Errorf("answer = %d %q, want the way out of an override to be one", w.Code, w.Body)
+	}
+
+	c = newController(t, degrade.Config{})
+	c.Feature("f", degrade.FeatureConfig{})
+	c.Feature("vital", degrade.FeatureConfig{Never: degrade.Offline})
+	hold(t, c, degrade.All, degrade.Offline)
+	if w := send(Readiness(c), "GET", "/"); w.Code != 200 {
+		t.Errorf("answer = %d while a feature is served", w.Code)
+	}
+}

@@ -452,3 +452,32 @@ func TestRoutesAgreeWithServeMux(t *testing.T) {
 		}
 	}
 }
+
+// TestOuterPatternDoesNotHideAMoreSpecificRoute: a ServeMux around the middleware has matched "/" only.
+func TestOuterPatternDoesNotHideAMoreSpecificRoute(t *testing.T) {
+	c := newController(t, degrade.Config{})
+	f := c.Feature("f", degrade.FeatureConfig{})
+	hold(t, c, "f", degrade.ReadOnly)
+	h := wrap(t, c, Config{Feature: f, Routes: map[string]Route{
+		"/": {Kind: KindRead}, "POST /orders": {Kind: KindWrite}, "POST /orders/{id}": {Kind: KindWrite}, "POST /search/": {Kind: KindRead},
+	}}, func(http.ResponseWriter, *http.Request) {})
+	outer := http.NewServeMux()
+	outer.Handle("/", h)
+	outer.Handle("POST /orders/{id}", h)
+	for target, want := range map[string]int{"/": 200, "/other": 200, "/orders": 503, "/orders/7": 503, "/search/x": 200} {
+		if w := send(outer, "POST", target); w.Code != want {
+			t.Errorf("POST %s = %d, want %d", target, w.Code, want)
+		}
+	}
+}
+
+// TestEscapedSlashIsNoSlash: ServeMux does not take it for one.
+func TestEscapedSlashIsNoSlash(t *testing.T) {
+	c := newController(t, degrade.Config{})
+	f := c.Feature("f", degrade.FeatureConfig{})
+	hold(t, c, "f", degrade.ReadOnly)
+	h := wrap(t, c, Config{Feature: f, Routes: map[string]Route{"POST /search/": {Kind: KindRead}}}, func(http.ResponseWriter, *http.Request) {})
+	if w := send(h, "POST", "/search%2Fx"); w.Code != 503 {
+		t.Errorf("POST /search%%2Fx = %d, want it refused as a write", w.Code)
+	}
+}

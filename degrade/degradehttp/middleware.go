@@ -44,8 +44,8 @@ type Config struct {
 
 // Middleware returns a middleware that refuses what the level of its feature forbids and marks answers that are degraded. An
 // admitted request costs two allocations; one whose path may be meant by several routes, or by one with a wildcard or a host,
-// also costs what ServeMux takes to match it. A request that a ServeMux around the middleware has matched already is looked up by
-// its Pattern alone. Errors name the field.
+// also costs what ServeMux takes to match it, unless a ServeMux around the middleware has found that route already (Request.Pattern).
+// Errors name the field.
 func Middleware(c *degrade.Controller, cfg Config) (func(http.Handler) http.Handler, error) {
 	if c == nil {
 		return nil, errors.New("degradehttp: Middleware: a nil Controller")
@@ -107,7 +107,10 @@ func (m *middleware) handle(pattern string) (err error) {
 
 // route finds the route of r.
 func (m *middleware) route(r *http.Request) Route {
-	if route, ok := m.routes[r.Pattern]; ok && r.Pattern != "" {
+	if r.URL.RawPath != "" { // what is escaped in it is not what it looks like
+		return m.ask(r)
+	}
+	if route, ok := m.matched(r); ok {
 		return route
 	}
 	var found *candidate
@@ -130,6 +133,24 @@ func (m *middleware) route(r *http.Request) Route {
 	return m.fallback
 }
 
+// matched is the route of the pattern that a ServeMux around has found for r, unless there is a route that may be more specific: that
+// one's path is literal at least as far.
+func (m *middleware) matched(r *http.Request) (Route, bool) {
+	if r.Pattern == "" {
+		return Route{}, false
+	}
+	outer := slices.IndexFunc(m.candidates, func(c candidate) bool { return c.pattern == r.Pattern })
+	if outer < 0 {
+		return Route{}, false
+	}
+	for i := range m.candidates {
+		if c := &m.candidates[i]; i != outer && len(c.literal) >= len(m.candidates[outer].literal) && c.mayMatch(r) {
+			return Route{}, false
+		}
+	}
+	return m.candidates[outer].route, true
+}
+
 // ask lets ServeMux decide between several candidates, which allocates.
 func (m *middleware) ask(r *http.Request) Route {
 	_, pattern := m.mux.Handler(r)
@@ -141,6 +162,7 @@ func (m *middleware) ask(r *http.Request) Route {
 
 // A candidate is a pattern as far as it can be told without ServeMux that it does not match.
 type candidate struct {
+	pattern string // as given
 	method  string // "" = any
 	literal string // the path up to the first wildcard
 	whole   bool   // literal is the whole path, not its beginning
@@ -149,7 +171,7 @@ type candidate struct {
 }
 
 func newCandidate(pattern string, route Route) candidate {
-	c := candidate{route: route, plain: true}
+	c := candidate{pattern: pattern, route: route, plain: true}
 	rest := pattern
 	if method, after, found := strings.Cut(pattern, " "); found {
 		c.method, rest = method, strings.TrimLeft(after, " \t")
@@ -199,7 +221,7 @@ func (m *middleware) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	e := &exchange{feature: route.Feature}
 	e.ResponseWriter = w
-	e.request.Context, e.request.Outer = r.Context(), request.From(r.Context())
+	e.request.Context, e.request.Owner, e.request.Outer = r.Context(), request.Open{}, request.From(r.Context())
 	ctx := m.c.Pin(&e.request)
 	if err := route.Feature.Allow(ctx, op); err != nil {
 		Error(w, r, err)

@@ -25,7 +25,8 @@ func Status(c *degrade.Controller) http.Handler {
 }
 
 // Readiness answers 200 as long as the service does anything at all: also while degraded, since a load balancer that takes degraded
-// instances out ends up with none. It answers 503 while flags or an override put everything ([degrade.All]) Offline.
+// instances out ends up with none. It answers 503 while flags or an override put everything ([degrade.All]) Offline, and no feature is
+// kept better by its FeatureConfig.Never or by an override.
 func Readiness(c *degrade.Controller) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !readsOnly(w, r) {
@@ -34,11 +35,16 @@ func Readiness(c *degrade.Controller) http.Handler {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		level := c.Level()
-		if level == degrade.Offline {
+		if level == degrade.Offline && !serves(c) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 		_, _ = w.Write([]byte(level.String() + "\n"))
 	})
+}
+
+// serves reports whether any feature of c does.
+func serves(c *degrade.Controller) bool {
+	return slices.ContainsFunc(c.Status().Features, func(f degrade.FeatureStatus) bool { return f.Level < degrade.Offline })
 }
 
 // readsOnly refuses methods other than GET and HEAD.

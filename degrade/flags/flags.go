@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/holdfast-go/holdfast/degrade"
 )
@@ -67,8 +69,10 @@ func (e env) read(set *degrade.FlagSet, feature, name string) error {
 	return nil
 }
 
-// Chain returns a provider that asks providers in turn and uses the first set that loads. An error lists all of theirs.
-// It watches all that can be watched.
+// Chain returns a provider that asks providers in turn and uses the first set that loads. An error lists all of theirs. Later
+// providers are for the start: once a provider has loaded, those after it are not asked any more, so that losing it is an error, which leaves the
+// flags as they are. At the next start they are asked again, and a set that loads is preferred to degrade.Config.LastKnownGood: with
+// that file, a chain need not end in a provider that always loads. It watches all that can be watched.
 func Chain(providers ...degrade.Provider) (degrade.Provider, error) {
 	if len(providers) == 0 {
 		return nil, errors.New("flags: Chain of nothing")
@@ -78,16 +82,22 @@ func Chain(providers ...degrade.Provider) (degrade.Provider, error) {
 			return nil, fmt.Errorf("flags: Chain: provider %d is nil", i)
 		}
 	}
-	return chain(providers), nil
+	c := &chain{providers: slices.Clone(providers)}
+	c.last.Store(int64(len(providers)))
+	return c, nil
 }
 
-type chain []degrade.Provider
+type chain struct {
+	providers []degrade.Provider
+	last      atomic.Int64 // how many of them are asked
+}
 
-func (c chain) Load(ctx context.Context, features []string) (degrade.FlagSet, error) {
+func (c *chain) Load(ctx context.Context, features []string) (degrade.FlagSet, error) {
 	var errs []error
-	for _, p := range c {
+	for i, p := range c.providers[:c.last.Load()] {
 		set, err := p.Load(ctx, features)
 		if err == nil {
+			c.last.Store(int64(i + 1))
 			return set, nil
 		}
 		errs = append(errs, err)
@@ -96,9 +106,9 @@ func (c chain) Load(ctx context.Context, features []string) (degrade.FlagSet, er
 }
 
 // Watch implements degrade.Watcher. It returns when all watches have ended.
-func (c chain) Watch(ctx context.Context, changed func()) error {
+func (c *chain) Watch(ctx context.Context, changed func()) error {
 	var watchers []degrade.Watcher
-	for _, p := range c {
+	for _, p := range c.providers {
 		if w, ok := p.(degrade.Watcher); ok {
 			watchers = append(watchers, w)
 		}

@@ -192,3 +192,32 @@ func TestChainWatchesAll(t *testing.T) {
 		}
 	})
 }
+
+// flaky is a provider that can be lost.
+type flaky struct {
+	lost bool
+	set  levels
+}
+
+func (f *flaky) Load(context.Context, []string) (degrade.FlagSet, error) {
+	if f.lost {
+		return degrade.FlagSet{}, errors.New("lost")
+	}
+	return degrade.FlagSet{Levels: f.set}, nil
+}
+
+// TestChainDoesNotChangeFlagsWhenABackendIsLost: later providers are for the start.
+func TestChainDoesNotChangeFlagsWhenABackendIsLost(t *testing.T) {
+	backend := &flaky{lost: true, set: levels{"a": degrade.Offline}}
+	p, err := Chain(backend, Static(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantLevels(t, p, levels{})
+	backend.lost = false
+	wantLevels(t, p, levels{"a": degrade.Offline})
+	backend.lost = true
+	wantError(t, p, "lost")
+	backend.lost = false
+	wantLevels(t, p, levels{"a": degrade.Offline})
+}

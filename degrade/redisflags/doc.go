@@ -14,5 +14,5 @@
 // {key}:overrides (a hash of revision and set), and the channel {key}:changed.
 //
 // A compare and swap is as safe as Redis: a primary that fails over with writes unreplicated can forget an override. Instances that
-// have seen it keep it until its end, and the next change of any override puts it back.
+// have seen it keep it until its end, and the first of them to notice puts it back.
 package redisflags

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -140,11 +141,15 @@ func (f *Flags) Publish(ctx context.Context, set degrade.FlagSet) error {
 	return nil
 }
 
+// confirmTimeout is how long a server may take to confirm a subscription.
+const confirmTimeout = 5 * time.Second
+
 // Watch implements degrade.Watcher: it announces what is published and swapped, by anybody.
 func (f *Flags) Watch(ctx context.Context, changed func()) error {
 	subscription := f.client.Subscribe(ctx, f.announcements)
 	defer subscription.Close()
-	if _, err := subscription.Receive(ctx); err != nil { // the confirmation
+	defer context.AfterFunc(ctx, func() { subscription.Close() })() // a read does not look at ctx
+	if _, err := subscription.ReceiveTimeout(ctx, confirmTimeout); err != nil {
 		return fmt.Errorf("redisflags: watch: %w", err)
 	}
 	changed() // what was announced before the subscription

@@ -1,9 +1,12 @@
 package redisflags
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -280,5 +283,62 @@ func TestWatchOfAnUnreachableServerEnds(t *testing.T) {
 	defer cancel()
 	if err := f.Watch(ctx, func() {}); err == nil {
 		t.Error("Watch = nil, want an error")
+	}
+}
+
+// TestWatchOfAFrozenServerEnds: one that accepts a subscription and never confirms it.
+func TestWatchOfAFrozenServerEnds(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	subscribed := make(chan struct{}, 10)
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go answerAllBut("subscribe", conn, subscribed)
+		}
+	}()
+	f := open(t, listener.Addr().String(), "x")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = f.Watch(ctx, func() { t.Error("a hint without a subscription") })
+	}()
+	<-subscribed
+	cancel()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Fatal("Watch did not end with its context")
+	}
+}
+
+// answerAllBut refuses every command on conn but one, which it leaves without an answer and announces.
+func answerAllBut(silent string, conn net.Conn, heard chan<- struct{}) {
+	defer conn.Close()
+	lines := bufio.NewScanner(conn)
+	for lines.Scan() {
+		n, _ := strconv.Atoi(strings.TrimPrefix(lines.Text(), "*"))
+		name := ""
+		for i := range n { // each a length and a value
+			lines.Scan()
+			lines.Scan()
+			if i == 0 {
+				name = strings.ToLower(lines.Text())
+			}
+		}
+		if name == silent {
+			heard <- struct{}{}
+			continue
+		}
+		if _, err := conn.Write([]byte("-ERR unknown command\r\n")); err != nil {
+			return
+		}
 	}
 }

@@ -9,13 +9,16 @@
 //	server := &http.Server{Handler: s.Middleware(mux)}
 //
 // Put it outermost: before sessions, idempotency and anything else that costs. A refusal is a 503 with Retry-After, sent before
-// the body is read.
+// the body is read. Serve health checks beside it, not behind it: a load balancer that sees them refused takes the instance out, and the
+// others get its load.
 //
 // # Classes travel
 //
 // The class comes with the request as the member holdfast.criticality of the Baggage header; degradehttp.Transport sends it on. What a
 // client says is believed up to Config.MaxClass, so that at the edge nobody can call itself critical-plus: say MaxClass for the edge, leave it
 // for services that only your own services call. The time left comes as Request-Deadline-Ms, in milliseconds, and needs no synchronised clocks.
+// What a request takes at least is learned from the shortest ones behind the Shedder, whatever they are: set Config.MinTime where some answers
+// are much quicker than others, or only those whose time is over are refused.
 //
 // # Not promised
 //

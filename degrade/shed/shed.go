@@ -166,21 +166,33 @@ func (s *Shedder) AdmitClass(ctx context.Context, class Class) error {
 		s.refuse[class].late.Add(1)
 		return s.refusal()
 	}
-	if uint32(s.word.Add(1)&inFlight) <= s.limits[class] {
-		return nil
+	// Look before counting: those who are refused must not take, even for a moment, the places of those who are not.
+	if limit := s.limits[class&7]; uint32(s.word.Load()) < limit {
+		if uint32(s.word.Add(1)) <= limit { // enter, inlined
+			return nil
+		}
+		s.word.Add(minusOne)
 	}
 	return s.over(class)
 }
 
-// over decides on a request above its class's share, which is counted in already.
+// enter counts a request in, unless that passes limit.
+func (s *Shedder) enter(limit uint32) bool {
+	if uint32(s.word.Add(1)) <= limit {
+		return true
+	}
+	s.word.Add(minusOne)
+	return false
+}
+
+// over decides on a request above its class's share.
 func (s *Shedder) over(class Class) error {
 	c := &s.refuse[class]
 	n := c.over.Add(1)
-	if s.every > 0 && n%s.every == 0 && uint32(s.word.Load()&inFlight) <= s.spared {
+	if s.every > 0 && n%s.every == 0 && uint32(s.word.Load()) < s.spared && s.enter(s.spared) {
 		c.spared.Add(1)
 		return nil
 	}
-	s.word.Add(minusOne)
 	c.shed.Add(1)
 	return s.refusal()
 }

@@ -366,3 +366,42 @@ func TestAllocations(t *testing.T) {
 		t.Errorf("the middleware allocates %v times, want at most 2", n)
 	}
 }
+
+// TestRefusalsTakeNoPlaces: those who are refused may not crowd out those who are not, not even for a moment.
+func TestRefusalsTakeNoPlaces(t *testing.T) {
+	s := newShedder(t, Config{MaxInFlight: 4, MinAdmit: None})
+	for range 3 {
+		if err := s.AdmitClass(t.Context(), CriticalPlus); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					if s.AdmitClass(t.Context(), Sheddable) == nil {
+						t.Error("a sheddable request was admitted")
+					}
+				}
+			}
+		})
+	}
+	refused := 0
+	for range 100_000 {
+		if s.AdmitClass(t.Context(), CriticalPlus) != nil {
+			refused++
+			continue
+		}
+		s.Done()
+	}
+	close(stop)
+	wg.Wait()
+	if refused > 0 {
+		t.Errorf("%d critical-plus requests were refused with a place free", refused)
+	}
+}

@@ -113,6 +113,32 @@ func (f filter) ops(h *history.History) []*history.Op {
 	return out
 }
 
+// A class is the operations of one class. Its name is "" where there is no other.
+type class struct {
+	name string
+	ops  []*history.Op
+}
+
+// classes returns the operations by class, in the order in which the classes first ended one: much traffic of one
+// class must not hide what happened to another.
+func (f filter) classes(h *history.History) []class {
+	index := map[string]int{}
+	var out []class
+	for _, op := range f.ops(h) {
+		i, ok := index[op.Class]
+		if !ok {
+			i = len(out)
+			index[op.Class] = i
+			out = append(out, class{name: op.Class})
+		}
+		out[i].ops = append(out[i].ops, op)
+	}
+	if len(out) == 1 {
+		out[0].name = ""
+	}
+	return out
+}
+
 // name returns the name of a check with its class.
 func (f filter) name(check string) string {
 	if f.class == "" {

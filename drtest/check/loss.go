@@ -140,17 +140,18 @@ func reachBack(h *history.History, gone []lost) (time.Duration, []string) {
 	return reach, why
 }
 
-// turningPoint returns the first fault after an instant, else the first promotion.
+// turningPoint returns the first fault after an instant, or the first promotion if that came before.
 func turningPoint(h *history.History, after time.Duration) (at time.Duration, what string) {
 	for _, f := range h.Faults() {
 		if f.From >= after {
-			return f.From, fmt.Sprintf("%q", f.Text)
+			at, what = f.From, fmt.Sprintf("%q", f.Text)
+			break
 		}
 	}
 	for _, m := range h.Marks() {
-		if m.Kind == history.MarkPromoted && m.At >= after {
+		if m.Kind == history.MarkPromoted && m.At >= after && (what == "" || m.At < at) {
 			return m.At, "promotion of " + m.Name
 		}
 	}
-	return 0, ""
+	return at, what
 }

@@ -28,7 +28,7 @@ type Setting struct {
 // RTO demands that every fault is over for callers within limit: at least 99 % success in every window of 1 s
 // from then on. The verdict takes the worst fault apart: detect, decide, switch and recover end with
 // marks of those kinds (a promotion or a new epoch counts as a switch), a phase without a mark is
-// counted in the next one.
+// counted in the next one. Every class of operations is judged by itself, the worst makes the verdict.
 func RTO(limit time.Duration) RTOCheck {
 	return RTOCheck{limit: limit, window: time.Second, share: 0.99}
 }
@@ -69,6 +69,7 @@ type recovery struct {
 	hurt      bool          // there was a bad window
 	judged    bool          // there were operations to judge
 	worst     float64       // the smallest share of successes in a window
+	class     string        // of the operations, where there are several
 }
 
 // Evaluate measures every fault and judges the slowest recovery.
@@ -81,23 +82,56 @@ func (c RTOCheck) Evaluate(h *history.History) Verdict {
 	if len(faults) == 0 {
 		return inconclusive(c.Name(), want, "no fault was injected")
 	}
-	ops := c.ops(h)
-	slices.SortStableFunc(ops, func(a, b *history.Op) int { return int(a.Start - b.Start) })
 	var worst recovery
-	for i, f := range faults {
-		until := h.End()
-		if i+1 < len(faults) {
-			until = faults[i+1].From
-		}
-		r := c.measure(f, ops[dueAt(ops, f.From):dueAt(ops, until)])
+	silent := true
+	for _, class := range c.classes(h) {
+		r, seen := c.slowest(faults, class.ops, h.End())
+		r.class = class.name
 		if r.judged && (!worst.judged || r.worse(worst)) {
 			worst = r
 		}
+		silent = silent && !seen
 	}
-	if !worst.judged {
-		return inconclusive(c.Name(), want, "no operation was due after a fault")
+	if last := faults[len(faults)-1]; silent {
+		return inconclusive(c.Name(), want, fmt.Sprintf("no operation was due after %q at %v", last.Text, last.From))
 	}
 	return c.verdict(h, worst, want)
+}
+
+// slowest measures every fault up to the next for one class and returns the slowest recovery. An outage that lasts
+// until the next fault goes on with it. Seen is false if no operation was due after the last fault.
+func (c RTOCheck) slowest(faults []history.Fault, ops []*history.Op, end time.Duration) (worst recovery, seen bool) {
+	slices.SortStableFunc(ops, func(a, b *history.Op) int { return int(a.Start - b.Start) })
+	first := faults[0] // of those that are measured together
+	for i, f := range faults {
+		last := i == len(faults)-1
+		until := end
+		if !last {
+			until = faults[i+1].From
+		}
+		due := ops[dueAt(ops, first.From):max(dueAt(ops, until), dueAt(ops, first.From))]
+		if !last {
+			due = endedBy(due, until)
+		}
+		r := c.measure(first, due)
+		if !last && (!r.judged || r.recovered < 0) {
+			continue
+		}
+		if r.judged && (!worst.judged || r.worse(worst)) {
+			worst = r
+		}
+		if last {
+			seen = dueAt(ops, f.From) < dueAt(ops, until)
+		} else {
+			first = faults[i+1]
+		}
+	}
+	return worst, seen
+}
+
+// endedBy returns the operations that had ended at an instant; those under way met what happened then as well.
+func endedBy(ops []*history.Op, at time.Duration) []*history.Op {
+	return slices.DeleteFunc(slices.Clone(ops), func(op *history.Op) bool { return op.End > at })
 }
 
 func (r recovery) worse(than recovery) bool {
@@ -170,6 +204,9 @@ func (c RTOCheck) verdict(h *history.History, r recovery, want string) Verdict {
 		v.Seconds = took.Seconds()
 		v.Phases = phases(h, r)
 		v.Why = append(v.Why, fmt.Sprintf("%q at %v; worst window %.4g %% success", r.fault.Text, r.fault.From, r.worst*100))
+	}
+	if r.class != "" && r.hurt {
+		v.Why = append(v.Why, fmt.Sprintf("class %q was the slowest", r.class))
 	}
 	v.Why = append(v.Why, c.floor(r)...)
 	return v.judge(r.recovered >= 0 && r.recovered-r.fault.From <= c.limit)

@@ -14,7 +14,7 @@ type AvailabilityCheck struct {
 	filter
 }
 
-// Availability demands that at least a share of the operations succeed, as 0.999.
+// Availability demands that at least a share of the operations of every class succeed, as 0.999.
 func Availability(min float64) AvailabilityCheck { return AvailabilityCheck{min: min} }
 
 // For restricts the check to one class of operations.
@@ -32,28 +32,48 @@ func (c AvailabilityCheck) WithDegraded() AvailabilityCheck {
 // Name returns "Availability" and the class.
 func (c AvailabilityCheck) Name() string { return c.name("Availability") }
 
-// Evaluate counts by weight.
+// Evaluate counts by weight, and judges the worst class.
 func (c AvailabilityCheck) Evaluate(h *history.History) Verdict {
 	want := fmt.Sprintf("at least %.6g %%", c.min*100)
-	count := map[string]float64{}
-	var all, good float64
-	for _, op := range c.ops(h) {
-		all += op.Weight
-		switch {
-		case c.success(op):
-			good += op.Weight
-		case op.Outcome == history.OutcomeOK:
-			count["degraded"] += op.Weight
-		default:
-			count[op.Outcome.String()] += op.Weight
+	var worst share
+	for _, class := range c.classes(h) {
+		if s := c.share(class); s.all > 0 && (worst.all == 0 || s.good/s.all < worst.good/worst.all) {
+			worst = s
 		}
 	}
-	if all == 0 {
+	if worst.all == 0 {
 		return inconclusive(c.Name(), want, "no operation ended")
 	}
-	v := Verdict{Check: c.Name(), Want: want, Got: fmt.Sprintf("%.6g %%", good/all*100)}
-	v.Why = append(v.Why, fmt.Sprintf("of %.0f operations: %.0f ok, %.0f degraded, %.0f failed, %.0f unknown", all, good, count["degraded"], count["failed"], count["unknown"]))
-	return v.judge(good/all >= c.min)
+	v := Verdict{Check: c.Name(), Want: want, Got: fmt.Sprintf("%.6g %%", worst.good/worst.all*100)}
+	if worst.class != "" {
+		v.Why = append(v.Why, fmt.Sprintf("class %q had the smallest share", worst.class))
+	}
+	v.Why = append(v.Why, fmt.Sprintf("of %.0f operations: %.0f ok, %.0f degraded, %.0f failed, %.0f unknown", worst.all, worst.good, worst.degraded, worst.failed, worst.unknown))
+	return v.judge(worst.good/worst.all >= c.min)
+}
+
+// A share is how the operations of a class ended.
+type share struct {
+	class                                string
+	all, good, degraded, failed, unknown float64
+}
+
+func (c AvailabilityCheck) share(of class) share {
+	s := share{class: of.name}
+	for _, op := range of.ops {
+		s.all += op.Weight
+		switch {
+		case c.success(op):
+			s.good += op.Weight
+		case op.Outcome == history.OutcomeOK:
+			s.degraded += op.Weight
+		case op.Outcome == history.OutcomeFailed:
+			s.failed += op.Weight
+		default:
+			s.unknown += op.Weight
+		}
+	}
+	return s
 }
 
 // An AmplificationCheck bounds what the services behind must bear. [Amplification] makes it.

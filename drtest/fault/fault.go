@@ -158,7 +158,11 @@ func (f Fault) At(strength float64) Fault {
 // Target names what the fault acts on. Two faults of one target must not overlap in time.
 func (f Fault) Target() string {
 	target := string(f.Kind)
-	for _, s := range []string{f.Region, f.To, f.Host, f.Op, f.Store, f.Process} {
+	first, second := f.Region, f.To
+	if !f.OneWay && second != "" && second != Others && second < first {
+		first, second = second, first // both directions: it does not matter who is named first
+	}
+	for _, s := range []string{first, second, f.Host, f.Op, f.Store, f.Process} {
 		if s != "" {
 			target += " " + s
 		}

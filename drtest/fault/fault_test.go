@@ -78,3 +78,16 @@ func TestDurationAsGo(t *testing.T) {
 		}
 	}
 }
+
+// A partition of two Regions is the same whoever is named first; one direction is not the other.
+func TestTargetOfALinkHasNoOrder(t *testing.T) {
+	if a, b := fault.Partition("a", "b").Target(), fault.Partition("b", "a").Target(); a != b {
+		t.Errorf("%q and %q", a, b)
+	}
+	if a, b := fault.Latency("a", "b", 1).Target(), fault.Latency("b", "a", 1).Target(); a != b {
+		t.Errorf("%q and %q", a, b)
+	}
+	if a, b := fault.PartitionOneWay("a", "b").Target(), fault.PartitionOneWay("b", "a").Target(); a == b {
+		t.Errorf("%q twice", a)
+	}
+}

@@ -85,6 +85,7 @@ const (
 	MarkDeposed  = "deposed"  // a followed process may no longer write
 	MarkProcess  = "process"  // a process started, died or ended
 	MarkLoad     = "load"     // a load started or ended
+	MarkScenario = "scenario" // an event of a scenario never happened
 )
 
 // A Mark is a moment worth a line in a timeline.
@@ -246,9 +247,9 @@ func (h *History) markLocked(m Mark) {
 	h.marks = append(h.marks, m)
 }
 
-// SetEpoch records under which epoch a followed process may write from now on; 0 is none. It reports
-// whether that is a change.
-func (h *History) SetEpoch(name string, epoch uint64, at time.Duration) bool {
+// SetEpoch records at an instant that a followed process may write under an epoch since another, not later, one;
+// 0 is none. It reports whether that is a change.
+func (h *History) SetEpoch(name string, epoch uint64, at, since time.Duration) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.done {
@@ -258,7 +259,7 @@ func (h *History) SetEpoch(name string, epoch uint64, at time.Duration) bool {
 		if h.closed[i].Epoch == epoch {
 			return false
 		}
-		h.closed[i].To = at
+		h.closed[i].To = max(since, h.closed[i].From)
 		delete(h.terms, name)
 	} else if epoch == 0 {
 		return false
@@ -268,7 +269,7 @@ func (h *History) SetEpoch(name string, epoch uint64, at time.Duration) bool {
 		return true
 	}
 	h.terms[name] = len(h.closed)
-	h.closed = append(h.closed, Term{Name: name, Epoch: epoch, From: at})
+	h.closed = append(h.closed, Term{Name: name, Epoch: epoch, From: since})
 	h.markLocked(Mark{MarkEpoch, name, fmt.Sprintf("may write under epoch %d", epoch), at})
 	return true
 }

@@ -36,7 +36,7 @@ func TestHashCoversEverything(t *testing.T) {
 		"fault":  func(h *history.History) { h.FaultStarts(history.Fault{}) },
 		"heal":   func(h *history.History) { h.FaultEnds(h.FaultStarts(history.Fault{}), 1) },
 		"mark":   func(h *history.History) { h.AddMark(history.Mark{}) },
-		"epoch":  func(h *history.History) { h.SetEpoch("x", 1, 0) },
+		"epoch":  func(h *history.History) { h.SetEpoch("x", 1, 0, 0) },
 	} {
 		h := history.New()
 		add(h)
@@ -69,10 +69,10 @@ func TestTies(t *testing.T) {
 
 func TestTerms(t *testing.T) {
 	h := history.New()
-	if h.SetEpoch("x", 0, 0) {
+	if h.SetEpoch("x", 0, 0, 0) {
 		t.Error("no epoch at first is a change")
 	}
-	if !h.SetEpoch("x", 1, 1) || h.SetEpoch("x", 1, 2) || !h.SetEpoch("x", 2, 3) || !h.SetEpoch("x", 0, 4) || !h.SetEpoch("x", 3, 5) {
+	if !h.SetEpoch("x", 1, 1, 1) || h.SetEpoch("x", 1, 2, 2) || !h.SetEpoch("x", 2, 3, 3) || !h.SetEpoch("x", 0, 4, 4) || !h.SetEpoch("x", 3, 5, 5) {
 		t.Error("SetEpoch misjudges a change")
 	}
 	h.Finish(9)
@@ -116,7 +116,7 @@ func TestNothingIsRecordedAfterTheEnd(t *testing.T) {
 	h.AddWrite(history.Write{})
 	h.AddMark(history.Mark{})
 	h.AddSample("g", history.Sample{})
-	h.SetEpoch("x", 1, 6)
+	h.SetEpoch("x", 1, 6, 6)
 	h.FaultEnds(n, 7)
 	h.FaultStarts(history.Fault{})
 	if h.Hash() != sum || len(h.Ops())+len(h.Acks())+len(h.Effects())+len(h.Writes())+len(h.Marks())+len(h.Samples("g"))+len(h.Terms()) != 0 {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,7 +46,6 @@ func Start(r *drtest.Region) *Server {
 	s := &Server{region: r, done: make(chan struct{}), conns: map[*conn]bool{}, counts: map[string]int{}}
 	s.engine = newEngine(r.Now())
 	s.host, s.listener = listen(r)
-	r.Serve(s.host, http.NotFoundHandler()) // only a host that serves HTTP is known to the World's Gray and Throttle
 	s.running.Go(s.accept)
 	r.OnClose(s.close)
 	return s

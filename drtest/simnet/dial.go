@@ -91,7 +91,9 @@ func (n *Net) handshake(ctx context.Context, there, back *link, rng *rand.Rand) 
 		if err != nil {
 			return 0, err
 		}
-		next = retransmission(start, healed, InitialRTO)
+		if next = retransmission(start, healed, InitialRTO); next >= start+SYNGiveUp {
+			return 0, cmpOr(n.sleepUntil(ctx, start+SYNGiveUp), os.NewSyscallError("connect", syscall.ETIMEDOUT))
+		}
 	}
 }
 

@@ -172,19 +172,26 @@ func (h *half) relink(now time.Duration) (gaveUp bool) {
 		}
 	}
 	defer h.kick()
+	doomed := h.doomedLocked(now)
 	switch {
 	case h.gaveUpLocked(now):
 		h.forgetLocked()
 		return true
+	case doomed:
 	case there.Mode == ModeUp:
 		h.releaseLocked(now, &there.Shape, &back.Shape)
 	default:
 		h.holdLocked(now, there.Mode == ModeHang)
 	}
-	if !black {
+	if !black && !doomed {
 		h.stalled = never
 	}
 	return false
+}
+
+// doomedLocked reports whether the writer has sent its last retransmission: no acknowledgement can come any more.
+func (h *half) doomedLocked(now time.Duration) bool {
+	return h.stalled != never && retransmission(h.stalled, now, MinRTO) >= h.stalled+DataGiveUp
 }
 
 // inFlightLocked returns the first mark that has not arrived, or nil.

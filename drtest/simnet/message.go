@@ -17,16 +17,22 @@ type Route struct {
 	n          *Net
 	link, back *link
 	to         string
+	answer     bool // the way back, on a connection that is known to exist
 }
 
 // Route returns the way from a zone to another.
-func (n *Net) Route(from, to string) Route { return Route{n, n.link(from, to), n.link(to, from), to} }
+func (n *Net) Route(from, to string) Route {
+	return Route{n: n, link: n.link(from, to), back: n.link(to, from), to: to}
+}
 
 // Up reports whether the way is up now.
 func (r Route) Up() bool { return r.link.state.Load().Mode == ModeUp }
 
-// Back returns the way in the other direction; from is the zone it leads to.
-func (r Route) Back(from string) Route { return Route{r.n, r.back, r.link, from} }
+// Back returns the way of an answer, in the other direction; from is the zone it leads to. Where a request would
+// be refused, an answer is cut off: its connection was there, so nobody may conclude that nothing was done.
+func (r Route) Back(from string) Route {
+	return Route{n: r.n, link: r.back, back: r.link, to: from, answer: true}
+}
 
 // Carry takes one message of size bytes along the route, on a connection that is thought to exist already: it
 // returns when the message arrives. It is the cheap way to simulate a call; faults act on it as on the
@@ -39,7 +45,10 @@ func (r Route) Carry(ctx context.Context, size int) error {
 		return nil
 	}
 	op := "write"
-	if err == errRefusing {
+	switch {
+	case err == errRefusing && r.answer:
+		op, err = "read", errCut
+	case err == errRefusing:
 		op = "dial" // there was no connection: callers may conclude that nothing was done
 	}
 	return &net.OpError{Op: op, Net: "tcp", Addr: textAddr(r.to), Err: err}
@@ -54,6 +63,7 @@ func (n *Net) Carry(ctx context.Context, from, to string, size int) error {
 var (
 	errRefusing = os.NewSyscallError("connect", syscall.ECONNREFUSED)
 	errReset    = os.NewSyscallError("write", syscall.ECONNRESET)
+	errCut      = os.NewSyscallError("read", syscall.ECONNRESET)
 	errTimeout  = os.NewSyscallError("write", syscall.ETIMEDOUT)
 	errChanged  = errors.New("link changed")
 )
@@ -83,7 +93,11 @@ func (m *message) carry(ctx context.Context, size int) error {
 		case was == ModeUp:
 			m.lost = m.lost || state.Mode == ModeBlackhole // what is on its way on a link that stays up is not touched
 		case m.lost:
-			m.depart(state, retransmission(m.sent, now, MinRTO))
+			again := retransmission(m.sent, now, MinRTO)
+			if again >= m.sent+DataGiveUp {
+				return cmpOr(m.n.sleepUntil(ctx, m.sent+DataGiveUp), errTimeout)
+			}
+			m.depart(state, again)
 		default:
 			m.depart(state, align(now, m.sent))
 		}

@@ -20,16 +20,15 @@ type CA struct {
 	pool *x509.CertPool
 }
 
-// NewCA makes a certificate authority that is valid from ten years before now to ninety years after.
+// NewCA makes a certificate authority that is valid at any date: one may serve simulations of many.
 func NewCA() (*CA, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("simnet: key of the authority: %w", err)
 	}
-	now := time.Now()
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "simnet authority"},
-		NotBefore: now.AddDate(-10, 0, 0), NotAfter: now.AddDate(90, 0, 0),
+		NotBefore: time.Date(1950, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), // RFC 5280 §4.1.2.5
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	cert, err := sign(template, template, key, key)

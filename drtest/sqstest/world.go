@@ -1,7 +1,6 @@
 package sqstest
 
 import (
-	"hash/fnv"
 	"net/http"
 	"strconv"
 	"strings"
@@ -14,12 +13,12 @@ import (
 
 // Start runs an SQS server in a Region of a World, under the host name that SQS has there. It ends
 // with the World. What consumers are told about time follows the Region's clock, leases and delays
-// do not. A Region has one; a second Start panics.
+// do not. Message ids follow from the World's seed. A Region has one; a second Start panics.
 //
 // The server outlives an outage of its Region with all its messages, as SQS does.
 func Start(r *drtest.Region) *Server {
 	host := "sqs." + r.Name() + ".amazonaws.com"
-	s, err := New(Config{Region: r.Name(), Endpoint: "http://" + host, Seed: seedOf(r)})
+	s, err := New(Config{Region: r.Name(), Endpoint: "http://" + host, Seed: r.World().Stream("sqstest/"+r.Name()).Uint64() | 1})
 	if err != nil {
 		panic(err.Error())
 	}
@@ -27,13 +26,6 @@ func Start(r *drtest.Region) *Server {
 	r.Serve(host, s)
 	r.OnClose(s.Close)
 	return s
-}
-
-// seedOf gives each Region of each World message ids of its own, the same in every run.
-func seedOf(r *drtest.Region) uint64 {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte("sqstest/" + r.Name()))
-	return h.Sum64() | 1
 }
 
 // Client returns an SDK client in the Region from, with connections of its own over the World's

@@ -165,3 +165,23 @@ func TestWorldPollOfADeadClient(t *testing.T) {
 		}
 	})
 }
+
+func TestIDsFollowFromTheSeed(t *testing.T) {
+	id := func(seed uint64) (id string) {
+		drtest.Run(t, drtest.Config{Seed: seed}, func(t *testing.T, w *drtest.World) {
+			east := w.Region("us-east-1")
+			s := sqstest.Start(east)
+			s.Queue("orders")
+			client := s.Client(east)
+			out, err := client.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: aws.String(s.Queue("orders").URL()), MessageBody: aws.String("x")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			id = *out.MessageId
+		})
+		return id
+	}
+	if a := id(1); a != id(1) || a == id(2) {
+		t.Error("message ids are not fixed by the seed")
+	}
+}

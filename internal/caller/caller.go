@@ -25,10 +25,11 @@ const (
 )
 
 // Ended says how ctx ended, as of now. A deadline that has passed counts even before ctx has noticed:
-// connections are given the same instant and often report it first.
+// connections are given the same instant and often report it first. A cancel whose cause is a deadline is a deadline:
+// it is how time limits end that do not cover all of what their context does.
 func Ended(ctx context.Context) End {
 	if err := ctx.Err(); err != nil {
-		if errors.Is(err, context.DeadlineExceeded) {
+		if errors.Is(err, context.DeadlineExceeded) || errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 			return Expired
 		}
 		return Cancelled
@@ -82,5 +83,10 @@ type attemptKey struct{}
 // WithAttemptTimeout is context.WithTimeoutCause for one attempt of a call. It makes timeout known to [Neutral],
 // so that an attempt that used its whole time counts as a failure however short that time is.
 func WithAttemptTimeout(ctx context.Context, timeout time.Duration, cause error) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(context.WithValue(ctx, attemptKey{}, timeout), timeout, cause)
+	return context.WithTimeoutCause(WithAttempt(ctx, timeout), timeout, cause)
+}
+
+// WithAttempt makes timeout known as [WithAttemptTimeout] does, to a call that is ended by other means.
+func WithAttempt(ctx context.Context, timeout time.Duration) context.Context {
+	return context.WithValue(ctx, attemptKey{}, timeout)
 }

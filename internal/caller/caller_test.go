@@ -3,6 +3,7 @@ package caller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -103,5 +104,15 @@ func TestNeutralAllocatesNothing(t *testing.T) {
 	cancel()
 	if got := testing.AllocsPerRun(100, func() { Neutral(ctx, time.Second, time.Second, time.Minute) }); got != 0 {
 		t.Errorf("Neutral allocates %v times, want 0", got)
+	}
+}
+
+func TestACancelWhoseCauseIsADeadlineIsOne(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	below, stop := context.WithCancel(ctx)
+	defer stop()
+	cancel(fmt.Errorf("no answer: %w", context.DeadlineExceeded))
+	if Ended(ctx) != Expired || Ended(below) != Expired {
+		t.Errorf("Ended = %d, below %d, want %d", Ended(ctx), Ended(below), Expired)
 	}
 }

@@ -24,6 +24,9 @@ type Context struct {
 	notes []Note
 }
 
+// Open, as Owner, says that whoever made the Context leaves it to the next Pin to fill, before anybody else has it.
+type Open struct{}
+
 // Of returns the Context that owner's levels are pinned in, c itself or one around it, or nil. c may be nil.
 func (c *Context) Of(owner any) *Context {
 	for ; c != nil; c = c.Outer {
@@ -61,11 +64,19 @@ func From(ctx context.Context) *Context {
 
 // Shadow returns a context for work whose answer nobody gets: same levels, notes and sources told to nobody.
 func Shadow(ctx context.Context) context.Context {
-	shadow := &Context{Context: Serving(ctx, &Served{})}
-	if c := From(ctx); c != nil {
-		shadow.Owner, shadow.Levels = c.Owner, c.Levels // of the innermost; others are seen as they are now
-	}
+	shadow, _ := Apart(ctx)
 	return shadow
+}
+
+// Apart returns a context for work that is shared by several requests: same levels; notes and sources are kept in it and in served, for
+// whoever passes them on when the work is done.
+func Apart(ctx context.Context) (apart *Context, served *Served) {
+	served = &Served{}
+	apart = &Context{Context: Serving(ctx, served)}
+	if c := From(ctx); c != nil {
+		apart.Owner, apart.Levels = c.Owner, c.Levels // of the innermost; others are seen as they are now
+	}
+	return apart, served
 }
 
 const maxNotes = 16

@@ -89,7 +89,7 @@ var (
 	}
 	LimitCalls = &Instrument{
 		Name: "holdfast.breaker.limit.calls", Unit: "{call}", Kind: KindCounter,
-		Description: "calls admitted", Attributes: []Attribute{NameAttribute, limitKind},
+		Description: "calls admitted; by an adaptive limit, those that have ended", Attributes: []Attribute{NameAttribute, limitKind},
 	}
 	LimitRefusals = &Instrument{
 		Name: "holdfast.breaker.limit.refusals", Unit: "{call}", Kind: KindCounter,

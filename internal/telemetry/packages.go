@@ -9,5 +9,6 @@ func Packages() []*Package {
 		Idempotency,
 		Degrade, DegradeShed,
 		Queue,
+		Failover,
 	}
 }

@@ -125,6 +125,15 @@ func (r *reader) text() string {
 	return s
 }
 
+// skipInstant passes over an instant.
+func (r *reader) skipInstant() {
+	if len(r.b) > 0 && r.b[0] == 0 {
+		r.b = r.b[1:]
+		return
+	}
+	r.instant()
+}
+
 // skip passes over a text.
 func (r *reader) skip() {
 	v, n := binary.Uvarint(r.b)

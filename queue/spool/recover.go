@@ -113,16 +113,15 @@ func (s *Spool) note(seg *segment, at int64, n int, sequence uint64, k kind, bod
 		settled[sequence] = true
 		return found, slab
 	}
-	e, ok := newEntry(body)
-	if !ok {
-		return found, slab
-	}
-	e.sequence, e.segment, e.offset, e.size = sequence, seg, at, n
 	if len(slab) == cap(slab) {
 		slab = make([]entry, 0, 1024)
 	}
-	slab = append(slab, e)
-	return append(found, &slab[len(slab)-1]), slab
+	e := &slab[:len(slab)+1][len(slab)]
+	if !e.parse(body) {
+		return found, slab
+	}
+	e.sequence, e.segment, e.offset, e.size = sequence, seg, at, n
+	return append(found, e), slab[:len(slab)+1]
 }
 
 // window is how much of a segment is read at a time: little enough to stay in the processor's cache.
@@ -164,15 +163,15 @@ func (s *Spool) stream(seg *segment, found []*entry, settled map[uint64]bool) (a
 	}
 }
 
-// newEntry reads what the index needs of a message and skips the rest.
-func newEntry(body []byte) (entry, bool) {
+// parse reads what the index needs of a message and skips the rest.
+func (e *entry) parse(body []byte) bool {
 	r := reader{b: body}
-	e := entry{at: r.instant()}
-	r.instant()
-	r.instant()
+	e.at = r.instant()
+	r.skipInstant()
+	r.skipInstant()
 	r.skip() // the call ID
 	e.group = r.text()
-	return e, !r.bad
+	return !r.bad
 }
 
 // nextRecord finds the next whole record at or after from, or the end.

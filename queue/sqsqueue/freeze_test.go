@@ -57,14 +57,10 @@ type order struct{ N int }
 
 var place = queue.Define[order]("freeze.order.v1", queue.Repeatable())
 
-// TestARegionsServerFreezes stops one Region's real server for a minute under load (SIGSTOP: connections stay open and nothing
+// TestARegionsServerFreezes stops one Region's real server for a while under load (SIGSTOP: connections stay open and nothing
 // answers), resumes it and closes the ledger: nothing accepted is lost, and every call that completed more than once is
 // explained by a rule. Without Once, copies run twice; with it, none does.
 func TestARegionsServerFreezes(t *testing.T) {
-	freeze := 20 * time.Second
-	if os.Getenv("HOLDFAST_TEST_LONG") != "" {
-		freeze = time.Minute
-	}
 	for _, name := range []string{"without Once", "with Once"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -75,12 +71,20 @@ func TestARegionsServerFreezes(t *testing.T) {
 			f.start()
 			f.load(5 * time.Second)
 			east.Freeze()
-			f.load(freeze)
+			f.load(frozenFor())
 			east.Resume()
 			f.load(5 * time.Second)
 			f.finish()
 		})
 	}
+}
+
+// frozenFor is 20 s, twenty times the send time-out and four leases, or with HOLDFAST_TEST_LONG=1 a minute.
+func frozenFor() time.Duration {
+	if os.Getenv("HOLDFAST_TEST_LONG") == "1" {
+		return time.Minute
+	}
+	return 20 * time.Second
 }
 
 // trim takes an address with or without its scheme.

@@ -228,7 +228,7 @@ func (r *sendRequest) flush(ctx context.Context) {
 		return
 	}
 	for _, i := range at { // until the answer names it
-		r.results[i].Err = &queue.SendError{Region: r.q.config.Region, Outcome: queue.SendUnknown, Err: errors.New("SQS did not say")}
+		r.results[i].Err = errUnnamed
 	}
 	for _, ok := range out.Successful {
 		if n := index(ok.Id, len(at)); n >= 0 {
@@ -241,7 +241,14 @@ func (r *sendRequest) flush(ctx context.Context) {
 			r.results[at[n]].Err = r.q.entryError(bad)
 		}
 	}
+	for _, i := range at {
+		if r.results[i].Err == errUnnamed {
+			r.results[i].Err = &queue.SendError{Region: r.q.config.Region, Outcome: queue.SendUnknown, Err: errUnnamed}
+		}
+	}
 }
+
+var errUnnamed = errors.New("SQS did not say")
 
 // Receive implements [queue.Transport].
 func (q *Queue) Receive(ctx context.Context, r queue.ReceiveRequest) ([]*queue.Message, error) {

@@ -59,7 +59,7 @@ func TestClaimCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := queue.Define[string]("text.v1")
-	c, err := queue.NewClient(q, queue.ClientConfig{})
+	c, err := queue.NewClient(q, queue.ClientConfig{SendTimeout: 30 * time.Second}) // the machine may be busy, and nothing is lost here
 	if err != nil {
 		t.Fatal(err)
 	}

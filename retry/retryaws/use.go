@@ -3,6 +3,7 @@ package retryaws
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -58,6 +59,7 @@ type operation struct {
 	ended     bool // by the SDK, whose reasons are final
 	exhausted bool // ended because there were MaxAttempts
 	stop      error
+	failed    error // of the last attempt, while the next one has not begun
 }
 
 func (r *operationRetryer) aroundOperation(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
@@ -85,6 +87,9 @@ func (op *operation) end(err error, limit int) error {
 		return op.stop // wraps the last attempt's error; err is both joined
 	}
 	op.ended = true
+	if op.failed != nil {
+		err = &unsentError{err: err, last: op.failed}
+	}
 	if e, ok := errors.AsType[*awsretry.MaxAttemptsError](err); ok && e.Attempt == limit {
 		op.exhausted = true
 		err = e.Err
@@ -112,12 +117,22 @@ func (r *operationRetryer) GetRetryToken(ctx context.Context, err error) (func(e
 	if stop == nil {
 		stop = op.seq.Wait(wait)
 	}
-	op.stop = stop
+	op.stop, op.failed = stop, err
 	return release, stop
 }
 
-// RetryDelay implements aws.Retryer: the wait is over.
-func (r *operationRetryer) RetryDelay(int, error) (time.Duration, error) { return 0, nil }
+// unsentError is what ended the SDK's loop before an attempt that had been decided, such as a context that ended just then.
+type unsentError struct{ err, last error }
+
+func (e *unsentError) Error() string   { return fmt.Sprintf("%v, after: %v", e.err, e.last) }
+func (e *unsentError) Unwrap() []error { return []error{e.last, e.err} }
+func (e *unsentError) NotRun() bool    { return true }
+
+// RetryDelay implements aws.Retryer: the wait is over. The SDK's mode of 2026 would wait for x-amz-retry-after once more, for up to
+// sdkHint longer than the delay that it gets here; from a delay so far below zero it makes none.
+func (r *operationRetryer) RetryDelay(int, error) (time.Duration, error) { return -sdkHint, nil }
+
+const sdkHint = 5 * time.Second
 
 func operationOf(ctx context.Context) *operation {
 	op, _ := ctx.Value(operationKey{}).(*operation)
@@ -127,6 +142,7 @@ func operationOf(ctx context.Context) *operation {
 // aroundAttempt marks the context of repeated attempts, for policies below the SDK's HTTP client.
 func aroundAttempt(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
 	if op := operationOf(ctx); op != nil {
+		op.failed = nil
 		if a := retry.From(op.seq.Context()); a.Number > 1 {
 			ctx = retry.WithAttempt(ctx, a)
 		}

@@ -16,9 +16,11 @@
 // # What the caller gets
 //
 // The first good response. If the last attempt got a response, that response as it came, whatever its status: see
-// [retry.From] of its Request's context for the number of attempts. Else the last error, in a [retry.Error] if
-// there was more than one attempt. Responses that are dropped are closed, after reading up to 64 KiB of them, and at most for a
-// second, so that their connections can be used again.
+// [retry.From] of its Request's context for the number of attempts. A status speaks for its own attempt alone: before a 429 that came second,
+// the first attempt may have run. Else the last error, in a [retry.Error] if there was more than one attempt.
+//
+// Responses that are dropped are closed, after reading up to 64 KiB of them, and at most for a second, so that their
+// connections can be used again.
 //
 // # Times
 //

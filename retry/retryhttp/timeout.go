@@ -2,6 +2,7 @@ package retryhttp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,18 +11,21 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-go/holdfast/internal/caller"
 	"github.com/holdfast-go/holdfast/internal/outcome"
 )
 
 // sendWithin sends req and gives up if the response's header is not there after timeout. The body is not
 // under the timeout: the attempt's context lives until it has been read or closed.
 func sendWithin(base http.RoundTripper, req *http.Request, timeout time.Duration) (*http.Response, error) {
-	ctx, cancel := context.WithCancelCause(req.Context())
+	ctx, cancel := context.WithCancelCause(caller.WithAttempt(req.Context(), timeout))
 	expired := &timeoutError{after: timeout, cause: context.DeadlineExceeded}
 	timer := time.AfterFunc(timeout, func() { cancel(expired) })
 	var conn connTrace
-	resp, err := base.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, conn.hooks())))
-	timer.Stop()
+	resp, err := base.RoundTrip(req.WithContext(httptrace.WithClientTrace(attemptContext{ctx}, conn.hooks())))
+	if !timer.Stop() {
+		cancel(expired) // the timer has fired, but may not have come to this yet
+	}
 	late := context.Cause(ctx) == expired
 	switch {
 	case err == nil && (resp == nil || resp.Body == nil): // a broken or forgiving Base
@@ -33,12 +37,24 @@ func sendWithin(base http.RoundTripper, req *http.Request, timeout time.Duration
 		return nil, expired
 	case late:
 		if conn.never() || outcome.Of(err) == outcome.NotRun {
-			expired.cause = noConnection{}
+			expired = &timeoutError{after: timeout, cause: noConnection{}} // a new one: the transport may hold the other
 		}
 		err = expired
 	}
 	cancel(nil)
 	return resp, err
+}
+
+// attemptContext says of a context that AttemptTimeout has cancelled that its deadline passed: what runs below, such as a
+// breaker, tells an attempt that took too long from a caller who went away.
+type attemptContext struct{ context.Context }
+
+func (c attemptContext) Err() error {
+	err := c.Context.Err()
+	if err != nil && errors.Is(context.Cause(c.Context), context.DeadlineExceeded) {
+		return context.DeadlineExceeded
+	}
+	return err
 }
 
 // connTrace sees whether net/http found a connection for a request. Other transports tell it nothing.

@@ -377,7 +377,7 @@ func TestAttemptTimeoutCoversTheHeader(t *testing.T) {
 			contexts = append(contexts, r.Context())
 			if attempts++; attempts < 3 {
 				<-r.Context().Done()
-				return nil, r.Context().Err() // context.Canceled, as a plain transport would return it
+				return nil, context.Canceled // as a transport with a context of its own may return
 			}
 			return response(200, "slow"), nil
 		})}
@@ -570,4 +570,80 @@ func TestStatusErrorText(t *testing.T) {
 	if e.Error() != "http status 503 Service Unavailable" || e.RetryAfter() != 3*time.Second || e.NotRun() || !e.OutcomeUnknown() {
 		t.Errorf("StatusError = %v, %v, %t, %t", e, e.RetryAfter(), e.NotRun(), e.OutcomeUnknown())
 	}
+}
+
+// The header and the timeout come at the same instant: whichever wins, the caller never gets a response
+// whose body is then taken away.
+func TestAResponseIsNotTakenBackByTheTimeout(t *testing.T) {
+	kept := 0
+	for range 300 {
+		synctest.Test(t, func(t *testing.T) {
+			p := &retry.Policy{MaxAttempts: 1, AttemptTimeout: time.Second}
+			var attempt context.Context
+			transport := &Transport{Policy: p, Base: roundTripper(func(r *http.Request) (*http.Response, error) {
+				attempt = r.Context()
+				time.Sleep(time.Second)
+				return response(200, "x"), nil
+			})}
+			resp, err := transport.RoundTrip(&http.Request{Method: "GET"})
+			if err != nil {
+				return
+			}
+			synctest.Wait()
+			if attempt.Err() != nil {
+				t.Error("the timeout ended a response that the caller has")
+			}
+			kept++
+			resp.Body.Close()
+		})
+	}
+	t.Logf("%d of 300 responses were in time", kept)
+}
+
+// A Base may share the cause of the context that it was given with goroutines that live on.
+func TestTheCauseOfATimeoutIsNotChangedLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &retry.Policy{MaxAttempts: 1, AttemptTimeout: time.Second}
+		done := make(chan bool)
+		transport := &Transport{Policy: p, Base: roundTripper(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			cause := context.Cause(r.Context())
+			go func() { done <- errors.Is(cause, context.DeadlineExceeded) }()
+			return nil, errRefused
+		})}
+		_, err := transport.RoundTrip(&http.Request{Method: "POST"})
+		if !<-done || outcome.Of(err) != outcome.NotRun {
+			t.Errorf("RoundTrip = %v, want a deadline that has not run", err)
+		}
+	})
+}
+
+// Callers of http.Client ask its errors whether they are time-outs; url.Error asks the transport's.
+func TestATimeOutIsOneForTheClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, p := range []*retry.Policy{quick(), {Backoff: retry.Constant(0), MaxAttempts: 2, AttemptTimeout: time.Second}} {
+			attempts := 0
+			client := &http.Client{Transport: &Transport{Policy: p, Base: roundTripper(func(r *http.Request) (*http.Response, error) {
+				if attempts++; attempts == 1 {
+					return nil, errReset
+				}
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			})}}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			req, _ := http.NewRequestWithContext(ctx, "GET", "http://x/", nil)
+			_, err := client.Do(req)
+			if e, ok := errors.AsType[net.Error](err); !ok || !e.Timeout() || attempts != 2 {
+				t.Errorf("Do = %v after %d attempts, want a net.Error that is a time-out", err, attempts)
+			}
+			cancel()
+		}
+		client := &http.Client{Transport: &Transport{Policy: quick(), Base: roundTripper(func(*http.Request) (*http.Response, error) {
+			return nil, errReset
+		})}}
+		_, err := client.Get("http://x/")
+		if e, ok := errors.AsType[net.Error](err); !ok || e.Timeout() {
+			t.Errorf("Get = %v, want a net.Error that is no time-out", err)
+		}
+	})
 }

@@ -1,0 +1,217 @@
+package failover
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// budgetWindow is the time over which MaxMoves counts.
+const budgetWindow = 6 * time.Hour
+
+// refuse returns the refusal of a move to a Region by a guard.
+func (c *Controller) refuse(to Region, g Guard, format string, args ...any) *RefusedError {
+	c.countRefusal(g)
+	return &RefusedError{Name: c.cfg.Name, To: to, Guard: g, Reason: fmt.Sprintf(format, args...)}
+}
+
+// asked is what the configuration's callbacks said. They run under no lock.
+type asked struct {
+	freeze   string
+	frozen   bool
+	failback bool // the window is open
+}
+
+func (c *Controller) ask(now time.Time) (a asked) {
+	if c.cfg.Frozen != nil {
+		a.freeze, a.frozen = c.cfg.Frozen(now)
+	}
+	switch c.cfg.Failback {
+	case FailbackAfterStable:
+		a.failback = true
+	case FailbackWindow:
+		a.failback = c.cfg.FailbackWindowOpen(now)
+	}
+	return a
+}
+
+// guardsLocked checks whether t may begin now. It returns the exposure measured, and the first refusal.
+func (c *Controller) guardsLocked(rec Record, t *Transition, said asked, now time.Time) (Exposure, error) {
+	exposure := c.exposureLocked(rec, t, now)
+	if said.frozen && t.Auto {
+		return exposure, c.refuse(t.To, GuardFreeze, "moves are frozen: %s", said.freeze)
+	}
+	if refused := c.tooSoon(rec, t, now); refused != nil {
+		return exposure, refused
+	}
+	if reason := c.notReadyLocked(t.To); reason != "" {
+		return exposure, c.refuse(t.To, GuardReadiness, "%s", reason)
+	}
+	return exposure, c.guardExposure(t, exposure)
+}
+
+// notReadyLocked says why region could not take over; "" if it could.
+func (c *Controller) notReadyLocked(region Region) string {
+	h := c.health[region]
+	if h == nil {
+		return "this instance is not configured with it"
+	}
+	if c.suspect && !c.rule.neverAbstain {
+		return "all Regions look bad from here: ask an instance that can tell"
+	}
+	if h.state != HealthHealthy {
+		return "the target is " + h.state.String()
+	}
+	for _, src := range c.decidingLocked() {
+		if reason := src.regions[region].notReady.Load(); reason != nil {
+			return fmt.Sprintf("client %q: %s", src.name, *reason)
+		}
+	}
+	return ""
+}
+
+// tooSoon applies cooldown and budget, which hold automatic moves only: a person who asks is asked for approval instead.
+func (c *Controller) tooSoon(rec Record, t *Transition, now time.Time) error {
+	if !t.Auto {
+		return nil
+	}
+	wait := max(0, rec.AskAgain.Sub(now))
+	recent, oldest := 0, time.Time{}
+	for _, m := range rec.Moves {
+		wait = max(wait, c.cfg.Cooldown-now.Sub(m.At))
+		if m.Auto && now.Sub(m.At) < budgetWindow {
+			if recent++; oldest.IsZero() || m.At.Before(oldest) {
+				oldest = m.At
+			}
+		}
+	}
+	var refused *RefusedError
+	switch {
+	case wait > 0:
+		refused = c.refuse(t.To, GuardCooldown, "the last move or denial was too short ago")
+	case recent >= c.cfg.MaxMoves:
+		wait = budgetWindow - now.Sub(oldest)
+		refused = c.refuse(t.To, GuardBudget, "%d automatic moves within %v", recent, budgetWindow)
+	default:
+		return nil
+	}
+	refused.Wait = wait
+	return refused
+}
+
+// guardExposure refuses a move that may lose more than was accepted. A planned move loses nothing, but must be able to tell.
+func (c *Controller) guardExposure(t *Transition, e Exposure) error {
+	limit := c.cfg.RPO
+	if t.AcceptLoss != nil {
+		limit = max(limit, t.AcceptLoss.Exposure)
+	}
+	reason := ""
+	switch {
+	case c.rule.anyExposure:
+	case !e.Known && limit != UnknownExposure:
+		reason = "no sample of the target's replication was ever seen"
+	case e.Known && e.Bound > limit && !t.Planned:
+		reason = fmt.Sprintf("up to %v of acknowledged writes may be lost; the limit is %v", e.Bound, limit)
+	}
+	if reason == "" {
+		return nil
+	}
+	refused := c.refuse(t.To, GuardExposure, "%s", reason)
+	refused.Exposure = e
+	return refused
+}
+
+// exposureLocked bounds what moving away from rec's writer may lose, as far as this instance can tell now.
+func (c *Controller) exposureLocked(rec Record, t *Transition, now time.Time) Exposure {
+	e := Exposure{AcknowledgedUntil: c.acknowledgedLocked(rec, t, now).UTC()}
+	for _, src := range c.decidingLocked() {
+		r := src.regions[t.To]
+		if r == nil {
+			continue // not configured here
+		}
+		if sample, ok := r.lag.get(); ok && sample.of(t.Epoch) && (!e.Known || sample.ReplicatedThrough.Before(e.ReplicatedThrough)) {
+			e.ReplicatedThrough, e.Known = sample.ReplicatedThrough.UTC(), true
+		}
+	}
+	if e.Known {
+		e.Bound = max(0, e.AcknowledgedUntil.Sub(e.ReplicatedThrough)) + c.cfg.ClockSkew
+	}
+	return e
+}
+
+// acknowledgedLocked is the latest instant at which t's old writer may have acknowledged a write, or may yet.
+func (c *Controller) acknowledgedLocked(rec Record, t *Transition, now time.Time) time.Time {
+	if c.cfg.Fence != FenceLease {
+		return now.Add(c.cfg.MaxFlight)
+	}
+	if c.rule.openExposure {
+		return now.Add(c.rule.lease)
+	}
+	return c.lastLeaseLocked(t, rec.Since, now)
+}
+
+// lastLeaseLocked is the latest instant at which any instance of t.From can hold a lease of t.Epoch. No lease of an epoch is longer than
+// from its newest recorded request: a Region that stopped renewing stops adding to the exposure, however long the
+// approval takes. Nothing recorded, or not looked up lately, proves nothing.
+func (c *Controller) lastLeaseLocked(t *Transition, since, now time.Time) time.Time {
+	latest, found := since, false
+	for _, seen := range c.votes {
+		if v := seen.vote; v.Region == t.From && v.Epoch == t.Epoch {
+			found = true
+			if end := v.At.Add(c.rule.lease); end.After(latest) {
+				latest = end
+			}
+		}
+	}
+	if !found || now.Sub(c.votesAt) > c.cfg.PollEvery {
+		latest = now.Add(c.rule.lease)
+	}
+	if final := t.Cut.Add(c.rule.lease); !t.Cut.IsZero() && latest.After(final) {
+		latest = final // nobody is granted a lease after the cut
+	}
+	return latest
+}
+
+// quorumLocked reports whether the live voters agree that region is unhealthy. vantage: they also sit in enough
+// configured places, this Region and a witness's among them, that a Region which is merely cut off cannot be all of them.
+func (c *Controller) quorumLocked(region Region) (agreed, vantage bool, why string) {
+	live := c.votersLocked()
+	voting, against := 0, 0
+	var places []Region
+	for _, v := range live {
+		if v.Abstain {
+			continue
+		}
+		voting++
+		if v.Views[region] == HealthUnhealthy {
+			against++
+			if v.Region != region && !slices.Contains(places, v.Region) && c.configured(v.Region) {
+				places = append(places, v.Region)
+			}
+		}
+	}
+	switch {
+	case len(live) < c.cfg.MinVoters:
+		return false, false, fmt.Sprintf("%d live voters of at least %d", len(live), c.cfg.MinVoters)
+	case voting == 0 || against*100 < voting*60:
+		return false, false, fmt.Sprintf("%d of %d voters call %q unhealthy; it takes 60 %%", against, voting, region)
+	case !slices.Contains(places, c.cfg.Self) || !c.witnessed(places):
+		return true, false, fmt.Sprintf("the voters who agree sit in %q only", places)
+	}
+	return true, true, ""
+}
+
+func (c *Controller) configured(r Region) bool {
+	return slices.Contains(c.cfg.Regions, r) || slices.Contains(c.cfg.Witnesses, r)
+}
+
+// witnessed reports whether a witness's Region is among places.
+func (c *Controller) witnessed(places []Region) bool {
+	return slices.ContainsFunc(places, func(r Region) bool { return slices.Contains(c.cfg.Witnesses, r) })
+}
+
+// samePerson compares names as people write them.
+func samePerson(a, b string) bool {
+	return strings.EqualFold(strings.TrimSpace(a), strings.TrimSpace(b))
+}

@@ -1,0 +1,96 @@
+package runbook
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+)
+
+// cli runs one command and returns its exit code and what it printed.
+func cli(t *testing.T, book *Runbook, dir string, args ...string) (code int, out, errs string) {
+	t.Helper()
+	if len(args) > 0 && args[0] != "plan" {
+		args = append(args, "-journal", dir)
+	}
+	var o, e bytes.Buffer
+	code = command(t.Context(), book, args, &o, &e)
+	return code, o.String(), e.String()
+}
+
+func TestMainFromPlanToAudit(t *testing.T) {
+	w := newWorld()
+	s := w.step("promote", "check")
+	s.Approve = 1
+	book, dir := must(t, "book", w.step("check"), s), t.TempDir()
+	code, out, _ := cli(t, book, dir, "plan")
+	var plan Plan
+	if err := json.Unmarshal([]byte(out), &plan); err != nil || code != ExitOK || len(plan.Steps) != 2 {
+		t.Fatalf("plan = %d %s, %v", code, out, err)
+	}
+	if len(w.order) != 0 {
+		t.Error("plan changed something")
+	}
+	if code, out, _ := cli(t, book, dir, "plan", "-text"); code != ExitOK || !strings.Contains(out, "+ promote (1 to approve)") {
+		t.Errorf("plan -text = %d %s", code, out)
+	}
+
+	ended := make(chan int, 1)
+	go func() {
+		var o, e bytes.Buffer
+		ended <- command(t.Context(), book, []string{"run", "-run", "r1", "-by", "ann", "-journal", dir}, &o, &e)
+	}()
+	for code != ExitOK || !strings.Contains(out, `"started"`) && !strings.Contains(out, `"done"`) { // until the run exists and its first step is done
+		code, out, _ = cli(t, book, dir, "status", "-run", "r1")
+	}
+	if code, _, errs := cli(t, book, dir, "approve", "-run", "r1", "-step", "promote", "-by", "ann", "-plan", plan.Hash); code != ExitRefused {
+		t.Errorf("approve by the requester = %d %s, want %d", code, errs, ExitRefused)
+	}
+	if code, _, errs := cli(t, book, dir, "approve", "-run", "r1", "-step", "promote", "-by", "bob", "-plan", plan.Hash); code != ExitOK {
+		t.Errorf("approve = %d %s", code, errs)
+	}
+	if code := <-ended; code != ExitOK {
+		t.Errorf("run = %d, want 0", code)
+	}
+	if code, out, _ := cli(t, book, dir, "status", "-run", "r1", "-text"); code != ExitOK || !strings.Contains(out, "# book: finished") || !strings.Contains(out, "bob") {
+		t.Errorf("status -text = %d %s", code, out)
+	}
+	if code, _, errs := cli(t, book, dir, "verify-audit", "-run", "r1"); code != ExitOK {
+		t.Errorf("verify-audit = %d %s", code, errs)
+	}
+	path := dir + "/r1.jsonl"
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, bytes.Replace(text, []byte("bob"), []byte("eve"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := cli(t, book, dir, "verify-audit", "-run", "r1"); code != ExitFailed || !strings.Contains(errs, "line") {
+		t.Errorf("verify-audit of an edited journal = %d %s, want a failure that names the line", code, errs)
+	}
+}
+
+func TestMainUsage(t *testing.T) {
+	w := newWorld()
+	book, dir := must(t, "book", w.step("a")), t.TempDir()
+	for name, args := range map[string][]string{
+		"nothing": nil, "unknown command": {"x", "-run", "r"}, "unknown flag": {"run", "-x"}, "no run": {"run"}, "extra": {"run", "-run", "r", "x"},
+	} {
+		var o, e bytes.Buffer
+		if code := command(t.Context(), book, args, &o, &e); code != ExitUsage || e.Len() == 0 {
+			t.Errorf("%s: exit %d, %q, want %d and a text", name, code, e.String(), ExitUsage)
+		}
+	}
+	if code, _, _ := cli(t, book, dir, "status", "-run", "none"); code != ExitRefused {
+		t.Errorf("status of an unknown run = %d, want %d", code, ExitRefused)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var o, e bytes.Buffer
+	if code := command(ctx, book, []string{"run", "-run", "r", "-by", "ann", "-journal", dir}, &o, &e); code != ExitBlocked {
+		t.Errorf("interrupted run = %d %s, want %d", code, e.String(), ExitBlocked)
+	}
+}
