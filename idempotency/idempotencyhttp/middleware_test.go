@@ -543,7 +543,12 @@ func TestOverTheWire(t *testing.T) {
 		_, _ = io.WriteString(w, "<html>")
 		w.Header().Set("Sum", "7")
 	})
-	server := httptest.NewServer(protect(t, idempotencyhttp.Config{Scope: idempotencyhttp.GlobalScope}, mux.ServeHTTP))
+	guarded := protect(t, idempotencyhttp.Config{Scope: idempotencyhttp.GlobalScope}, mux.ServeHTTP)
+	served := make(chan struct{}, 10)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() { served <- struct{}{} }()
+		guarded.ServeHTTP(w, r)
+	}))
 	defer server.Close()
 	send := func(path string) *http.Response {
 		t.Helper()
@@ -559,6 +564,7 @@ func TestOverTheWire(t *testing.T) {
 		}
 		r.Body.Close()
 		r.Body = io.NopCloser(bytes.NewReader(body))
+		<-served // a hijacker answers before its key is done
 		return r
 	}
 	if r := send("/hijack"); r.StatusCode != 299 || text(t, r) != "hi" {
