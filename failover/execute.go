@@ -154,7 +154,7 @@ func (c *Controller) advance(ctx context.Context, rec Record, edit func(*Record)
 
 // stepDraining lets the reads of the old writer Region move away before writes are cut.
 func (c *Controller) stepDraining(ctx context.Context, rec Record) error {
-	if err := c.waitPhase(ctx, time.Duration(len(ramp))*rampStep); err != nil {
+	if err := c.waitPhase(ctx, time.Duration(len(ramp))*c.cfg.RampStep); err != nil {
 		return err
 	}
 	return c.advance(ctx, rec, func(r *Record) (audit.Record, error) { return c.cut(r, "reads drained; writes stopped") })
@@ -346,7 +346,7 @@ func (c *Controller) stepOpen(ctx context.Context, rec Record) error {
 
 // stepRamping lets the reads of the new writer Region come back in steps.
 func (c *Controller) stepRamping(ctx context.Context, rec Record) error {
-	if err := c.waitPhase(ctx, time.Duration(len(ramp))*rampStep); err != nil {
+	if err := c.waitPhase(ctx, time.Duration(len(ramp))*c.cfg.RampStep); err != nil {
 		return err
 	}
 	return c.finishing(ctx, rec, func(r *Record) (audit.Record, error) {

@@ -91,6 +91,7 @@ type fleet struct {
 	backends map[Region]*backend
 	tune     func(*ControllerConfig)
 	lag      time.Duration // of the copy in the other Region; negative: unknown
+	probe    time.Duration // ClientConfig.ProbeEvery
 	nodes    []*node
 	wg       sync.WaitGroup
 }
@@ -138,7 +139,7 @@ func (f *fleet) add(cfg ControllerConfig) *node {
 			Probe: func(ctx context.Context, b *backend) error { return b.probe(ctx) }, Lag: f.sample,
 		})
 	}
-	client, err := New(ctl, members, ClientConfig{Name: "db"})
+	client, err := New(ctl, members, ClientConfig{Name: "db", ProbeEvery: f.probe})
 	if err != nil {
 		f.t.Fatal(err)
 	}
