@@ -2,6 +2,7 @@ package drtest
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 
 	"github.com/holdfast-go/holdfast/drtest/report"
@@ -15,21 +16,31 @@ func (w *World) Report() *report.Report {
 	return w.report
 }
 
-// conclude evaluates the checks, outside the bubble and after its end.
-func (w *World) conclude() {
+// evaluate asks the checks, outside the bubble and after its end.
+func (w *World) evaluate() *report.Report {
 	r := report.New(w.info(), w.history, w.checks)
 	w.mu.Lock()
 	w.report = r
 	w.mu.Unlock()
+	return r
+}
+
+// judge evaluates the World and fails the test if a check did not pass.
+func (w *World) judge() *report.Report {
+	r := w.evaluate()
 	for _, v := range r.Verdicts {
 		if !v.Passed() {
 			w.run.fail("drtest: %s", v)
 		}
 	}
 	if r.Ties > 0 && w.config.TieFree {
-		w.run.fail("drtest: %d events share a nanosecond with another, first %s", r.Ties, r.FirstTie)
+		w.run.fail("%s", tied(r))
 	}
-	w.publish(r)
+	return r
+}
+
+func tied(r *report.Report) string {
+	return fmt.Sprintf("drtest: %d events share a nanosecond with another, first %s", r.Ties, r.FirstTie)
 }
 
 func (w *World) info() report.Info {

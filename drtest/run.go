@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -123,10 +124,22 @@ func Run(t *testing.T, config Config, f func(t *testing.T, w *World)) {
 		t.Fatal("drtest: Run called inside a bubble; call it from an ordinary test")
 	}
 	prepareProcess()
-	r := &run{t: t, config: config, done: make(chan struct{}), expired: make(chan struct{})}
+	r := newRun(t, config)
+	r.play(func(t *testing.T, w *World) {
+		f(t, w)
+		w.Wait()
+	})
+	r.conclude()
+}
+
+func newRun(t *testing.T, config Config) *run {
+	return &run{t: t, config: config, done: make(chan struct{}), expired: make(chan struct{})}
+}
+
+// play runs f in a World and returns when the World has ended or was given up.
+func (r *run) play(f func(*testing.T, *World)) {
 	go r.bubble(f)
 	r.await()
-	r.conclude()
 }
 
 // A run is one World on its way through a bubble. It lives outside, where real time passes.
@@ -151,6 +164,13 @@ func (r *run) fail(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.failures = append(r.failures, fmt.Sprintf(format, args...))
+}
+
+// failed returns why the test fails.
+func (r *run) failed() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.failures)
 }
 
 // prepareProcess makes the process fit for one more bubble.
@@ -193,7 +213,6 @@ func (r *run) bubble(f func(*testing.T, *World)) {
 		t.Cleanup(func() { liveWorlds.Delete(r.id.Load()) })
 		t.Cleanup(w.sweep) // registered before those of f, so it runs after them
 		f(t, w)
-		w.Wait()
 	})
 }
 
@@ -262,12 +281,9 @@ func (r *run) abandon() {
 func (r *run) conclude() {
 	r.t.Helper()
 	if world := r.current(); world != nil {
-		world.conclude()
+		world.publish(world.judge())
 	}
-	r.mu.Lock()
-	failures := r.failures
-	r.mu.Unlock()
-	for _, f := range failures {
+	for _, f := range r.failed() {
 		r.t.Error(f)
 	}
 	if r.t.Failed() {

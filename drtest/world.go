@@ -19,7 +19,7 @@ import (
 // A World is a set of Regions on a simulated network, in a bubble of its own. [Run] makes it. It is safe
 // for concurrent use by goroutines of the bubble.
 type World struct {
-	t       *testing.T
+	t       stopper
 	run     *run
 	config  Config
 	net     *simnet.Net
@@ -54,7 +54,16 @@ type World struct {
 	waiting      bool
 	quiet        chan struct{} // closed when the loads are over that Wait waited for
 	waitedAt     time.Duration
+	horizon      time.Duration // no load without a length ends before Config.Settle after it
+	storm        *storm        // what Explore lets happen; nil in Run
 	report       *report.Report
+}
+
+// A stopper is what a World needs of the test it belongs to.
+type stopper interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
 }
 
 // intraZone is the one-way delay between two Availability Zones of one Region, "single-digit millisecond"
@@ -200,7 +209,7 @@ func (w *World) loadEnd() time.Duration {
 	if !w.waiting {
 		return 0
 	}
-	end := w.waitedAt
+	end := max(w.waitedAt, w.horizon)
 	for _, p := range w.timeline {
 		if p.wanted == nil {
 			end = max(end, p.base+p.end())
@@ -217,7 +226,8 @@ func (w *World) loadEnd() time.Duration {
 func (w *World) planned() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var end, calls time.Duration
+	var calls time.Duration
+	end := w.horizon
 	for _, p := range w.timeline {
 		if p.wanted == nil {
 			end = max(end, p.base+p.end())
