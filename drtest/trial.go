@@ -50,7 +50,7 @@ func (e *explorer) try(p plan, trace func(line []byte)) *trial {
 	s := &storm{e: e, plan: p}
 	r.play(func(t *testing.T, w *World) {
 		rec.TB = t
-		w.t, w.storm = rec, s
+		r.inner, w.helper, w.storm = rec, rec.Helper, s
 		if trace != nil {
 			w.history.Trace(trace)
 		}
@@ -64,7 +64,7 @@ func (e *explorer) try(p plan, trace func(line []byte)) *trial {
 	})
 	x := &trial{skipped: rec.skipped, log: rec.text(), plan: s.plan}
 	if w := r.current(); w != nil && rec.skipped == "" {
-		x.history, x.report = w.history, w.evaluate()
+		x.history, x.report = w.history, w.conclude()
 		x.violations = verdicts(x.report, config.TieFree)
 		x.clients = w.clients()
 	}
