@@ -38,6 +38,7 @@ type World struct {
 	phases       int
 	endpoints    map[string]*endpoint // by "host:port"
 	hosts        map[string]bool
+	attached     map[string]string // host → real server
 	stores       map[string]*Store
 	groups       []*group
 	processes    map[string]*Process
@@ -81,7 +82,7 @@ const unknownRTT = 60 * time.Millisecond
 func newWorld(ctx context.Context, h host, config Config) *World {
 	w := &World{
 		host: h, helper: func() {}, config: config, start: time.Now(), history: history.New(), quiet: make(chan struct{}),
-		regions: map[string]*Region{}, endpoints: map[string]*endpoint{}, hosts: map[string]bool{},
+		regions: map[string]*Region{}, endpoints: map[string]*endpoint{}, hosts: map[string]bool{}, attached: map[string]string{},
 		stores: map[string]*Store{}, processes: map[string]*Process{}, injected: map[*injected]bool{},
 		net: simnet.New(simnet.Config{Seed: config.Seed, Default: simnet.Shape{Latency: unknownRTT / 2}}),
 	}
