@@ -136,7 +136,7 @@ func (d *demo) enterLocked(phase failover.Phase, now time.Time) {
 // nextLocked ends a phase.
 func (d *demo) nextLocked(now time.Time) {
 	t := *d.move
-	t.Took = append(slices.Clone(t.Took), failover.PhaseTime{Phase: d.phase.String(), Took: now.Sub(d.entered)})
+	t.Took = append(slices.Clone(t.Took), failover.PhaseTime{Phase: map[failover.Phase]string{failover.PhaseDraining: "drain", failover.PhaseFenced: "fence", failover.PhasePromoting: "promote", failover.PhaseOpen: "open"}[d.phase], Took: now.Sub(d.entered)})
 	d.move = &t
 	if d.phase == failover.PhaseOpen {
 		d.finished, d.move = d.move, nil

@@ -22,7 +22,8 @@ func (l *Log) Watch(decisions iter.Seq[failover.Decision]) {
 
 func (l *Log) healthChanged(last, d failover.Decision) {
 	for _, region := range sortedKeys(d.Health) {
-		if now, before := d.Health[region], last.Health[region]; now != before {
+		now, before := d.Health[region], last.Health[region]
+		if first := before == failover.HealthUnknown && now == failover.HealthHealthy; now != before && !first {
 			l.Add(Event{
 				Kind: KindHealth, Tone: healthTone(now), Region: region,
 				Text: fmt.Sprintf("%s is %s", region, now), Detail: "before: " + before.String(),
@@ -40,7 +41,7 @@ func (l *Log) decided(last, d failover.Decision) {
 		return
 	}
 	text, detail := phaseNews(last, d), "epoch "+shortEpoch(failover.FormatEpoch(d.Epoch))
-	if t := d.Transition; t != nil && t.Reason != "" {
+	if t := d.Transition; t != nil && (last.Transition == nil || last.Transition.ID != t.ID) {
 		detail = fmt.Sprintf("%s, asked by %s: %s", detail, t.By, t.Reason)
 	}
 	l.Add(Event{Kind: KindDecision, Tone: phaseTone(d.Phase), Text: text, Detail: detail})

@@ -48,7 +48,13 @@ type decisionView struct {
 	Last     *moveView `json:"last,omitempty"`
 	Exposure *int64    `json:"exposure_ms"` // null: nobody knows
 	RPO      int64     `json:"rpo_ms,omitempty"`
-	Steps    []string  `json:"steps"`
+	Steps    []step    `json:"steps"`
+}
+
+// A step is a phase of a move. Only a planned one drains and ramps.
+type step struct {
+	Name    string `json:"name"`
+	Skipped bool   `json:"skipped,omitempty"`
 }
 
 type moveView struct {
@@ -179,15 +185,14 @@ var phaseSays = map[failover.Phase]string{
 	failover.PhaseRamping:       "The new writer writes; reads come back in steps.",
 }
 
-// steps are the phases of t in order; only a planned move drains and ramps.
-func steps(t *failover.Transition) []string {
-	var names []string
+// steps are the phases in order, with those that t skips.
+func steps(t *failover.Transition) []step {
+	var all []step
 	for p := failover.PhaseSteady; p <= failover.PhaseRamping; p++ {
-		if planned := p == failover.PhaseDraining || p == failover.PhaseRamping; !planned || t != nil && t.Planned {
-			names = append(names, phaseNames[p])
-		}
+		planned := p == failover.PhaseDraining || p == failover.PhaseRamping
+		all = append(all, step{phaseNames[p], planned && (t == nil || !t.Planned)})
 	}
-	return names
+	return all
 }
 
 func moveOf(t *failover.Transition, waiting bool) *moveView {

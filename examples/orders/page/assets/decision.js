@@ -33,17 +33,19 @@ export function show(d) {
 }
 
 function showSteps({steps, phase}) {
-  const now = steps.indexOf(phase.text);
-  keyed(part.steps, steps, (name) => name, (name) => h('li', {}, h('span', {}, name)), (li, name) => {
-    const i = steps.indexOf(name);
+  const now = steps.findIndex((s) => s.name === phase.text);
+  keyed(part.steps, steps, (s) => s.name, (s) => h('li', {}, h('span', {}, s.name)), (li, s) => {
+    const i = steps.indexOf(s);
     attr(li, 'aria-current', i === now ? 'step' : undefined);
-    attr(li, 'data-done', i < now ? 'true' : undefined);
+    attr(li, 'data-done', i < now && !s.skipped ? 'true' : undefined);
+    attr(li, 'data-skipped', s.skipped);
+    attr(li, 'title', s.skipped ? 'Planned moves only' : undefined);
   });
 }
 
 function showExposure({exposure_ms: ms, rpo_ms: rpo}) {
   text(part.exposure, ms === null ? 'unknown' : duration(ms));
-  text(part.limit, rpo ? `of acknowledged writes; limit ${duration(rpo)}` : 'of acknowledged writes a move may lose');
+  text(part.limit, `of writes a move may lose${rpo ? `; limit ${duration(rpo)}` : ''}`);
   const share = ms === null || !rpo ? 0 : Math.min(1, ms / rpo);
   part.bar.style.width = `${(share * 100).toFixed(1)}%`;
   attr(part.bar.parentElement, 'data-tone', share >= 1 ? 'bad' : share > 0.5 ? 'warn' : 'good');

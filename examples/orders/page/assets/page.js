@@ -40,6 +40,7 @@ function showAll() {
   showActions();
   showLedger();
   showLink();
+  attr(byID('main'), 'aria-busy', undefined);
 }
 
 function showActions() {
@@ -74,7 +75,6 @@ function showFaults() {
   });
 }
 
-byID('faults').replaceChildren();
 follow('events', {
   snapshot, change,
   events: (events) => timeline.add(events),

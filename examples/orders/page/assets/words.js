@@ -16,9 +16,10 @@ export function duration(ms) {
   const s = ms / 1000;
   if (s < 60) return `${tenth.format(s)} s`;
   const all = Math.round(s);
-  if (all < 3600) return `${Math.floor(all / 60)} min ${all % 60} s`;
-  return `${Math.floor(all / 3600)} h ${Math.floor((all % 3600) / 60)} min`;
+  return all < 3600 ? pair(all, 60, 'min', 's') : pair(Math.floor(all / 60), 60, 'h', 'min');
 }
+
+const pair = (n, per, large, small) => `${Math.floor(n / per)} ${large}${n % per ? ` ${n % per} ${small}` : ''}`;
 
 export const clock = (iso) => clockFormat.format(new Date(iso));
 
