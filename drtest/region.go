@@ -124,6 +124,9 @@ func (r *Region) serve(host, port string, handler http.Handler, config *tls.Conf
 	}
 	server := &http.Server{Handler: e, TLSConfig: config, ErrorLog: discardLog}
 	r.w.addEndpoint(net.JoinHostPort(host, port), e)
+	if r.w.host.real() {
+		server.ConnState = r.track()
+	}
 	r.mu.Lock()
 	r.servers = append(r.servers, server)
 	r.mu.Unlock()
@@ -134,6 +137,19 @@ func (r *Region) serve(host, port string, handler http.Handler, config *tls.Conf
 		}
 		_ = server.Serve(l)
 	})
+}
+
+// track returns a hook that lets the Region wait for a server's connections. In a bubble the goroutines of those
+// that stay are found anyway.
+func (r *Region) track() func(net.Conn, http.ConnState) {
+	return func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			r.serving.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			r.serving.Done()
+		}
+	}
 }
 
 // Listen accepts connections in the Region on an address "host:port", for servers that do not speak HTTP.

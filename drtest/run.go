@@ -1,6 +1,7 @@
 package drtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,11 +19,14 @@ import (
 
 // Config configures a [World]. The zero value is ready to use.
 type Config struct {
+	// Name names the World in reports. Empty means the name of the test, or "drtest" in real time.
+	Name string
+
 	// Seed is the root of every random stream of the World. Zero means 1.
 	Seed uint64
 
 	// StartAt is the date at which the World begins. It must not lie before 2000-01-01 UTC, where the
-	// clock of a bubble starts. The zero time means 2026-01-01 UTC.
+	// clock of a bubble starts. The zero time means 2026-01-01 UTC. Not for [NewReal].
 	StartAt time.Time
 
 	// Settle is how long a load without an end of its own goes on after the last event of the scenario,
@@ -32,22 +36,23 @@ type Config struct {
 	// Watchdog is how long, in real time, the World may make no progress before the test fails with
 	// the name of the goroutine that holds it up. Its function may wait in one place for twelve times
 	// as long once everything that was planned is over: loads without a length would run for ever.
-	// Zero means 10 s.
+	// Zero means 10 s. Not for [NewReal].
 	Watchdog time.Duration
 
 	// Limit is how long, in virtual time, the World may last. One that waits for what never comes would run
-	// for ever in no time, and fails at the limit with the list of who waits for what. Zero means 7 days.
+	// for ever in no time, and fails at the limit with the list of who waits for what. Zero means 7 days. Not for [NewReal].
 	Limit time.Duration
 
 	// Fidelity is what carries HTTP requests. The zero value is FidelityBytes.
 	Fidelity Fidelity
 
 	// TieFree makes the test fail when two events a client can see fall into one nanosecond. Without it
-	// such ties are counted in the report: their order may differ between runs.
+	// such ties are counted in the report: their order may differ between runs. Not for [NewReal].
 	TieFree bool
 
 	// Artifacts is a directory for reports, as <test>.txt and <test>.json; it is made if missing. Empty
-	// means that reports are logged when the test fails or runs with -v.
+	// means that reports are logged when the test fails or runs with -v. In real time [World.Close] writes
+	// them, as <name>.txt and <name>.json.
 	Artifacts string
 }
 
@@ -132,6 +137,7 @@ func Run(t *testing.T, config Config, f func(t *testing.T, w *World)) {
 // A run is one World on its way through a bubble. It lives outside, where real time passes.
 type run struct {
 	t       *testing.T
+	inner   *testing.T // of the bubble
 	config  Config
 	done    chan struct{} // closed when the bubble has ended
 	expired chan struct{} // closed when the World reached its limit
@@ -151,6 +157,16 @@ func (r *run) fail(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.failures = append(r.failures, fmt.Sprintf(format, args...))
+}
+
+func (r *run) name() string { return cmp.Or(r.config.Name, r.t.Name()) }
+
+func (r *run) real() bool { return false }
+
+// refuse stops the test.
+func (r *run) refuse(err error) {
+	r.inner.Helper()
+	r.inner.Fatal(err)
 }
 
 // prepareProcess makes the process fit for one more bubble.
@@ -185,13 +201,17 @@ func (r *run) bubble(f func(*testing.T, *World)) {
 	synctest.Test(r.t, func(t *testing.T) {
 		r.id.Store(bubbleOf(ownGoroutine()))
 		time.Sleep(r.config.StartAt.Sub(bubbleStart))
-		w := newWorld(t, r)
+		r.inner = t
+		// The context of t ends before the cleanups of the test run; what they close may still need the World.
+		w := newWorld(context.WithoutCancel(t.Context()), r, r.config)
+		w.helper = t.Helper
+		w.tasks.Go(func() { r.heartbeat(w) })
 		r.mu.Lock()
 		r.world = w
 		r.mu.Unlock()
 		liveWorlds.Store(r.id.Load(), r)
 		t.Cleanup(func() { liveWorlds.Delete(r.id.Load()) })
-		t.Cleanup(w.sweep) // registered before those of f, so it runs after them
+		t.Cleanup(func() { r.sweep(w) }) // registered before those of f, so it runs after them
 		f(t, w)
 		w.Wait()
 	})
@@ -262,7 +282,7 @@ func (r *run) abandon() {
 func (r *run) conclude() {
 	r.t.Helper()
 	if world := r.current(); world != nil {
-		world.conclude()
+		r.judge(world)
 	}
 	r.mu.Lock()
 	failures := r.failures

@@ -6,21 +6,20 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
-	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/holdfast-go/holdfast/drtest/check"
+	"github.com/holdfast-go/holdfast/drtest/fault"
 	"github.com/holdfast-go/holdfast/drtest/history"
 	"github.com/holdfast-go/holdfast/drtest/report"
 	"github.com/holdfast-go/holdfast/drtest/simnet"
 )
 
-// A World is a set of Regions on a simulated network, in a bubble of its own. [Run] makes it. It is safe
-// for concurrent use by goroutines of the bubble.
+// A World is a set of Regions on a simulated network. [Run] makes one in a bubble of its own, where it is safe
+// for concurrent use by goroutines of the bubble; [NewReal] makes one in real time, safe for all.
 type World struct {
-	t       *testing.T
-	run     *run
+	host    host
+	helper  func() // marks its caller as a helper of the test
 	config  Config
 	net     *simnet.Net
 	start   time.Time
@@ -45,6 +44,10 @@ type World struct {
 	scenarios    []Scenario
 	timeline     []*played
 	edges        []edge // of events that had to wait for a condition
+	injected     map[*injected]bool
+	playCtx      context.Context // ends when the World is healed
+	playEnd      context.CancelFunc
+	onFault      []func(fault.Fault) (undo func(), err error)
 	disturbances []*disturbance
 	traffic      []*Traffic
 	lattices     lattices
@@ -54,7 +57,15 @@ type World struct {
 	waiting      bool
 	quiet        chan struct{} // closed when the loads are over that Wait waited for
 	waitedAt     time.Duration
-	report       *report.Report
+	report       *report.Report // of a World that has ended
+}
+
+// A host is what a World lives in: the bubble of a test, or real time.
+type host interface {
+	name() string
+	real() bool
+	fail(format string, args ...any) // notes why the World is no success
+	refuse(err error)                // ends a call that asks for what cannot be
 }
 
 // intraZone is the one-way delay between two Availability Zones of one Region, "single-digit millisecond"
@@ -64,17 +75,17 @@ const intraZone = 500 * time.Microsecond
 // unknownRTT is the round trip between Regions of which no figure was given.
 const unknownRTT = 60 * time.Millisecond
 
-func newWorld(t *testing.T, r *run) *World {
+// newWorld makes a World that lasts until ctx ends, or is taken down.
+func newWorld(ctx context.Context, h host, config Config) *World {
 	w := &World{
-		t: t, run: r, config: r.config, start: time.Now(), history: history.New(), quiet: make(chan struct{}),
+		host: h, helper: func() {}, config: config, start: time.Now(), history: history.New(), quiet: make(chan struct{}),
 		regions: map[string]*Region{}, endpoints: map[string]*endpoint{}, hosts: map[string]bool{},
-		stores: map[string]*Store{}, processes: map[string]*Process{},
-		net: simnet.New(simnet.Config{Seed: r.config.Seed, Default: simnet.Shape{Latency: unknownRTT / 2}}),
+		stores: map[string]*Store{}, processes: map[string]*Process{}, injected: map[*injected]bool{},
+		net: simnet.New(simnet.Config{Seed: config.Seed, Default: simnet.Shape{Latency: unknownRTT / 2}}),
 	}
-	// The context of t ends before the cleanups of the test run; what they close may still need the World.
-	w.ctx, w.end = context.WithCancelCause(context.WithoutCancel(t.Context()))
+	w.ctx, w.end = context.WithCancelCause(ctx)
+	w.playCtx, w.playEnd = context.WithCancel(w.ctx)
 	w.net.Watch(w.catchUp)
-	w.tasks.Go(w.heartbeat)
 	return w
 }
 
@@ -96,33 +107,6 @@ func (w *World) Stream(name string) *rand.Rand {
 
 // now is the time since the World began.
 func (w *World) now() time.Duration { return time.Since(w.start) }
-
-// heartbeatEvery is how often virtual time shows that it moves.
-const heartbeatEvery = time.Second
-
-// heartbeat tells the watchdog that virtual time moves, and ends a World that reaches its limit.
-func (w *World) heartbeat() {
-	ticker := time.NewTicker(heartbeatEvery)
-	defer ticker.Stop()
-	for w.now() < w.config.Limit {
-		select {
-		case <-ticker.C:
-			w.run.virtual.Store(int64(w.now()))
-			w.run.beats.Add(1)
-			if w.run.over.Load() {
-				w.end(errEnded)
-				return
-			}
-		case <-w.ctx.Done():
-			return
-		}
-	}
-	own := ownGoroutine()
-	gs := slices.DeleteFunc(inBubble(allGoroutines(), own.bubble), func(g goroutine) bool { return g.id == own.id })
-	w.run.fail("drtest: the World reached its limit of %v of virtual time; it waits for:\n%s", w.config.Limit, describe(gs))
-	close(w.run.expired)
-	w.end(errEnded)
-}
 
 // phase returns a sub-grain offset that no other source of events has. Offsets keep events of different
 // sources out of each other's nanosecond; package simnet says how.
@@ -270,12 +254,8 @@ func (w *World) store(name string) *Store {
 	return w.stores[name]
 }
 
-// sweepGrace is how long, in virtual time, goroutines may take to end after the sweep.
-const sweepGrace = 10 * time.Minute
-
-// sweep ends all that belongs to the World and reports goroutines that stay.
-func (w *World) sweep() {
-	w.finish()
+// takeDown ends all that belongs to the World.
+func (w *World) takeDown() {
 	w.end(errEnded)
 	w.mu.Lock()
 	regions := slices.Clone(w.order)
@@ -285,53 +265,51 @@ func (w *World) sweep() {
 	}
 	_ = w.net.Close()
 	w.workers.close()
-	for _, r := range regions {
-		r.wait()
-	}
-	w.settled()
-	time.Sleep(sweepGrace)
-	synctest.Wait()
-	w.reportLeaks()
 }
 
-// reportLeaks lists the goroutines that are left, the caller aside.
-func (w *World) reportLeaks() {
-	own := ownGoroutine()
-	gs := slices.DeleteFunc(inBubble(allGoroutines(), own.bubble), func(g goroutine) bool {
-		return g.id == own.id || g.ownBubbleMachinery()
-	})
-	if len(gs) == 0 {
-		return
+// wait waits for the goroutines of the World, at most for grace; false if some are left.
+func (w *World) wait(grace time.Duration) bool {
+	done := make(chan struct{})
+	go func() {
+		w.mu.Lock()
+		regions, traffic := slices.Clone(w.order), slices.Clone(w.traffic)
+		w.mu.Unlock()
+		for _, r := range regions {
+			r.wait()
+		}
+		for _, t := range traffic {
+			t.tasks.Wait()
+		}
+		w.tasks.Wait()
+		w.workers.all.Wait()
+		close(done)
+	}()
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
 	}
-	w.run.fail("drtest: %d goroutines left %v after the World was swept:\n%s", len(gs), sweepGrace, describe(gs))
-	w.run.mu.Lock()
-	defer w.run.mu.Unlock()
-	w.run.leaked = true
 }
 
 // finish completes the record.
 func (w *World) finish() {
 	w.history.Finish(w.now())
-	w.mu.Lock()
-	groups := slices.Clone(w.groups)
-	w.mu.Unlock()
-	for _, g := range groups {
-		w.history.SetSurvivors(g.name, g.survivors())
+	for group, keys := range w.survivors() {
+		w.history.SetSurvivors(group, keys)
 	}
 }
 
-// settled waits for the World's own goroutines, but not for ever: what still hangs is a leak.
-func (w *World) settled() {
-	done := make(chan struct{})
-	go func() {
-		w.tasks.Wait()
-		w.workers.all.Wait()
-		close(done)
-	}()
-	timer := time.NewTimer(sweepGrace)
-	defer timer.Stop()
-	select {
-	case <-done:
-	case <-timer.C:
+// survivors returns what the writer of each replication group holds.
+func (w *World) survivors() map[string]map[string]bool {
+	w.mu.Lock()
+	groups := slices.Clone(w.groups)
+	w.mu.Unlock()
+	out := map[string]map[string]bool{}
+	for _, g := range groups {
+		out[g.name] = g.survivors()
 	}
+	return out
 }
