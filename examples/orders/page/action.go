@@ -86,6 +86,14 @@ func checkActions(actions []Action) error {
 	return nil
 }
 
+// title is a's full name.
+func (a Action) title() string {
+	if a.Region == "" {
+		return a.Label
+	}
+	return join(", ", join(": ", a.Group, a.Label), a.Region)
+}
+
 // pressed reports whether a's fault is active in s.
 func (a Action) pressed(s State) bool {
 	return a.Fault != "" && slices.ContainsFunc(s.Faults, func(f Fault) bool { return f.ID == a.Fault })

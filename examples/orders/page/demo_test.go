@@ -125,6 +125,7 @@ func (d *demo) enterLocked(phase failover.Phase, now time.Time) {
 	case failover.PhaseFenced:
 		d.epoch++
 		d.writer = ""
+		d.move.Cut = now
 	case failover.PhaseOpen:
 		d.epoch++
 		d.writer = d.move.To

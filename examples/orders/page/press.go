@@ -66,7 +66,7 @@ func (p *Page) authorize(r *http.Request) (by string, err error) {
 // pressed does b's action for by, if it can be done now.
 func (p *Page) pressed(w http.ResponseWriter, r *http.Request, b *button, by string) {
 	if !b.busy.TryLock() {
-		refuse(w, r, http.StatusConflict, "Already under way", b.Label+" has not ended yet")
+		refuse(w, r, http.StatusConflict, "Already under way", b.title()+" has not ended yet")
 		return
 	}
 	defer b.busy.Unlock()
@@ -77,9 +77,9 @@ func (p *Page) pressed(w http.ResponseWriter, r *http.Request, b *button, by str
 		return
 	}
 	a.Move = r.PostForm.Get("move")
-	do, label := a.Do, a.Label
+	do, label := a.Do, a.title()
 	if undo {
-		do, label = a.Undo, "Heal: "+a.Label
+		do, label = a.Undo, "Heal "+a.title()
 	}
 	ctx, cancel := p.actionContext(r)
 	defer cancel()
@@ -134,9 +134,9 @@ func (p *Page) actionContext(r *http.Request) (context.Context, context.CancelFu
 
 // report puts what a came to on the timeline and into the log, and has the State read again.
 func (p *Page) report(a Action, label, by string, err error) {
-	e := Event{Kind: KindAction, Tone: ToneInfo, Region: a.Region, Text: fmt.Sprintf("%s: %s", by, label), Detail: a.Group}
+	e := Event{Kind: KindAction, Tone: ToneInfo, Region: a.Region, Text: fmt.Sprintf("%s pressed %s", by, label)}
 	if err != nil {
-		e.Tone, e.Text, e.Detail = ToneBad, e.Text+" failed", err.Error()
+		e.Tone, e.Text, e.Detail = ToneBad, e.Text+": it failed", err.Error()
 		p.cfg.Logger.Warn("action failed", slog.String("action", a.ID), slog.String("by", by), slog.Any("error", err))
 	} else {
 		p.cfg.Logger.Info("action done", slog.String("action", a.ID), slog.String("by", by), slog.String("label", label))

@@ -51,7 +51,8 @@ type decisionView struct {
 	Steps    []step    `json:"steps"`
 }
 
-// A step is a phase of a move. Only a planned one drains and ramps.
+// A step is a phase of a move. Only a planned one drains and ramps, and
+// one by the group may need no approval.
 type step struct {
 	Name    string `json:"name"`
 	Skipped bool   `json:"skipped,omitempty"`
@@ -163,6 +164,14 @@ func decisionOf(s State) decisionView {
 	return v
 }
 
+// upper begins s with a capital: it is a word of its own on the page.
+func upper(s string) string {
+	if s == "" || s == "ok" {
+		return strings.ToUpper(s)
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
 func suspicion(d failover.Status) string {
 	if d.SelfSuspect {
 		return "All Regions look bad from here: the fault is likely here, and routes are held."
@@ -189,10 +198,19 @@ var phaseSays = map[failover.Phase]string{
 func steps(t *failover.Transition) []step {
 	var all []step
 	for p := failover.PhaseSteady; p <= failover.PhaseRamping; p++ {
-		planned := p == failover.PhaseDraining || p == failover.PhaseRamping
-		all = append(all, step{phaseNames[p], planned && (t == nil || !t.Planned)})
+		all = append(all, step{phaseNames[p], skips(t, p)})
 	}
 	return all
+}
+
+func skips(t *failover.Transition, p failover.Phase) bool {
+	switch p {
+	case failover.PhaseDraining, failover.PhaseRamping:
+		return t == nil || !t.Planned
+	case failover.PhaseAwaitApproval:
+		return t != nil && t.Auto && t.Second == "" && !t.Cut.IsZero()
+	}
+	return false
 }
 
 func moveOf(t *failover.Transition, waiting bool) *moveView {
@@ -236,7 +254,7 @@ func regionOf(s State, r Region) regionView {
 		Features: []line{}, Dependencies: []line{}, Breakers: []line{}, SpoolOldest: r.Spool.Oldest.UTC(),
 	}
 	for _, f := range r.Modes.Features {
-		v.Features = append(v.Features, line{f.Name, chip{f.Level.String(), levelTone(f.Level)}, join(": ", string(f.Cause), f.Detail), f.Since.UTC()})
+		v.Features = append(v.Features, line{f.Name, chip{upper(f.Level.String()), levelTone(f.Level)}, join(": ", string(f.Cause), f.Detail), f.Since.UTC()})
 	}
 	for _, d := range r.Modes.Dependencies {
 		v.Dependencies = append(v.Dependencies, dependencyOf(d))
@@ -273,7 +291,7 @@ func roleOf(s State, r Region) chip {
 
 func healthOf(d failover.Status, name string) chip {
 	h := d.Health[name]
-	text := h.String()
+	text := upper(h.String())
 	for _, gray := range d.Gray {
 		if gray == name {
 			text += ", gray"
@@ -286,25 +304,25 @@ func healthOf(d failover.Status, name string) chip {
 func writesOf(s failover.Status) (chip, string) {
 	switch {
 	case s.Name == "" && s.Self == "":
-		return chip{"unknown", ToneInfo}, ""
+		return chip{"Unknown", ToneInfo}, ""
 	case s.MayWrite:
-		return chip{"accepted", ToneGood}, ""
-	case s.Writer == s.Self:
-		return chip{"stopped", ToneBad}, s.Why
+		return chip{"Accepted", ToneGood}, ""
+	case s.Writer == s.Self || s.Writer == "":
+		return chip{"Stopped", ToneBad}, s.Why
 	}
-	return chip{"sent to the writer", ToneInfo}, s.Why
+	return chip{"Sent to the writer", ToneInfo}, s.Why
 }
 
 func dependencyOf(d degrade.DependencyStatus) line {
-	state := chip{d.State.String(), dependencyTone(d.State)}
+	state := chip{upper(d.State.String()), dependencyTone(d.State)}
 	if d.Stub {
-		state = chip{"stub", ToneInfo}
+		state = chip{"Stub", ToneInfo}
 	}
 	return line{d.Name, state, d.Detail, d.Since.UTC()}
 }
 
 func breakerOf(name string, s breaker.Stats) line {
-	l := line{Name: name, chip: chip{s.State.String(), breakerTone(s.State)}}
+	l := line{Name: name, chip: chip{upper(s.State.String()), breakerTone(s.State)}}
 	switch {
 	case s.Mode != breaker.ModeAuto:
 		l.Why = "forced: " + s.Mode.String()
