@@ -2,6 +2,7 @@ package drtest
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -50,9 +51,13 @@ func (r *run) judge(w *World) {
 		}
 	}
 	if result.Ties > 0 && r.config.TieFree {
-		r.fail("drtest: %d events share a nanosecond with another, first %s", result.Ties, result.FirstTie)
+		r.fail("%s", tied(result))
 	}
 	r.publish(result)
+}
+
+func tied(r *report.Report) string {
+	return fmt.Sprintf("drtest: %d events share a nanosecond with another, first %s", r.Ties, r.FirstTie)
 }
 
 func (w *World) infoLocked() report.Info {

@@ -58,6 +58,8 @@ type World struct {
 	waiting      bool
 	quiet        chan struct{} // closed when the loads are over that Wait waited for
 	waitedAt     time.Duration
+	horizon      time.Duration  // no load without a length ends before Config.Settle after it
+	storm        *storm         // what Explore lets happen; nil in Run
 	report       *report.Report // of a World that has ended
 }
 
@@ -185,7 +187,7 @@ func (w *World) loadEnd() time.Duration {
 	if !w.waiting {
 		return 0
 	}
-	end := w.waitedAt
+	end := max(w.waitedAt, w.horizon)
 	for _, p := range w.timeline {
 		if p.wanted == nil {
 			end = max(end, p.base+p.end())
@@ -202,7 +204,8 @@ func (w *World) loadEnd() time.Duration {
 func (w *World) planned() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var end, calls time.Duration
+	var calls time.Duration
+	end := w.horizon
 	for _, p := range w.timeline {
 		if p.wanted == nil {
 			end = max(end, p.base+p.end())

@@ -15,6 +15,7 @@ type RTOCheck struct {
 	window   time.Duration
 	share    float64
 	settings []Setting
+	from     *history.Fault // what to measure from, in place of every fault
 	filter
 }
 
@@ -58,8 +59,20 @@ func (c RTOCheck) Floor(settings ...Setting) RTOCheck {
 	return c
 }
 
-// Name returns "RTO" and the class.
-func (c RTOCheck) Name() string { return c.name("RTO") }
+// Since measures from one instant instead of from every fault: from then on all must be well within the limit,
+// whatever fault is still there. What says what happened then.
+func (c RTOCheck) Since(at time.Duration, what string) RTOCheck {
+	c.from = &history.Fault{Text: what, From: at, To: at, Ended: true}
+	return c
+}
+
+// Name returns "RTO", or "Recovery" after [RTOCheck.Since], and the class.
+func (c RTOCheck) Name() string {
+	if c.from != nil {
+		return c.name("Recovery")
+	}
+	return c.name("RTO")
+}
 
 // A recovery is how one fault went for callers.
 type recovery struct {
@@ -79,6 +92,9 @@ func (c RTOCheck) Evaluate(h *history.History) Verdict {
 		return inconclusive(c.Name(), want, fmt.Sprintf("Window(%v, %v) makes no sense", c.window, c.share))
 	}
 	faults := h.Faults()
+	if c.from != nil {
+		faults = []history.Fault{*c.from}
+	}
 	if len(faults) == 0 {
 		return inconclusive(c.Name(), want, "no fault was injected")
 	}

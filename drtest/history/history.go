@@ -117,6 +117,7 @@ type History struct {
 	hash     hash.Hash
 	fixed    string // the digest of a snapshot
 	scratch  []byte
+	trace    func(line []byte)
 	last     instant
 	ties     int
 	firstTie string
@@ -162,6 +163,17 @@ func (h *History) noteLocked(kind string, at time.Duration, fields ...string) {
 	b = append(b, '\n')
 	h.scratch = b
 	_, _ = h.hash.Write(b) // never fails
+	if h.trace != nil {
+		h.trace(b)
+	}
+}
+
+// Trace hands every later record to f as well, as the line that goes into the hash, with its line feed. f is called
+// under a lock, must not wait and must not keep the line.
+func (h *History) Trace(f func(line []byte)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.trace = f
 }
 
 // Occur notes that a source of the simulation acts at an instant, and reports false if another source of the
