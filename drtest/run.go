@@ -55,9 +55,9 @@ type Config struct {
 	// those on the loopback interface. Only for [NewReal].
 	Targets []string
 
-	// Artifacts is a directory for reports, as <test>.txt and <test>.json; it is made if missing. Empty
+	// Artifacts is a directory for reports, as <test>.txt, <test>.json and <test>.html; it is made if missing. Empty
 	// means that reports are logged when the test fails or runs with -v. In real time [World.Close] writes
-	// them, as <name>.txt and <name>.json.
+	// them, under its name.
 	Artifacts string
 }
 

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -85,7 +87,8 @@ const (
 	MarkDeposed  = "deposed"  // a followed process may no longer write
 	MarkProcess  = "process"  // a process started, died or ended
 	MarkLoad     = "load"     // a load started or ended
-	MarkScenario = "scenario" // an event of a scenario never happened
+	MarkScenario = "scenario" // an event of a scenario never happened, or all were ended
+	MarkBreaker  = "breaker"  // a circuit breaker changed; Name is the breaker, Text begins with its new state
 )
 
 // A Mark is a moment worth a line in a timeline.
@@ -382,6 +385,13 @@ func (h *History) Samples(gauge string) []Sample {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.samples[gauge]
+}
+
+// Gauges returns the names of the gauges, in order.
+func (h *History) Gauges() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Sorted(maps.Keys(h.samples))
 }
 
 // Survived reports whether the writer of a replication group holds a key at the end; known is false if
