@@ -2,6 +2,7 @@ package drtest
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -50,9 +51,13 @@ func (r *run) judge(w *World) {
 		}
 	}
 	if result.Ties > 0 && r.config.TieFree {
-		r.fail("drtest: %d events share a nanosecond with another, first %s", result.Ties, result.FirstTie)
+		r.fail("%s", tied(result))
 	}
 	r.publish(result)
+}
+
+func tied(r *report.Report) string {
+	return fmt.Sprintf("drtest: %d events share a nanosecond with another, first %s", r.Ties, r.FirstTie)
 }
 
 func (w *World) infoLocked() report.Info {
@@ -61,6 +66,9 @@ func (w *World) infoLocked() report.Info {
 	}
 	if w.config.Fidelity == FidelityMessages {
 		info.Fidelity = "messages"
+	}
+	for _, r := range w.order {
+		info.Regions = append(info.Regions, r.name)
 	}
 	for _, t := range w.traffic {
 		info.Rules[t.Name] = t.Edges.Rule()
@@ -95,6 +103,9 @@ func writeReport(dir, name string, r *report.Report) error {
 	}
 	if err == nil {
 		err = writeArtifact(dir, name, ".txt", []byte(r.Text()))
+	}
+	if err == nil {
+		err = writeArtifact(dir, name, ".html", []byte(r.HTML()))
 	}
 	return err
 }

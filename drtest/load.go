@@ -126,6 +126,7 @@ func (w *World) Load(l Load) *Traffic {
 	if err != nil {
 		w.host.refuse(err)
 	}
+	l.Clients = w.atMost(l.Clients)
 	t := &Traffic{Load: l, w: w, start: w.now()}
 	t.ctx, t.cancel = context.WithCancel(w.ctx)
 	if !w.addTraffic(t) {

@@ -105,6 +105,9 @@ func (w *World) missing(f fault.Fault) (field, reason string) {
 		check("to", f.To, w.regions[f.To] != nil)
 	}
 	check("host", f.Host, w.hosts[f.Host])
+	if w.attached[f.Host] != "" {
+		return "host", fmt.Sprintf("%q is attached: its answers pass as bytes. Put a reverse proxy before it with Region.Serve", f.Host)
+	}
 	check("store", f.Store, w.stores[f.Store] != nil)
 	check("process", f.Process, w.processes[f.Process] != nil)
 	if s := w.stores[f.Store]; s != nil && s.upstream() == nil {

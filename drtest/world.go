@@ -38,6 +38,7 @@ type World struct {
 	phases       int
 	endpoints    map[string]*endpoint // by "host:port"
 	hosts        map[string]bool
+	attached     map[string]string // host → real server
 	stores       map[string]*Store
 	groups       []*group
 	processes    map[string]*Process
@@ -57,6 +58,8 @@ type World struct {
 	waiting      bool
 	quiet        chan struct{} // closed when the loads are over that Wait waited for
 	waitedAt     time.Duration
+	horizon      time.Duration  // no load without a length ends before Config.Settle after it
+	storm        *storm         // what Explore lets happen; nil in Run
 	report       *report.Report // of a World that has ended
 }
 
@@ -79,7 +82,7 @@ const unknownRTT = 60 * time.Millisecond
 func newWorld(ctx context.Context, h host, config Config) *World {
 	w := &World{
 		host: h, helper: func() {}, config: config, start: time.Now(), history: history.New(), quiet: make(chan struct{}),
-		regions: map[string]*Region{}, endpoints: map[string]*endpoint{}, hosts: map[string]bool{},
+		regions: map[string]*Region{}, endpoints: map[string]*endpoint{}, hosts: map[string]bool{}, attached: map[string]string{},
 		stores: map[string]*Store{}, processes: map[string]*Process{}, injected: map[*injected]bool{},
 		net: simnet.New(simnet.Config{Seed: config.Seed, Default: simnet.Shape{Latency: unknownRTT / 2}}),
 	}
@@ -184,7 +187,7 @@ func (w *World) loadEnd() time.Duration {
 	if !w.waiting {
 		return 0
 	}
-	end := w.waitedAt
+	end := max(w.waitedAt, w.horizon)
 	for _, p := range w.timeline {
 		if p.wanted == nil {
 			end = max(end, p.base+p.end())
@@ -201,7 +204,8 @@ func (w *World) loadEnd() time.Duration {
 func (w *World) planned() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var end, calls time.Duration
+	var calls time.Duration
+	end := w.horizon
 	for _, p := range w.timeline {
 		if p.wanted == nil {
 			end = max(end, p.base+p.end())

@@ -2,6 +2,7 @@ package fault
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/holdfast-go/holdfast/drtest/simnet"
@@ -168,6 +169,33 @@ func (f Fault) Target() string {
 		}
 	}
 	return target
+}
+
+// Names returns what the fault acts on: Regions, a host, a store, a process. [Others] is not among them.
+func (f Fault) Names() []string {
+	var out []string
+	for _, s := range []string{f.Region, f.To, f.Host, f.Store, f.Process} {
+		if s != "" && s != Others {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// Lasts reports whether the fault without a length stays until the end; a crash is over at once.
+func (f Fault) Lasts() bool { return f.Kind != KindCrash }
+
+// Flaps reports whether it makes sense that the fault comes and goes.
+func (f Fault) Flaps() bool { return kinds[f.Kind].flaps }
+
+// Kinds returns every kind, in order.
+func Kinds() []Kind {
+	out := make([]Kind, 0, len(kinds))
+	for k := range kinds {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
 }
 
 // String returns the fault as a line of a report.

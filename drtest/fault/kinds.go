@@ -11,6 +11,7 @@ type kind struct {
 	names  []string // fields that must be set
 	others []string // further fields that may be
 	degree bool
+	flaps  bool
 	check  func(Fault) error
 	text   func(Fault) string
 	code   func(Fault) string // the Go expression
@@ -18,6 +19,7 @@ type kind struct {
 
 var kinds = map[Kind]kind{
 	KindRegionDown: {
+		flaps: true,
 		names: []string{"region"}, others: []string{"mode"},
 		check: func(f Fault) error {
 			if f.Mode == simnet.ModeUp || f.Mode > simnet.ModeHang {
@@ -29,6 +31,7 @@ var kinds = map[Kind]kind{
 		code: func(f Fault) string { return fmt.Sprintf("fault.RegionDown(%q, fault.%s)", f.Region, modeCode[f.Mode]) },
 	},
 	KindPartition: {
+		flaps: true,
 		names: []string{"region", "to"}, others: []string{"one_way"},
 		check: Fault.twoEnds,
 		text: func(f Fault) string {
@@ -45,6 +48,7 @@ var kinds = map[Kind]kind{
 		},
 	},
 	KindLatency: {
+		flaps: true,
 		names: []string{"region", "to"}, others: []string{"delay", "jitter"}, degree: true,
 		check: func(f Fault) error {
 			if err := f.twoEnds(); err != nil {
@@ -73,6 +77,7 @@ var kinds = map[Kind]kind{
 		},
 	},
 	KindGray: {
+		flaps: true,
 		names: []string{"host"}, others: []string{"op", "share", "status"}, degree: true,
 		check: Fault.answers,
 		text: func(f Fault) string {
@@ -87,6 +92,7 @@ var kinds = map[Kind]kind{
 		},
 	},
 	KindThrottle: {
+		flaps: true,
 		names: []string{"host"}, others: []string{"op", "share", "status", "retry_after"}, degree: true,
 		check: func(f Fault) error {
 			if f.RetryAfter < 0 {
@@ -113,6 +119,7 @@ var kinds = map[Kind]kind{
 		code: func(f Fault) string { return fmt.Sprintf("fault.ReplicationLag(%q, %s)", f.Store, Duration(f.Delay)) },
 	},
 	KindReplicationPause: {
+		flaps: true,
 		names: []string{"store"}, check: func(Fault) error { return nil },
 		text: func(f Fault) string { return fmt.Sprintf("replication to %s is paused", f.Store) },
 		code: func(f Fault) string { return fmt.Sprintf("fault.ReplicationPause(%q)", f.Store) },

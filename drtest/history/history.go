@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -85,7 +87,8 @@ const (
 	MarkDeposed  = "deposed"  // a followed process may no longer write
 	MarkProcess  = "process"  // a process started, died or ended
 	MarkLoad     = "load"     // a load started or ended
-	MarkScenario = "scenario" // an event of a scenario never happened
+	MarkScenario = "scenario" // an event of a scenario never happened, or all were ended
+	MarkBreaker  = "breaker"  // a circuit breaker changed; Name is the breaker, Text begins with its new state
 )
 
 // A Mark is a moment worth a line in a timeline.
@@ -114,6 +117,7 @@ type History struct {
 	hash     hash.Hash
 	fixed    string // the digest of a snapshot
 	scratch  []byte
+	trace    func(line []byte)
 	last     instant
 	ties     int
 	firstTie string
@@ -159,6 +163,17 @@ func (h *History) noteLocked(kind string, at time.Duration, fields ...string) {
 	b = append(b, '\n')
 	h.scratch = b
 	_, _ = h.hash.Write(b) // never fails
+	if h.trace != nil {
+		h.trace(b)
+	}
+}
+
+// Trace hands every later record to f as well, as the line that goes into the hash, with its line feed. f is called
+// under a lock, must not wait and must not keep the line.
+func (h *History) Trace(f func(line []byte)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.trace = f
 }
 
 // Occur notes that a source of the simulation acts at an instant, and reports false if another source of the
@@ -370,6 +385,13 @@ func (h *History) Samples(gauge string) []Sample {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.samples[gauge]
+}
+
+// Gauges returns the names of the gauges, in order.
+func (h *History) Gauges() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Sorted(maps.Keys(h.samples))
 }
 
 // Survived reports whether the writer of a replication group holds a key at the end; known is false if
