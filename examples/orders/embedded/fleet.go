@@ -46,6 +46,9 @@ type Config struct {
 	// Latency is what payments and the relays take for a request. Zero means 20 ms.
 	Latency time.Duration
 
+	// PaymentsAtOnce is how many charges payments work on at a time; the others queue there. Zero means any number.
+	PaymentsAtOnce int
+
 	// Settings are the service's. Their zero value is the default everywhere.
 	Settings service.Settings
 
@@ -89,7 +92,7 @@ func Start(w *drtest.World, cfg Config) *Fleet {
 	redis.SetLogger(silent{})
 	f.Flags = redistest.Start(f.third)
 	serveCoordinator(f.third)
-	f.Payments = startPayments(w, w.Region(East), cfg.Latency)
+	f.Payments = startPayments(w, w.Region(East), cfg)
 	f.Relays = &Relays{sent: map[string]int{}}
 	for _, name := range []string{East, West} {
 		f.Sites[name] = f.newSite(w.Region(name))
