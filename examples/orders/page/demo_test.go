@@ -217,7 +217,7 @@ func (d *demo) regionLocked(name string, now time.Time) page.Region {
 	if d.has("payments-" + name) {
 		r.Breakers["payments"] = breaker.Stats{State: breaker.StateHalfOpen}
 	}
-	if d.writer != name {
+	if d.writer != name && !d.downLocked(name) {
 		lag := 180*time.Millisecond + time.Duration(d.noise.IntN(90))*time.Millisecond
 		r.Lag = failover.LagSample{ReplicatedThrough: now.Add(-lag), MeasuredAt: now}
 	}

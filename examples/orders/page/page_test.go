@@ -116,6 +116,10 @@ func TestAssetsNeedNothingElse(t *testing.T) {
 		}
 		return err
 	})
+	styles, _ := os.ReadFile("assets/page.css")
+	if calm, _, _ := strings.Cut(string(styles), "@media (prefers-reduced-motion: no-preference)"); strings.Contains(calm, "transition:") || strings.Contains(calm, "animation") {
+		t.Error("assets/page.css moves things for who asked for less motion")
+	}
 	if err != nil || size > 64<<10 {
 		t.Errorf("assets are %d bytes, %v, want at most 64 KiB", size, err)
 	}
