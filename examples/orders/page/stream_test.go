@@ -58,7 +58,7 @@ func streaming(t *testing.T, cfg page.Config) *served {
 	t.Helper()
 	p := newPage(t, cfg)
 	ctx, stop := context.WithCancel(t.Context())
-	s := &served{&pipes{make(chan net.Conn), make(chan struct{})}, stop, &http.Server{Handler: p, ReadTimeout: 2 * time.Second}}
+	s := &served{&pipes{make(chan net.Conn), make(chan struct{})}, stop, &http.Server{Handler: p, ReadTimeout: 2 * time.Second, WriteTimeout: 2 * time.Second}}
 	ended := make(chan error, 2)
 	go func() { ended <- p.Run(ctx) }()
 	go func() { ended <- s.server.Serve(s.pipes) }()
