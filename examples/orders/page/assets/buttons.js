@@ -97,5 +97,5 @@ export function say(words, tone) {
   attr(said, 'data-tone', tone);
   text(said, words);
   clearTimeout(hide);
-  hide = setTimeout(() => text(said, ''), 8000);
+  hide = setTimeout(() => text(said, ''), tone === 'good' ? 5000 : 12_000);
 }
