@@ -405,7 +405,7 @@ const (
 		});
 	})()`
 	small = `[...document.querySelectorAll("button, select, a")].filter(e => e.checkVisibility() && !e.classList.contains("skip")).filter(e => { const b = e.getBoundingClientRect(); return b.width < 24 || b.height < 24 }).map(e => e.textContent)`
-	wide  = `[...document.querySelectorAll("main *, header *")].filter(e => e.checkVisibility() && !e.closest("#faults") && !e.closest("svg") && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))`
+	wide  = `[...document.querySelectorAll("main *, header *")].filter(e => e.checkVisibility() && !e.closest("#faults, svg, .vh") && e.getBoundingClientRect().right > (e.parentElement.closest(".card")?.getBoundingClientRect().right ?? innerWidth) + 1).map(e => e.outerHTML.slice(0, 80))`
 )
 
 // look checks what can be measured of how the page looks now.
