@@ -37,6 +37,10 @@ type ExploreConfig struct {
 	// replica and process of it.
 	Faults []fault.Fault
 
+	// Also is added to the menu of the World where Faults is nil: what depends on figures, as a capacity, and what
+	// a host is for, as a store of flags.
+	Also []fault.Fault
+
 	// Kinds restricts the menu to kinds of faults. Nil means all.
 	Kinds []fault.Kind
 
@@ -115,9 +119,11 @@ func (c ExploreConfig) withDefaults(t *testing.T) (ExploreConfig, error) {
 	case c.ShrinkBudget < 0:
 		return problem("ShrinkBudget", "%v is negative", c.ShrinkBudget)
 	}
-	for i, f := range c.Faults {
-		if err := f.Validate(); err != nil {
-			return problem(fmt.Sprintf("Faults[%d]", i), "%v", err)
+	for field, list := range map[string][]fault.Fault{"Faults": c.Faults, "Also": c.Also} {
+		for i, f := range list {
+			if err := f.Validate(); err != nil {
+				return problem(fmt.Sprintf("%s[%d]", field, i), "%v", err)
+			}
 		}
 	}
 	for i, k := range c.Kinds {

@@ -37,6 +37,7 @@ type Store struct {
 	earliest time.Duration // nothing that is on its way arrives before
 	stopped  bool          // the link or a pause held the stream up when last looked
 	pauses   int
+	broken   bool // until it is made a copy again
 }
 
 type entry struct {
@@ -118,6 +119,7 @@ func (s *Store) copyLocked(of *Store) {
 	}
 	s.epoch = max(s.epoch, of.epoch)
 	s.next = len(of.log)
+	s.broken = false
 }
 
 // Name returns the name of the store.
@@ -161,7 +163,7 @@ func (g *group) catchUpLocked() {
 func (s *Store) receiveLocked(from, now time.Duration) {
 	way := s.region.w.net.Shape(s.primary.region.name, s.region.name)
 	took := s.lag + way.Latency
-	if s.pauses > 0 || way.Mode != simnet.ModeUp {
+	if s.pauses > 0 || s.broken || way.Mode != simnet.ModeUp {
 		s.stopped = true
 		return
 	}
@@ -196,6 +198,19 @@ func (s *Store) delay(add time.Duration) (undo func()) {
 func (s *Store) pause() (undo func()) {
 	s.alter(func() { s.pauses++ })
 	return func() { s.alter(func() { s.pauses-- }) }
+}
+
+// breakOff ends the replication to the store until it is rebuilt.
+func (s *Store) breakOff() (rebuild func()) {
+	s.alter(func() { s.broken = s.primary != nil })
+	return func() {
+		s.alter(func() {
+			if s.broken && s.primary != nil {
+				s.stopped = false
+				s.copyLocked(s.primary)
+			}
+		})
+	}
 }
 
 // alter changes how the store replicates.

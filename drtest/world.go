@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,6 +42,7 @@ type World struct {
 	stores       map[string]*Store
 	groups       []*group
 	processes    map[string]*Process
+	replicas     map[string]Replica
 	scenarios    []Scenario
 	timeline     []*played
 	edges        []edge // of events that had to wait for a condition
@@ -74,6 +76,9 @@ type host interface {
 // round trips in AWS's words.
 const intraZone = 500 * time.Microsecond
 
+// insideZone is the one-way delay within one zone.
+const insideZone = 100 * time.Microsecond
+
 // unknownRTT is the round trip between Regions of which no figure was given.
 const unknownRTT = 60 * time.Millisecond
 
@@ -82,7 +87,7 @@ func newWorld(ctx context.Context, h host, config Config) *World {
 	w := &World{
 		host: h, helper: func() {}, config: config, start: time.Now(), history: history.New(), quiet: make(chan struct{}),
 		regions: map[string]*Region{}, endpoints: map[string]*endpoint{}, hosts: map[string]bool{},
-		stores: map[string]*Store{}, processes: map[string]*Process{}, injected: map[*injected]bool{},
+		stores: map[string]*Store{}, processes: map[string]*Process{}, replicas: map[string]Replica{}, injected: map[*injected]bool{},
 		net: simnet.New(simnet.Config{Seed: config.Seed, Default: simnet.Shape{Latency: unknownRTT / 2}}),
 	}
 	w.ctx, w.end = context.WithCancelCause(ctx)
@@ -120,22 +125,33 @@ func (w *World) phase() time.Duration {
 }
 
 // Region returns the Region of a name and makes it if it is new. A place where clients live is a Region
-// too.
+// too. A name "region/zone" is [Region.Zone].
 func (w *World) Region(name string) *Region {
-	if name == "" || name == simnet.Any {
+	outer := simnet.Parent(name)
+	if name == "" || name == simnet.Any || strings.HasPrefix(name, "/") || strings.HasSuffix(name, "/") || strings.Count(name, "/") > 1 {
 		panic(fmt.Sprintf("drtest: %q is no name for a Region", name))
+	}
+	var parent *Region
+	if outer != "" {
+		parent = w.Region(outer)
 	}
 	w.mu.Lock()
 	r, ok := w.regions[name]
 	if !ok {
-		r = newRegion(w, name)
+		r = newRegion(w, name, parent)
 		w.regions[name] = r
 		w.order = append(w.order, r)
 	}
 	w.mu.Unlock()
-	if !ok {
-		w.net.SetLink(name, name, simnet.Shape{Latency: intraZone})
+	if ok {
+		return r
 	}
+	if parent == nil {
+		w.net.SetLink(name, name, simnet.Shape{Latency: intraZone})
+		return r
+	}
+	w.net.SetLink(name, name, simnet.Shape{Latency: insideZone})
+	parent.adopt(r)
 	return r
 }
 
