@@ -67,6 +67,9 @@ func (w *World) infoLocked() report.Info {
 	if w.config.Fidelity == FidelityMessages {
 		info.Fidelity = "messages"
 	}
+	for _, r := range w.order {
+		info.Regions = append(info.Regions, r.name)
+	}
 	for _, t := range w.traffic {
 		info.Rules[t.Name] = t.Edges.Rule()
 	}
@@ -100,6 +103,9 @@ func writeReport(dir, name string, r *report.Report) error {
 	}
 	if err == nil {
 		err = writeArtifact(dir, name, ".txt", []byte(r.Text()))
+	}
+	if err == nil {
+		err = writeArtifact(dir, name, ".html", []byte(r.HTML()))
 	}
 	return err
 }

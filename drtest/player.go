@@ -119,6 +119,9 @@ func (w *World) missing(f fault.Fault) (field, reason string) {
 
 // unableLocked says why a target that exists cannot have a fault.
 func (w *World) unableLocked(f fault.Fault) (field, reason string) {
+	if f.Kind != fault.KindDNS && f.Kind != fault.KindFlagStoreDown && w.attached[f.Host] != "" {
+		return "host", fmt.Sprintf("%q is attached: its answers pass as bytes. Put a reverse proxy before it with Region.Serve", f.Host)
+	}
 	switch f.Kind {
 	case fault.KindTLS:
 		if e := w.endpoints[f.Host+":443"]; e == nil {

@@ -51,9 +51,13 @@ type Config struct {
 	// such ties are counted in the report: their order may differ between runs. Not for [NewReal].
 	TieFree bool
 
-	// Artifacts is a directory for reports, as <test>.txt and <test>.json; it is made if missing. Empty
+	// Targets lists the real servers that [Region.Attach] may connect to, each "host:port" or "host:*". Empty means
+	// those on the loopback interface. Only for [NewReal].
+	Targets []string
+
+	// Artifacts is a directory for reports, as <test>.txt, <test>.json and <test>.html; it is made if missing. Empty
 	// means that reports are logged when the test fails or runs with -v. In real time [World.Close] writes
-	// them, as <name>.txt and <name>.json.
+	// them, under its name.
 	Artifacts string
 }
 
@@ -124,6 +128,9 @@ func Run(t *testing.T, config Config, f func(t *testing.T, w *World)) {
 	config, err := config.withDefaults()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if len(config.Targets) > 0 {
+		t.Fatal("drtest: Config.Targets: a bubble has no real servers; use NewReal")
 	}
 	if bubbleOf(ownGoroutine()) != 0 {
 		t.Fatal("drtest: Run called inside a bubble; call it from an ordinary test")

@@ -41,8 +41,10 @@ type counter struct {
 func (c *counter) RoundTrip(req *http.Request) (*http.Response, error) {
 	op, ok := OpFrom(req.Context())
 	if !ok {
+		c.w.history.AddRequest(req.URL.Hostname(), c.w.now(), 1)
 		return c.base.RoundTrip(req)
 	}
+	c.w.history.AddRequest(req.URL.Hostname(), c.w.now(), float64(op.weight))
 	op.Attempt()
 	resp, err := c.base.RoundTrip(req)
 	if err == nil {

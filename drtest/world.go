@@ -39,6 +39,7 @@ type World struct {
 	phases       int
 	endpoints    map[string]*endpoint // by "host:port"
 	hosts        map[string]bool
+	attached     map[string]string // host → real server
 	stores       map[string]*Store
 	groups       []*group
 	processes    map[string]*Process
@@ -55,6 +56,7 @@ type World struct {
 	lattices     lattices
 	followed     []*followed
 	gauges       []gauge
+	contents     []contents
 	checks       []check.Check
 	waiting      bool
 	quiet        chan struct{} // closed when the loads are over that Wait waited for
@@ -86,7 +88,7 @@ const unknownRTT = 60 * time.Millisecond
 func newWorld(ctx context.Context, h host, config Config) *World {
 	w := &World{
 		host: h, helper: func() {}, config: config, start: time.Now(), history: history.New(), quiet: make(chan struct{}),
-		regions: map[string]*Region{}, endpoints: map[string]*endpoint{}, hosts: map[string]bool{},
+		regions: map[string]*Region{}, endpoints: map[string]*endpoint{}, hosts: map[string]bool{}, attached: map[string]string{},
 		stores: map[string]*Store{}, processes: map[string]*Process{}, replicas: map[string]Replica{}, injected: map[*injected]bool{},
 		net: simnet.New(simnet.Config{Seed: config.Seed, Default: simnet.Shape{Latency: unknownRTT / 2}}),
 	}
@@ -319,6 +321,31 @@ func (w *World) finish() {
 	for group, keys := range w.survivors() {
 		w.history.SetSurvivors(group, keys)
 	}
+	w.mu.Lock()
+	groups, contents := slices.Clone(w.groups), slices.Clone(w.contents)
+	w.mu.Unlock()
+	for _, g := range groups {
+		g.record()
+	}
+	for _, c := range contents {
+		w.history.SetContent(c.group, c.name, c.writer, c.read())
+	}
+}
+
+// A contents is how to read a store that is not the World's own.
+type contents struct {
+	group, name string
+	writer      bool
+	read        func() map[string]string
+}
+
+// Contents makes known how to read, at the end of the World, all that a server of the user's holds: for the check
+// Converged. Those of one group should hold the same; one of them is the writer. The function must not wait, and what it
+// returns must not change.
+func (w *World) Contents(group, name string, writer bool, read func() map[string]string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.contents = append(w.contents, contents{group, name, writer, read})
 }
 
 // survivors returns what the writer of each replication group holds.

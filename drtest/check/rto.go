@@ -210,6 +210,7 @@ func (c RTOCheck) verdict(h *history.History, r recovery, want string) Verdict {
 	switch {
 	case r.recovered < 0:
 		v.Got = "not recovered"
+		v.From = r.fault.From.Seconds()
 		v.Why = append(v.Why, fmt.Sprintf("after %q at %v, the window that ended at %v was still bad and nothing came after it", r.fault.Text, r.fault.From, r.lastBad))
 	case !r.hurt:
 		v.Got = "0s"
@@ -218,6 +219,7 @@ func (c RTOCheck) verdict(h *history.History, r recovery, want string) Verdict {
 		took := r.recovered - r.fault.From
 		v.Got = took.Round(time.Microsecond).String()
 		v.Seconds = took.Seconds()
+		v.From, v.To = r.fault.From.Seconds(), r.recovered.Seconds()
 		v.Phases = phases(h, r)
 		v.Why = append(v.Why, fmt.Sprintf("%q at %v; worst window %.4g %% success", r.fault.Text, r.fault.From, r.worst*100))
 	}

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -39,10 +41,11 @@ type Op struct {
 	Client, Seq int           // which client, and its how-manieth arrival
 	Start, End  time.Duration // Start is when it was due, whether or not the client was late
 	Outcome     Outcome
-	Degraded    bool    // the caller was served something less
-	Region      string  // whose server answered last; "" if none or not known
-	Attempts    int     // requests sent for it
-	Weight      float64 // how many operations it stands for in a thinned load
+	Degraded    bool          // the caller was served something less
+	Region      string        // whose server answered last; "" if none or not known
+	Attempts    int           // requests sent for it
+	Weight      float64       // how many operations it stands for in a thinned load
+	Age         time.Duration // how old what the caller was given was, by its own word
 	Err         string
 }
 
@@ -62,6 +65,13 @@ type Effect struct {
 type Write struct {
 	Group, Store, Key string
 	Epoch             uint64 // of the writer; 0 if it gave none
+	At                time.Duration
+}
+
+// A Read is what a store of a replication group answered that is not the group's writer.
+type Read struct {
+	Group, Store, Key string
+	Seen              time.Duration // commit instant of the value that was read; -1 = there was none
 	At                time.Duration
 }
 
@@ -85,7 +95,8 @@ const (
 	MarkDeposed  = "deposed"  // a followed process may no longer write
 	MarkProcess  = "process"  // a process started, died or ended
 	MarkLoad     = "load"     // a load started or ended
-	MarkScenario = "scenario" // an event of a scenario never happened
+	MarkScenario = "scenario" // an event of a scenario never happened, or all were ended
+	MarkBreaker  = "breaker"  // a circuit breaker changed; Name is the breaker, Text begins with its new state
 )
 
 // A Mark is a moment worth a line in a timeline.
@@ -128,6 +139,10 @@ type History struct {
 	terms   map[string]int // name → index of the open term
 	closed  []Term
 	samples map[string][]Sample
+	reads   []Read
+	looked  int                        // reads of stores in all
+	sent    map[string]*series         // requests by host
+	content map[string]content         // what stores held at the end
 	alive   map[string]map[string]bool // group → keys in the store that is its writer at the end
 	groups  map[string]string          // store → group
 	end     time.Duration
@@ -147,7 +162,7 @@ func (a instant) same(b instant) bool { return a.source == b.source && a.n == b.
 
 // New returns an empty History.
 func New() *History {
-	return &History{hash: sha256.New(), terms: map[string]int{}, samples: map[string][]Sample{}, alive: map[string]map[string]bool{}, groups: map[string]string{}}
+	return &History{hash: sha256.New(), terms: map[string]int{}, samples: map[string][]Sample{}, sent: map[string]*series{}, content: map[string]content{}, alive: map[string]map[string]bool{}, groups: map[string]string{}}
 }
 
 // noteLocked adds a record to the hash.
@@ -382,6 +397,13 @@ func (h *History) Samples(gauge string) []Sample {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.samples[gauge]
+}
+
+// Gauges returns the names of the gauges, in order.
+func (h *History) Gauges() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Sorted(maps.Keys(h.samples))
 }
 
 // Survived reports whether the writer of a replication group holds a key at the end; known is false if
