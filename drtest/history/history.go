@@ -75,6 +75,15 @@ type Read struct {
 	At                time.Duration
 }
 
+// A Call is one call of a shared object, for checks of its consistency. Input and Output must not change.
+type Call struct {
+	Object, Key   string
+	Client        int
+	Input, Output any
+	Start, End    time.Duration
+	Known         bool // false: it may have happened, then or later, or not at all
+}
+
 // A Fault is one stay of an injected fault.
 type Fault struct {
 	Event    int // index in the scenario
@@ -139,6 +148,7 @@ type History struct {
 	terms   map[string]int // name → index of the open term
 	closed  []Term
 	samples map[string][]Sample
+	calls   []Call
 	reads   []Read
 	looked  int                        // reads of stores in all
 	sent    map[string]*series         // requests by host
@@ -232,6 +242,14 @@ func (h *History) AddEffect(e Effect) { record(h, &h.effects, e, "effect", e.At,
 
 // AddWrite records a committed write.
 func (h *History) AddWrite(w Write) { record(h, &h.writes, w, "write", w.At, w.Store, w.Key) }
+
+// AddCall records a call.
+func (h *History) AddCall(c Call) {
+	record(h, &h.calls, c, "call", c.End, c.Object, c.Key, fmt.Sprint(c.Input), fmt.Sprint(c.Output))
+}
+
+// Calls returns the calls in the order in which they ended.
+func (h *History) Calls() []Call { return read(h, &h.calls) }
 
 // AddMark records a moment.
 func (h *History) AddMark(m Mark) { record(h, &h.marks, m, "mark", m.At, m.Kind, m.Name, m.Text) }
