@@ -30,9 +30,9 @@ func replay(w *drtest.World, bug bool) {
 		return nil
 	}})
 	app.Go("replayer", func(ctx context.Context) error {
-		pace := time.Second / 4
+		pace := time.Second
 		if bug {
-			pace = 2 * time.Millisecond
+			pace = 20 * time.Millisecond
 		}
 		for sleep(ctx, pace) {
 			select {

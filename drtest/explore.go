@@ -77,6 +77,10 @@ type ExploreConfig struct {
 	// times as much real time. Zero means a minute.
 	ShrinkBudget time.Duration
 
+	// MinClients is how many clients shrinking leaves to a load that has more, for checks that compare rates. Zero
+	// means 1.
+	MinClients int
+
 	// AcceptDivergence says why a World of this search may go another way when it is played again, as "go-redis
 	// draws its back-off from the process". Divergence is then part of the finding; else it fails the test.
 	AcceptDivergence string
@@ -112,6 +116,8 @@ func (c ExploreConfig) withDefaults(t *testing.T) (ExploreConfig, error) {
 		return problem("Seeds", "%d is negative", c.Seeds)
 	case c.Events < 0:
 		return problem("Events", "%d is negative", c.Events)
+	case c.MinClients < 0:
+		return problem("MinClients", "%d is negative", c.MinClients)
 	case c.Safety < minSafety:
 		return problem("Safety", "%v is below the minimum %v", c.Safety, minSafety)
 	case c.Budget < 0:

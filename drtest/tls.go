@@ -18,13 +18,15 @@ type tlsHost struct {
 	name string
 	cert tls.Certificate
 
-	mu     sync.Mutex // guards faults
-	faults []*tlsFault
+	mu      sync.Mutex // guards all below
+	faults  []*tlsFault
+	trusted bool // name and authority of cert are in order
 }
 
 type tlsFault struct {
 	how  fault.Failure
 	over chan struct{} // closed when the fault ends
+	cert func() (tls.Certificate, error)
 }
 
 var errHandshake = errors.New("drtest: handshake given up")
@@ -34,7 +36,7 @@ func (w *World) spoilTLS(f fault.Fault) (undo func()) {
 	w.mu.Lock()
 	h := w.endpoints[f.Host+":443"].tls
 	w.mu.Unlock()
-	t := &tlsFault{f.Failure, make(chan struct{})}
+	t := &tlsFault{f.Failure, make(chan struct{}), sync.OnceValues(func() (tls.Certificate, error) { return h.bad(f.Failure) })}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.faults = append(h.faults, t)
@@ -71,7 +73,7 @@ func (h *tlsHost) config(ctx context.Context) *tls.Config {
 			}
 			return nil, errHandshake
 		}
-		bad, err := h.bad(f.how)
+		bad, err := f.cert()
 		if err != nil {
 			return nil, err
 		}
@@ -113,12 +115,28 @@ func (h *tlsHost) handshake(ctx context.Context) error {
 		}
 	}
 	if f != nil {
-		var err error
-		if cert, err = h.bad(f.how); err != nil {
+		bad, err := f.cert()
+		if err != nil {
 			return err
 		}
+		return verify(bad, h.name)
 	}
-	return verify(cert, h.name)
+	return h.verify(cert)
+}
+
+// verify checks the host's own certificate. All but the date is checked once: requests are many.
+func (h *tlsHost) verify(cert tls.Certificate) error {
+	h.mu.Lock()
+	trusted := h.trusted
+	h.mu.Unlock()
+	if now := time.Now(); trusted && now.After(cert.Leaf.NotBefore) && now.Before(cert.Leaf.NotAfter) {
+		return nil
+	}
+	err := verify(cert, h.name)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.trusted = err == nil
+	return err
 }
 
 // verify checks a certificate as clients of a Region do.

@@ -149,6 +149,7 @@ func TestSurge(t *testing.T) {
 	expect(t, check.Surge(2).On("api").Evaluate(after(5)), check.StatusFailed, "5 times")
 	expect(t, check.Surge(3).On("api").Window(10*second).Evaluate(after(5)), check.StatusPassed, "3 times")
 	expect(t, check.Surge(2).On("nobody").Evaluate(after(5)), check.StatusInconclusive, "no request was sent before")
+	expect(t, check.Surge(2).Window(11*second).Evaluate(after(5)), check.StatusInconclusive, "the first fault came at 20s: too early")
 	expect(t, check.Surge(2).Window(time.Millisecond).Evaluate(after(5)), check.StatusInconclusive, "below a second")
 	expect(t, check.Surge(2).Evaluate(history.New()), check.StatusInconclusive, "no fault was injected that ended")
 }

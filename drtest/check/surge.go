@@ -56,7 +56,10 @@ func (c SurgeCheck) Evaluate(h *history.History) Verdict {
 	}
 	counts := h.Requests(c.host)
 	before := int(first / time.Second)
-	normal := sum(counts, 0, before) / float64(max(before, 1))
+	if before < 2*size {
+		return inconclusive(c.Name(), want, fmt.Sprintf("the first fault came at %v: too early to know what is normal, want two windows of %v", first, c.window))
+	}
+	normal := sum(counts, 0, before) / float64(before)
 	if normal == 0 {
 		return inconclusive(c.Name(), want, fmt.Sprintf("no request was sent before the first fault at %v: use clients of a Region", first))
 	}

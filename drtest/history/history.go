@@ -190,8 +190,8 @@ func (h *History) noteLocked(kind string, at time.Duration, fields ...string) {
 	}
 }
 
-// Trace hands every later record to f as well, as the line that goes into the hash, with its line feed. f is called
-// under a lock, must not wait and must not keep the line.
+// Trace hands every later record to f as well, as the line that goes into the hash, with its line feed; requests, which
+// do not go into the hash, have lines too. f is called under a lock, must not wait and must not keep the line.
 func (h *History) Trace(f func(line []byte)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -26,6 +27,9 @@ func (h *History) AddRequest(host string, at time.Duration, weight float64) {
 		s.counts = append(s.counts, 0)
 	}
 	s.counts[second] += weight
+	if h.trace != nil { // not in the hash, which is of what callers saw
+		h.trace(fmt.Appendf(nil, "request|%d|%s\n", int64(at), host))
+	}
 }
 
 // Requests returns how many requests clients of Regions sent to a host in each second, or to all hosts if it is "".
