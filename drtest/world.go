@@ -48,7 +48,7 @@ type World struct {
 	injected     map[*injected]bool
 	playCtx      context.Context // ends when the World is healed
 	playEnd      context.CancelFunc
-	onFault      []func(fault.Fault) (undo func(), err error)
+	onFault      []*func(fault.Fault) (undo func(), err error)
 	disturbances []*disturbance
 	traffic      []*Traffic
 	lattices     lattices
