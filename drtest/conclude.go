@@ -15,9 +15,9 @@ import (
 // evaluated on the record up to now, each time Report is called. It is nil when a World was given up.
 func (w *World) Report() *report.Report {
 	w.mu.Lock()
-	r := w.report
+	r, lost := w.report, w.lost
 	w.mu.Unlock()
-	if r != nil {
+	if r != nil || lost {
 		return r
 	}
 	return w.ReportWith()

@@ -148,7 +148,8 @@ func (w *World) refused(f fault.Fault, err error) {
 }
 
 // Heal takes every fault away, drops what scenarios still have to come, and returns when that is done. Loads and
-// processes go on, and so may new scenarios. The reason becomes a mark of the timeline.
+// processes go on, and so may new scenarios. The reason becomes a mark of the timeline. It must not be called by what
+// [World.OnFault] registered.
 func (w *World) Heal(reason string) {
 	w.Mark(history.MarkScenario, "healed", reason)
 	now := w.now()

@@ -61,6 +61,7 @@ type World struct {
 	horizon      time.Duration  // no load without a length ends before Config.Settle after it
 	storm        *storm         // what Explore lets happen; nil in Run
 	report       *report.Report // of a World that has ended
+	lost         bool           // it was given up: its record is not complete and its clock gone
 }
 
 // A host is what a World lives in: the bubble of a test, or real time.

@@ -122,6 +122,8 @@ func (d *drill) run(ctx context.Context) (result *Result, err error) {
 		if interrupted != "" {
 			d.note("drill.interrupt", d.config.Name, interrupted)
 			d.w.Heal("the drill was interrupted: " + interrupted)
+		} else if d.lease.busy() { // a fault that was injected by hand meanwhile
+			d.w.Heal("the drill is over")
 		}
 		remove()
 		result, err = d.finish(interrupted)

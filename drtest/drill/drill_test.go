@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -455,6 +456,27 @@ func (never) Evaluate(*history.History) check.Verdict {
 	return check.Verdict{Check: "never", Status: check.StatusFailed, Got: "never", Want: "never"}
 }
 
+// A fault injected by hand during a drill ends with it.
+func TestFaultByHandEndsWithTheDrill(t *testing.T) {
+	s := newSite(t)
+	c := s.config()
+	c.Allow = []string{"east", "west"}
+	var once sync.Once
+	c.Stop = []drill.Condition{{Name: "by hand", Reached: func(w *drtest.World) (string, bool) {
+		once.Do(func() {
+			if _, err := w.Inject(fault.RegionDown("west", fault.ModeHang)); err != nil {
+				t.Error(err)
+			}
+		})
+		return "", false
+	}}}
+	r := s.run(c)
+	s.healed(c)
+	if len(s.w.History().Faults()) != 2 || len(r.Left) > 0 {
+		t.Errorf("faults %+v, left %q", s.w.History().Faults(), r.Left)
+	}
+}
+
 // What cannot be undone is named by the error, the evidence and the lease; the next drill undoes it first.
 func TestUndoThatFails(t *testing.T) {
 	s := newSite(t)
@@ -496,7 +518,7 @@ func TestTwoDrillsOfOneLease(t *testing.T) {
 		_, err := drill.Run(ctx, s.w, c)
 		done <- err
 	}()
-	for !exists(c.Lease) {
+	for len(s.w.History().Faults()) == 0 { // the drill is under way
 		time.Sleep(5 * time.Millisecond)
 	}
 	other := c

@@ -214,6 +214,13 @@ func (l *lease) add(f fault.Fault, actions []string) (id int, err error) {
 	return l.last, nil
 }
 
+// busy reports whether a fault is active.
+func (l *lease) busy() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.record.Active) > 0
+}
+
 // remove writes that a fault is gone.
 func (l *lease) remove(id int) error {
 	l.mu.Lock()

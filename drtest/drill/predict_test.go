@@ -190,6 +190,10 @@ func TestSimulationPredictsTheDrill(t *testing.T) {
 		"redis":     func(t *testing.T) string { return servertest.Start(t, servertest.Redis).Addr() },
 	} {
 		t.Run(name, func(t *testing.T) {
+			if testing.Short() {
+				t.Skip("takes seconds of real time")
+			}
+			t.Parallel()
 			at := map[string]string{}
 			for _, r := range shopRegions {
 				at[r] = start(t)
