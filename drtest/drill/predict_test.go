@@ -37,7 +37,7 @@ const (
 var shopRegions = []string{"us-east-1", "us-west-2"}
 
 // loseEast is the scenario of both.
-var loseEast = drtest.Timeline("lose us-east-1", drtest.At(1500*time.Millisecond, fault.RegionDown("us-east-1", fault.ModeBlackhole)).For(3*time.Second))
+var loseEast = drtest.Timeline("lose us-east-1", drtest.At(1500*time.Millisecond, fault.RegionDown("us-east-1", fault.ModeBlackhole)).For(6*time.Second))
 
 func shopConfig() drtest.Config { return drtest.Config{Name: "shop", Settle: 1500 * time.Millisecond} }
 
@@ -89,7 +89,7 @@ func openShop(w *drtest.World, redisAddr func(region string) string) {
 			}
 		}
 	})
-	w.Load(drtest.Load{Name: "orders", Clients: 10, Rate: drtest.Constant(10), Timeout: 800 * time.Millisecond, Do: func(ctx context.Context, op *drtest.Op) error {
+	w.Load(drtest.Load{Name: "orders", Clients: 10, Rate: drtest.Constant(10), Timeout: 2 * time.Second, Do: func(ctx context.Context, op *drtest.Op) error {
 		now := current.Load()
 		if err := get(ctx, shopRegions[now]); err != nil {
 			return err
@@ -151,8 +151,11 @@ func real(t *testing.T, redisAt map[string]string) (v check.Verdict, late time.D
 	if _, _, err := drill.Verify(filepath.Join(dir, "evidence")); err != nil {
 		t.Error(err)
 	}
-	if result.Outcome != drill.OutcomePassed || len(result.Attached) != 4 {
-		t.Errorf("drill %s: %s\n%s", result.Outcome, result.Reason, result.Report.Text())
+	if len(result.Attached) != 4 {
+		t.Errorf("attached %v, want four real servers", result.Attached)
+	}
+	if result.Outcome != drill.OutcomePassed {
+		t.Logf("drill %s: %s\n%s", result.Outcome, result.Reason, result.Report.Text())
 	}
 	return result.Report.Verdicts[0], late
 }
@@ -175,15 +178,27 @@ func watchTimers(t *testing.T) func() time.Duration {
 
 const (
 	agreement = 250 * time.Millisecond // of simulation and drill
-	calm      = 60 * time.Millisecond  // a machine that is later than this with its timers measures itself
-	tries     = 5
+	calm      = 40 * time.Millisecond  // a machine that is later than this with its timers measures itself
+	patience  = 3 * time.Minute        // with such a machine
 )
+
+// awaitCalm waits until the machine kept its timers for a second; false if it does not in time.
+func awaitCalm(t *testing.T, until time.Time) bool {
+	for time.Now().Before(until) {
+		lateness := watchTimers(t)
+		time.Sleep(time.Second)
+		if lateness() < calm {
+			return true
+		}
+	}
+	return false
+}
 
 // The simulation predicts the drill: one scenario, one RTO, with real HTTP and Redis servers behind the network.
 func TestSimulationPredictsTheDrill(t *testing.T) {
 	predicted := simulated(t)
-	if predicted.Seconds < 1 {
-		t.Fatalf("simulated RTO %v", predicted)
+	if predicted.Seconds < 1 || !predicted.Passed() {
+		t.Fatalf("simulated: %v", predicted)
 	}
 	for name, start := range map[string]func(t *testing.T) string{
 		"miniredis": func(t *testing.T) string { return miniredis.RunT(t).Addr() },
@@ -198,17 +213,25 @@ func TestSimulationPredictsTheDrill(t *testing.T) {
 			for _, r := range shopRegions {
 				at[r] = start(t)
 			}
-			for try := 1; ; try++ {
-				measured, late := real(t, at)
-				apart := time.Duration((measured.Seconds - predicted.Seconds) * float64(time.Second)).Abs()
-				t.Logf("RTO simulated %.3fs, measured %.3fs, %v apart; timers up to %v late", predicted.Seconds, measured.Seconds, apart, late)
-				if apart <= agreement {
-					return
-				}
-				if late < calm || try == tries {
-					t.Fatalf("simulation and drill disagree:\n%v\n%v", predicted, measured)
-				}
-			}
+			agree(t, predicted, at)
 		})
 	}
+}
+
+// agree plays the drill until its RTO is that of the simulation, or differs on a machine that was calm. A machine that
+// never is cannot tell.
+func agree(t *testing.T, predicted check.Verdict, redisAt map[string]string) {
+	until := time.Now().Add(patience)
+	for awaitCalm(t, until) {
+		measured, late := real(t, redisAt)
+		apart := time.Duration((measured.Seconds - predicted.Seconds) * float64(time.Second)).Abs()
+		t.Logf("RTO simulated %.3fs, measured %.3fs, %v apart; timers up to %v late", predicted.Seconds, measured.Seconds, apart, late)
+		if measured.Passed() && apart <= agreement {
+			return
+		}
+		if late < calm {
+			t.Fatalf("simulation and drill disagree:\n%v\n%v", predicted, measured)
+		}
+	}
+	t.Skipf("inconclusive: for %v the machine was more than %v late with its timers; the comparison needs a calmer one", patience, calm)
 }
