@@ -247,7 +247,9 @@ func (p *scanner) space() {
 }
 
 func (p *scanner) take(c byte) bool {
-	p.space()
+	if p.i < len(p.s) && p.s[p.i] <= ' ' {
+		p.space()
+	}
 	if p.i < len(p.s) && p.s[p.i] == c {
 		p.i++
 		return true
@@ -261,17 +263,20 @@ func (p *scanner) str() (string, bool) {
 		return "", false
 	}
 	start := p.i
-	for p.i < len(p.s) {
+	for {
+		p.i += special(p.s[p.i:])
+		if p.i == len(p.s) {
+			return "", false
+		}
 		switch c := p.s[p.i]; {
 		case c == '"':
 			p.i++
 			return p.s[start : p.i-1], true
-		case c == '\\' || c < ' ':
+		case c < utf8.RuneSelf: // a backslash or a control
 			return "", false
 		}
 		p.i++
 	}
-	return "", false
 }
 
 // value reads any value; of objects and arrays only the nesting is checked.
@@ -292,7 +297,15 @@ func (p *scanner) value() (string, valueKind, bool) {
 	for p.i < len(p.s) && strings.IndexByte(",}] \n\t\r", p.s[p.i]) < 0 {
 		p.i++
 	}
-	return p.s[start:p.i], kindOther, p.i > start && json.Valid(bytesOf(p.s[start:p.i]))
+	return p.s[start:p.i], kindOther, literal(p.s[start:p.i])
+}
+
+// literal reports whether s is a number, true, false or null.
+func literal(s string) bool {
+	if len(s) == 1 {
+		return s[0] >= '0' && s[0] <= '9'
+	}
+	return s == "true" || s == "false" || json.Valid(bytesOf(s))
 }
 
 // nested skips an object or array.
@@ -320,6 +333,9 @@ func (p *scanner) nested() bool {
 
 func (p *scanner) skipString() bool {
 	for p.i++; p.i < len(p.s); p.i++ {
+		if p.i += special(p.s[p.i:]); p.i == len(p.s) {
+			return false
+		}
 		switch p.s[p.i] {
 		case '\\':
 			p.i++

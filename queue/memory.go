@@ -236,6 +236,9 @@ func (m *Memory) take(r ReceiveRequest) (got []*Message, wake chan struct{}, nex
 		if msg == nil {
 			break
 		}
+		if got == nil {
+			got = make([]*Message, 0, limit)
+		}
 		got = append(got, m.leaseLocked(msg, now, r.Lease))
 	}
 	m.reopenLocked()

@@ -121,7 +121,7 @@ type Worker struct {
 	running  int
 	reserved int // asked for by open polls
 	waiting  []*held
-	held     map[*held]struct{}
+	held     heldList
 	tenants  map[string]int
 	groups   map[groupKey]*group
 	follow   map[groupKey]time.Time // groups whose calls are dead until then
@@ -154,25 +154,6 @@ type handlerState struct {
 	sets    handlerSets
 }
 
-// A held message is leased by this worker.
-type held struct {
-	message  *Message
-	envelope Envelope
-	bad      error // why the body is no envelope
-	handler  *handlerState
-	source   *workerSource
-	since    time.Time
-	group    *group
-	putOff   time.Duration // > 0: not to be run, but put off by this much
-
-	// guarded by Worker.mu
-	until    time.Time // end of the lease on our clock
-	lost     bool
-	cancel   context.CancelCauseFunc // while its handler runs
-	deadline time.Time               // of the handler
-	timer    *time.Timer             // set when the deadline is near
-}
-
 // NewWorker returns a worker of the mux's handlers on t. It does no I/O and starts nothing.
 func NewWorker(t Transport, mux *Mux, config WorkerConfig) (*Worker, error) {
 	if t == nil || mux == nil {
@@ -183,7 +164,7 @@ func NewWorker(t Transport, mux *Mux, config WorkerConfig) (*Worker, error) {
 	}
 	w := &Worker{
 		config: config, handlers: map[string]*handlerState{}, stop: make(chan struct{}), finished: make(chan struct{}),
-		held: map[*held]struct{}{}, tenants: map[string]int{}, groups: map[groupKey]*group{}, follow: map[groupKey]time.Time{},
+		tenants: map[string]int{}, groups: map[groupKey]*group{}, follow: map[groupKey]time.Time{},
 		free: map[string]int{}, base: context.Background(),
 	}
 	for name, h := range mux.snapshot() {
@@ -257,7 +238,12 @@ func (w *Worker) Drain(ctx context.Context) (DrainReport, error) {
 	return w.report, nil
 }
 
-func (w *Worker) beginDrain() { w.stopOnce.Do(func() { close(w.stop) }) }
+func (w *Worker) beginDrain() {
+	w.stopOnce.Do(func() {
+		close(w.stop)
+		w.dismiss()
+	})
+}
 
 func (w *Worker) draining() bool {
 	select {
@@ -310,7 +296,7 @@ func (w *Worker) Stats() WorkerStats {
 	s.Paused = limit == 0
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s.Running, s.Waiting, s.Held = w.running, len(w.waiting), len(w.held)
+	s.Running, s.Waiting, s.Held = w.running, len(w.waiting), w.held.size
 	return s
 }
 

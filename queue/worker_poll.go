@@ -229,7 +229,8 @@ func (w *Worker) accept(src *workerSource, got []*Message, reserved int) {
 	src.eager = len(got) > 0
 	var refuse []*held
 	for _, h := range items {
-		w.held[h] = struct{}{}
+		w.held.add(h)
+		h.receives = w.receivesLocked(h)
 		w.joinGroupLocked(h)
 		if !now.Before(h.until) { // the answer took longer than the lease
 			w.loseLocked(h)
@@ -260,7 +261,7 @@ func (w *Worker) newHeld(src *workerSource, m *Message, now time.Time) *held {
 // giveBackLocked returns messages that were not started, at once and uncounted.
 func (w *Worker) giveBackLocked(items []*held) {
 	for _, h := range items {
-		delete(w.held, h)
+		w.held.remove(h)
 		w.leaveGroupLocked(h)
 		w.notAttemptLocked(h)
 		w.report.Released++
