@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,7 +78,7 @@ func (s *sender) submit(ctx context.Context, p *pending) (ok, unsent bool) {
 	s.mu.Lock()
 	s.queue = append(s.queue, p)
 	s.bytes += len(p.out.Body)
-	s.flushLocked(s.inFlight == 0)
+	s.flushLocked(s.inFlight == 0, false)
 	s.mu.Unlock()
 	select {
 	case <-p.done:
@@ -110,13 +111,18 @@ func (s *sender) withdraw(p *pending) bool {
 }
 
 // flushLocked starts carriers: one for every full batch, and with now also one for what is left; else it arms the timer.
-// A carrier cuts its batch when it gets to run, so that callers who are ready by then are in it.
-func (s *sender) flushLocked(now bool) {
+// The first is the caller if it is a carrier whose batch has ended; again says so. A carrier cuts its batch when it gets
+// to run, so that callers who are ready by then are in it.
+func (s *sender) flushLocked(now, carrier bool) (again bool) {
 	full := max(len(s.queue)/s.limits.Batch, s.bytes/s.limits.BatchBytes)
 	for s.starting < full || now && s.starting == 0 && len(s.queue) > 0 {
 		s.starting++
+		if carrier && !again {
+			again = true
+			continue
+		}
 		s.inFlight++
-		go s.carry() // ends when send does, at most SendTimeout per Region; waited for by Client.Run
+		go s.carry() // ends with its last send, at most SendTimeout per Region; waited for by Client.Run
 	}
 	if len(s.queue) > 0 && s.starting == 0 && !s.armed {
 		s.armed = true
@@ -126,13 +132,14 @@ func (s *sender) flushLocked(now bool) {
 			s.timer.Reset(s.linger)
 		}
 	}
+	return again
 }
 
 func (s *sender) lingered() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.armed = false
-	s.flushLocked(true)
+	s.flushLocked(true, false)
 }
 
 // cutLocked takes the next batch out of the queue, passing over groups that are in flight.
@@ -165,26 +172,40 @@ func (s *sender) cutLocked() *batch {
 	return b
 }
 
-// carry cuts a batch, sends it and hands out its results.
+// carry cuts a batch, sends it and hands out its results, for as long as there is another: a new goroutine would grow its
+// stack anew to the depth of an SDK.
 func (s *sender) carry() {
-	s.mu.Lock()
-	s.starting--
-	b := s.cutLocked()
-	if b == nil { // every queued message waits for its group, whose batch flushes when it ends
-		s.inFlight--
-		s.restLocked()
+	for again := true; again; {
+		s.mu.Lock()
+		s.starting--
+		b := s.cutLocked()
+		if b == nil { // every queued message waits for its group, whose batch flushes when it ends
+			s.inFlight--
+			s.restLocked()
+			s.mu.Unlock()
+			return
+		}
 		s.mu.Unlock()
-		return
+		s.send(b)
+		again = s.conclude(b)
 	}
-	s.mu.Unlock()
-	s.send(b)
+}
+
+// conclude hands out b's results and reports whether its carrier has another batch to cut.
+func (s *sender) conclude(b *batch) (again bool) {
 	s.mu.Lock()
 	s.freeLocked(b)
-	s.inFlight--
-	s.flushLocked(s.inFlight == 0)
-	s.restLocked()
+	if again = s.flushLocked(s.inFlight == 1, true); !again {
+		s.inFlight--
+		s.restLocked()
+	}
+	short := len(s.queue) < s.limits.Batch
 	s.mu.Unlock()
 	s.deliver(b)
+	if again && short {
+		runtime.Gosched() // those who have just got their results may have another call
+	}
+	return again
 }
 
 // freeLocked ends the batch's hold on its groups.
@@ -227,7 +248,7 @@ func (s *sender) rest() {
 	}
 	c := make(chan struct{})
 	s.idle = append(s.idle, c)
-	s.flushLocked(true)
+	s.flushLocked(true, false)
 	s.mu.Unlock()
 	<-c
 }

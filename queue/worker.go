@@ -109,6 +109,8 @@ type Worker struct {
 	sources  []*workerSource
 	handlers map[string]*handlerState
 
+	alwaysReady bool // a handler has no Ready
+
 	telemetry workerTelemetry
 	stop      chan struct{} // closed when the drain begins
 	stopOnce  sync.Once
@@ -169,6 +171,7 @@ func NewWorker(t Transport, mux *Mux, config WorkerConfig) (*Worker, error) {
 	}
 	for name, h := range mux.snapshot() {
 		w.handlers[name] = &handlerState{handler: h}
+		w.alwaysReady = w.alwaysReady || h.config.Ready == nil
 	}
 	if len(w.handlers) == 0 {
 		return nil, errors.New("queue: NewWorker: the Mux has no handlers")
