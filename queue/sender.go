@@ -26,6 +26,7 @@ type sender struct {
 	starting int // of them, those that have not cut their batch
 	timer    *time.Timer
 	armed    bool
+	resting  []chan bool     // carriers without a batch: true is another, false the end
 	idle     []chan struct{} // closed when nothing is queued or in flight
 }
 
@@ -121,8 +122,7 @@ func (s *sender) flushLocked(now, carrier bool) (again bool) {
 			again = true
 			continue
 		}
-		s.inFlight++
-		go s.carry() // ends with its last send, at most SendTimeout per Region; waited for by Client.Run
+		s.startLocked()
 	}
 	if len(s.queue) > 0 && s.starting == 0 && !s.armed {
 		s.armed = true
@@ -133,6 +133,17 @@ func (s *sender) flushLocked(now, carrier bool) (again bool) {
 		}
 	}
 	return again
+}
+
+// startLocked gives a batch to a carrier that rests, or to a new one.
+func (s *sender) startLocked() {
+	s.inFlight++
+	if n := len(s.resting); n > 0 {
+		s.resting[n-1] <- true // has room: it rests once for every value
+		s.resting = s.resting[:n-1]
+		return
+	}
+	go s.carry() // ends with the last send of all, at most SendTimeout per Region; waited for by Client.Run
 }
 
 func (s *sender) lingered() {
@@ -172,44 +183,60 @@ func (s *sender) cutLocked() *batch {
 	return b
 }
 
-// carry cuts a batch, sends it and hands out its results, for as long as there is another: a new goroutine would grow its
-// stack anew to the depth of an SDK.
+// carry cuts a batch, sends it and hands out its results, for as long as any carrier has something to do: a new goroutine
+// would grow its stack anew to the depth of an SDK.
 func (s *sender) carry() {
+	given := make(chan bool, 1)
 	for again := true; again; {
-		s.mu.Lock()
-		s.starting--
-		b := s.cutLocked()
-		if b == nil { // every queued message waits for its group, whose batch flushes when it ends
-			s.inFlight--
-			s.restLocked()
-			s.mu.Unlock()
-			return
-		}
-		s.mu.Unlock()
-		s.send(b)
-		again = s.conclude(b)
+		again = s.carryOne(given)
 	}
 }
 
-// conclude hands out b's results and reports whether its carrier has another batch to cut.
-func (s *sender) conclude(b *batch) (again bool) {
+func (s *sender) carryOne(given chan bool) (again bool) {
+	s.mu.Lock()
+	s.starting--
+	b := s.cutLocked()
+	s.mu.Unlock()
+	if b != nil { // else every queued message waits for its group, whose batch flushes when it ends
+		s.send(b)
+	}
 	s.mu.Lock()
 	s.freeLocked(b)
-	if again = s.flushLocked(s.inFlight == 1, true); !again {
-		s.inFlight--
-		s.restLocked()
-	}
+	again = b != nil && s.flushLocked(s.inFlight == 1, true)
+	rests := !again && s.endLocked(given)
 	short := len(s.queue) < s.limits.Batch
 	s.mu.Unlock()
 	s.deliver(b)
-	if again && short {
+	switch {
+	case rests:
+		again = <-given // at the latest when the last batch has ended
+	case again && short:
 		runtime.Gosched() // those who have just got their results may have another call
 	}
 	return again
 }
 
+// endLocked ends a carrier's work and reports whether it rests, to be given another batch. The last one to work dismisses
+// those that rest, so that no goroutine outlives the calls.
+func (s *sender) endLocked(given chan bool) (rests bool) {
+	s.inFlight--
+	if s.inFlight > 0 {
+		s.resting = append(s.resting, given)
+		return true
+	}
+	for _, c := range s.resting {
+		c <- false
+	}
+	s.resting = nil
+	s.restLocked()
+	return false
+}
+
 // freeLocked ends the batch's hold on its groups.
 func (s *sender) freeLocked(b *batch) {
+	if b == nil {
+		return
+	}
 	for _, p := range b.items {
 		if p.out.Group != "" {
 			delete(s.busy, p.out.Group)
@@ -219,6 +246,9 @@ func (s *sender) freeLocked(b *batch) {
 
 // deliver wakes the callers.
 func (s *sender) deliver(b *batch) {
+	if b == nil {
+		return
+	}
 	for _, p := range b.items {
 		if p.left.Swap(true) { // its caller has left
 			s.recycle(p)
