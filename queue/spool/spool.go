@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -87,8 +88,9 @@ type Spool struct {
 	reserved   int64 // bytes of batches not yet written
 	batch      *batch
 	committing *batch
-	settled    []byte // records of what was settled, for the next commit
-	lazy       int    // their number
+	syncTook   time.Duration // the last fdatasync
+	settled    []byte        // records of what was settled, for the next commit
+	lazy       int           // their number
 	arrived    chan struct{}
 	aside      []string // call IDs in quarantine/ and expired/
 	stats      queue.SpoolStats
@@ -297,10 +299,13 @@ func (s *Spool) join(f func()) error {
 
 // commitAs is the leader's part: it waits for the batch before, closes the gathering and writes.
 func (s *Spool) commitAs(b *batch) {
+	before := 0
 	if b.prev != nil {
 		<-b.prev.done
+		before = len(b.prev.entries)
 		b.prev = nil
 	}
+	s.gather(b, before)
 	s.mu.Lock()
 	s.batch, s.committing = nil, b
 	b.buf = append(b.buf, s.settled...)
@@ -317,6 +322,39 @@ func (s *Spool) commitAs(b *batch) {
 	s.mu.Unlock()
 	s.remove(remove)
 	close(b.done)
+}
+
+const (
+	gatherTurns = 64 // how often a leader lets others run
+	gatherShare = 16 // the part of an fdatasync that a leader sleeps at a time when they do not come
+	gatherNaps  = 3
+)
+
+// gather waits for the writers of the batch before, as long as they come. Half of all writers wait for the fdatasync before
+// b's: what they append next shares b's only if they get to it, and without them every fdatasync carries half of what it
+// can. A lone writer loses a microsecond; one whose fellows have left, a fifth of an fdatasync, once.
+func (s *Spool) gather(b *batch, before int) {
+	n, took := s.gathered(b)
+	expected, naps := n+before, 0
+	for range gatherTurns {
+		runtime.Gosched()
+		last := n
+		if n, _ = s.gathered(b); n > last {
+			continue
+		}
+		if n >= expected || naps == gatherNaps {
+			return
+		}
+		naps++
+		time.Sleep(took / gatherShare)
+	}
+}
+
+// gathered is the size of b, and how long the last fdatasync took.
+func (s *Spool) gathered(b *batch) (n int, took time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(b.entries), s.syncTook
 }
 
 // publishLocked makes a written batch's messages available.
@@ -385,10 +423,12 @@ func (s *Spool) writeTo(seg *segment, buf []byte) error {
 	}
 	began := time.Now()
 	err = seg.w.Datasync()
-	s.syncs.RecordDuration(context.Background(), time.Since(began), s.set)
+	took := time.Since(began)
+	s.syncs.RecordDuration(context.Background(), took, s.set)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stats.Syncs++
+	s.syncTook = took
 	if err != nil {
 		return errors.Join(errors.New("fdatasync"), err)
 	}
