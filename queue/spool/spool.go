@@ -32,7 +32,9 @@ type Config struct {
 	// MaxBytes is how much the files may take. Zero means 1 GiB. Above it Append returns queue.ErrSpoolFull.
 	MaxBytes int64
 
-	// MaxAge moves older messages to the directory expired/ instead of sending them. Zero means never.
+	// MaxAge moves older messages to the directory expired/ instead of sending them. Zero means never. While the spool is
+	// open no step of the wall clock changes an age; over a restart the wall clock is all there is, and a message from
+	// its future is as old as the restart.
 	MaxAge time.Duration
 
 	// Logger receives one line per damage and failure. Nil is silent.
@@ -71,6 +73,7 @@ type Spool struct {
 	dir    string
 	fs     filesystem
 	unlock func() error
+	opened time.Time // the spool's clock: what the wall clock does afterwards makes no message older or younger
 	syncs  *telemetry.Histogram
 	set    telemetry.Set
 
@@ -102,7 +105,7 @@ type entry struct {
 	segment  *segment
 	offset   int64
 	size     int
-	at       time.Time
+	at       time.Duration // of Append, since Spool.opened
 	group    string
 	settled  bool
 	out      bool
@@ -149,7 +152,7 @@ func Open(dir string, config Config) (*Spool, error) {
 
 func open(disk filesystem, dir string, config Config, unlock func() error) (*Spool, error) {
 	s := &Spool{
-		config: config, dir: dir, fs: disk, unlock: unlock, groups: map[string][]*entry{}, next: 1, nextFile: 1,
+		config: config, dir: dir, fs: disk, unlock: unlock, opened: time.Now(), groups: map[string][]*entry{}, next: 1, nextFile: 1,
 		syncs: telemetry.NewHistogram(config.MeterProvider, telemetry.Queue, telemetry.QueueSpoolSyncDuration),
 		set:   telemetry.NewSet(attribute.String("name", config.Name)),
 	}
@@ -228,15 +231,15 @@ func (closedError) OutcomeUnknown() bool { return false }
 //
 // Errors: queue.ErrSpoolFull and [ErrClosed], after which nothing was written; any other leaves that open.
 func (s *Spool) Append(ctx context.Context, o queue.Outgoing) error {
-	now := time.Now().UTC()
+	at := time.Since(s.opened)
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
 		return closedError{}
 	}
 	b, leader := s.batchLocked()
-	e := &entry{sequence: s.next, at: now, group: o.Group, offset: int64(len(b.buf))}
-	b.buf = appendRecord(b.buf, e.sequence, kindMessage, func(buf []byte) []byte { return appendMessage(buf, &o, now) })
+	e := &entry{sequence: s.next, at: at, group: o.Group, offset: int64(len(b.buf))}
+	b.buf = appendRecord(b.buf, e.sequence, kindMessage, func(buf []byte) []byte { return appendMessage(buf, &o, s.opened.Add(at)) })
 	e.size = len(b.buf) - int(e.offset)
 	if refused := s.refuseLocked(e.size); refused != nil {
 		b.buf = b.buf[:e.offset]
@@ -535,7 +538,7 @@ func (s *Spool) Stats() queue.SpoolStats {
 	st.Full = s.bytes+s.reserved >= s.config.MaxBytes
 	for _, e := range s.entries {
 		if !e.settled {
-			st.Oldest = e.at
+			st.Oldest = s.opened.Add(e.at)
 			break
 		}
 	}
