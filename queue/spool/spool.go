@@ -205,18 +205,24 @@ func (seg *segment) close() error {
 	return err
 }
 
-// fullError refuses an Append: nothing was written.
+// fullError refuses an Append: nothing was written, or what was could not be taken back.
 type fullError struct {
-	name string
-	why  string
-	err  error
+	name   string
+	why    string
+	err    error
+	unsure bool // a part, or all of it, may be found after a restart
 }
 
-func (e *fullError) Error() string        { return fmt.Sprintf("spool %q: full: %s", e.name, e.why) }
+func (e *fullError) Error() string {
+	if e.unsure {
+		return fmt.Sprintf("spool %q: full: %s; what was written could not be cut off again", e.name, e.why)
+	}
+	return fmt.Sprintf("spool %q: full: %s", e.name, e.why)
+}
 func (e *fullError) Unwrap() error        { return e.err }
 func (e *fullError) Is(target error) bool { return target == queue.ErrSpoolFull }
-func (e *fullError) NotRun() bool         { return true }
-func (e *fullError) OutcomeUnknown() bool { return false }
+func (e *fullError) NotRun() bool         { return !e.unsure }
+func (e *fullError) OutcomeUnknown() bool { return e.unsure }
 
 // closedError is ErrClosed, known not to have written anything.
 type closedError struct{}
@@ -229,7 +235,8 @@ func (closedError) OutcomeUnknown() bool { return false }
 // Append returns nil when o is on disk. Concurrent calls share an fdatasync. It blocks for as long as the disk does:
 // ctx ends only the wait for another caller's fdatasync, and then o may be on disk all the same.
 //
-// Errors: queue.ErrSpoolFull and [ErrClosed], after which nothing was written; any other leaves that open.
+// Errors: queue.ErrSpoolFull and [ErrClosed], after which nothing was written; any other leaves that open, and so does
+// a queue.ErrSpoolFull whose outcome is unknown: the disk was full in the middle and would not take it back.
 func (s *Spool) Append(ctx context.Context, o queue.Outgoing) error {
 	at := time.Since(s.opened)
 	s.mu.Lock()
@@ -402,16 +409,17 @@ func (s *Spool) wakeLocked() {
 // failed write or fsync the segment is sealed for good: which of its new pages are on disk nobody can say, and a second
 // fsync would report success without writing them. The bytes go to a new segment then, once.
 func (s *Spool) write(buf []byte) (seg *segment, base int64, err error) {
+	unsure := false
 	for try := 0; ; try++ {
 		if seg, err = s.writable(int64(len(buf))); err == nil {
 			base = seg.size
 			if err = s.writeTo(seg, buf); err == nil {
 				return seg, base, nil
 			}
-			s.seal(seg, err)
+			unsure = !s.seal(seg, err) || unsure
 		}
 		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-			return nil, 0, &fullError{name: s.config.Name, why: "no space left on the volume", err: err}
+			return nil, 0, &fullError{name: s.config.Name, why: "no space left on the volume", err: err, unsure: unsure}
 		}
 		if try == 1 {
 			return nil, 0, fmt.Errorf("spool %q: %w", s.config.Name, err)
@@ -441,16 +449,18 @@ func (s *Spool) writeTo(seg *segment, buf []byte) error {
 }
 
 // seal ends the use of a segment after an error. What was acknowledged before stays where it is; the tail is cut, so
-// that a reader does not take it for damage, and if that fails too the reader deals with it.
-func (s *Spool) seal(seg *segment, why error) {
+// that a reader does not take it for damage nor for a message; cut reports whether that is durable. If not, the reader
+// deals with it.
+func (s *Spool) seal(seg *segment, why error) (cut bool) {
 	telemetry.Logger(s.config.Logger).Error("spool: segment sealed after an error", slog.String("spool", s.config.Name),
 		slog.String("segment", seg.path), slog.Any("error", why))
 	_ = seg.w.Close()
-	_ = s.fs.Truncate(seg.path, seg.size)
+	cut = s.fs.Truncate(seg.path, seg.size) == nil
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	seg.w = nil
 	s.active = nil
+	return cut
 }
 
 // writable returns the active segment, or a new one whose name is durable in the directory.
