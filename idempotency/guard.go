@@ -337,6 +337,7 @@ func (g *Guard) Run(ctx context.Context) error {
 	g.work.wait()
 	g.later.wait()
 	g.unsent.wait()
+	g.work.wait() // heartbeats of what was waited for
 	wg.Wait()
 	return err
 }

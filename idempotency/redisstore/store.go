@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -67,9 +66,9 @@ func (s *Store) Begin(ctx context.Context, c idempotency.Claim) (idempotency.Ans
 	claim := appendFirst(make([]byte, 0, headLength), idempotency.StateInFlight, &h, lease, kept)
 	simple := !c.Existing && !c.Unsynced && c.Fence.N == 0
 	if simple && !s.old.Load() {
-		reply, err := s.first(ctx, n, &c, claim, kept)
+		reply, err := s.first(ctx, n, c.Noted, claim, kept, claimFlags(c))
 		if expires, ok := reply.(int64); ok {
-			return granted(&c, expires, kept)
+			return granted(c, expires, kept)
 		}
 		if err == nil || !strings.Contains(err.Error(), "syntax error") {
 			return answer(reply, err)
@@ -80,15 +79,15 @@ func (s *Store) Begin(ctx context.Context, c idempotency.Claim) (idempotency.Ans
 }
 
 // first claims a key in the way that is cheap if there is no record.
-func (s *Store) first(ctx context.Context, n names, c *idempotency.Claim, claim []byte, kept int64) (any, error) {
-	if c.Noted {
-		return s.run(ctx, s.scripts.first, n, true, claim, kept, claimFlags(*c), "0")
+func (s *Store) first(ctx context.Context, n names, noted bool, claim []byte, kept int64, flags string) (any, error) {
+	if noted {
+		return s.run(ctx, s.scripts.first, n, true, claim, kept, flags, "0")
 	}
-	return s.run(ctx, s.scripts.first, n, false, claim, kept, claimFlags(*c))
+	return s.run(ctx, s.scripts.first, n, false, claim, kept, flags)
 }
 
 // granted is the answer to a first claim.
-func granted(c *idempotency.Claim, expires, kept int64) (a idempotency.Answer, err error) {
+func granted(c idempotency.Claim, expires, kept int64) (a idempotency.Answer, err error) {
 	a.Record = idempotency.Record{
 		State: idempotency.StateInFlight, Attempt: 1, Owner: c.Owner, Fingerprint: c.Key.Fingerprint, Lease: c.Lease, Retention: c.Retention,
 	}
@@ -188,25 +187,32 @@ const missedName = "unsynced"
 const buckets = 128
 
 func (s *Store) names(k idempotency.Key) names {
+	scope, op := escaper.Replace(k.Scope), escaper.Replace(k.Op)
+	h := fnvOf(fnvOf(fnvOf(fnvOf(fnvOf(fnvStart, scope), "|"), op), "|"), k.ID) % buckets
 	n := names{tag: len(s.prefix) + len("{00}")}
-	b := append(make([]byte, 0, n.tag+len(k.Scope)+len(k.Op)+len(k.ID)+2), s.prefix...)
-	b = append(b, "{00}"...)
-	b = append(append(b, escaper.Replace(k.Scope)...), '|')
-	b = append(append(b, escaper.Replace(k.Op)...), '|')
-	b = append(b, k.ID...)
-	hex.Encode(b[n.tag-3:], []byte{byte(fnv32(b[n.tag:]) % buckets)})
-	n.record = string(b)
+	const digits = "0123456789abcdef"
+	var b strings.Builder
+	b.Grow(n.tag + len(scope) + len(op) + len(k.ID) + 2)
+	b.WriteString(s.prefix)
+	b.Write([]byte{'{', digits[h>>4], digits[h&15], '}'})
+	b.WriteString(scope)
+	b.WriteByte('|')
+	b.WriteString(op)
+	b.WriteByte('|')
+	b.WriteString(k.ID)
+	n.record = b.String()
 	return n
 }
 
 // bucket returns where a bucket's missed writes are noted.
 func (s *Store) bucket(i uint32) string { return fmt.Sprintf("%s{%02x}%s", s.prefix, i, missedName) }
 
-// fnv32 is FNV-1a, part of the format.
-func fnv32(s []byte) uint32 {
-	h := uint32(2166136261)
-	for _, c := range s {
-		h = (h ^ uint32(c)) * 16777619
+const fnvStart = 2166136261
+
+// fnvOf goes on with h, an FNV-1a of 32 bits, over s. It is part of the format.
+func fnvOf(h uint32, s string) uint32 {
+	for i := range len(s) {
+		h = (h ^ uint32(s[i])) * 16777619
 	}
 	return h
 }
