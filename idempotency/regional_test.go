@@ -36,6 +36,12 @@ func (r *region) set(change func(*region)) {
 	change(r)
 }
 
+// taken returns how many steps have arrived.
+func (r *region) taken() (n int) {
+	r.set(func(r *region) { n = r.steps })
+	return n
+}
+
 func (r *region) setDown(down bool) { r.set(func(r *region) { r.down, r.after = down, 0 }) }
 
 func via[T any](ctx context.Context, r *region, do func(idempotency.Replica) (T, error)) (T, error) {
