@@ -46,6 +46,9 @@ type RegionalConfig struct {
 // first, and Resync, bring it to the replica, so that no caller has a result that a failover would lose. A process that dies
 // between the two halves of another step has died with its attempt, which then counts as abandoned after a failover.
 //
+// A store that loses acknowledged writes, by a fail-over inside its Region, notes nothing of it. The other Region's copy makes up for
+// that at every claim, as long as it answers.
+//
 // Two Regions that both believe to be the writer are not kept apart by this store but by the fences of failover;
 // while both stores answer both, one claim wins all the same, and the writer of the earlier epoch gives way.
 type Regional struct {
@@ -188,9 +191,12 @@ func (r *Regional) Begin(ctx context.Context, c Claim) (Answer, error) {
 	return Answer{Status: StatusGranted, Record: joined(a.Record, b.Record)}, nil
 }
 
-// tell brings a result that the copy has missed there, before anybody acts on it: the process that stored it died between
-// the two Regions, or is on its way from one to the other.
+// tell brings a result that the copy has missed, or may have, there before anybody acts on it: the process that stored it died
+// between the two Regions, or is on its way from one to the other.
 func (r *Regional) tell(ctx context.Context, p pair, key Key, a Answer) {
+	if p.copy == nil {
+		return
+	}
 	if p.alone {
 		r.missed(p.copy, nil)
 		return
@@ -242,6 +248,9 @@ func (r *Regional) Complete(ctx context.Context, c Completion) (Answer, error) {
 	if p.alone {
 		r.missed(p.copy, err)
 	}
+	if err == nil && a.Status == StatusDone {
+		r.tell(ctx, p, c.Key, a)
+	}
 	if err != nil || a.Status != StatusGranted || !p.follows() {
 		return a, err
 	}
@@ -250,8 +259,7 @@ func (r *Regional) Complete(ctx context.Context, c Completion) (Answer, error) {
 	b, err := try(ctx, p.copy, func(ctx context.Context) (Answer, error) { return p.copy.store.Complete(ctx, follow) })
 	if err == nil && b.Status != StatusGranted {
 		if b.Record.Fence.Compare(c.Fence) > 0 {
-			defer r.told(ctx, p.home, m)
-			return r.giveWay(ctx, p.home, c.Key, b)
+			return r.giveWay(ctx, p.home, m, b)
 		}
 		err = r.copyRecord(ctx, p.home.store, p.copy, m) // what the copy has is older
 	}
@@ -264,12 +272,17 @@ func (r *Regional) Complete(ctx context.Context, c Completion) (Answer, error) {
 }
 
 // giveWay ends the attempt of a writer that has been replaced without knowing: the copy, which is the new writer's store,
-// has a later attempt. Its result, if it is there, replaces the one that home has just taken; else it will when it comes.
-func (r *Regional) giveWay(ctx context.Context, home *peer, key Key, b Answer) (Answer, error) {
+// has a later attempt. Its result, if it is there, replaces the one that home has just taken; else the first of the two to reach
+// the other Region stands, and the note stays.
+func (r *Regional) giveWay(ctx context.Context, home *peer, m Mark, b Answer) (Answer, error) {
 	if b.Status != StatusDone {
 		return b, nil
 	}
-	return b, home.store.Put(ctx, key, b.Record)
+	err := home.store.Put(ctx, m.Key, b.Record)
+	if err == nil {
+		r.told(ctx, home, m)
+	}
+	return b, err
 }
 
 // Renew implements [Store].
