@@ -2,9 +2,11 @@ package drtest
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"testing"
 
+	"github.com/holdfast-go/holdfast/drtest/check"
 	"github.com/holdfast-go/holdfast/drtest/history"
 	"github.com/holdfast-go/holdfast/drtest/report"
 )
@@ -13,21 +15,26 @@ import (
 // evaluated on the record up to now, each time Report is called. It is nil when a World was given up.
 func (w *World) Report() *report.Report {
 	w.mu.Lock()
-	r := w.report
+	r, lost := w.report, w.lost
 	w.mu.Unlock()
-	if r != nil {
+	if r != nil || lost {
 		return r
 	}
+	return w.ReportWith()
+}
+
+// ReportWith is [World.Report] up to now with further checks.
+func (w *World) ReportWith(checks ...check.Check) *report.Report {
 	h := w.history.Snapshot(w.now())
 	for group, keys := range w.survivors() {
 		h.SetSurvivors(group, keys)
 	}
-	return w.reportOn(h)
+	return w.reportOn(h, checks...)
 }
 
-func (w *World) reportOn(h *history.History) *report.Report {
+func (w *World) reportOn(h *history.History, more ...check.Check) *report.Report {
 	w.mu.Lock()
-	info, checks := w.infoLocked(), slices.Clone(w.checks)
+	info, checks := w.infoLocked(), append(slices.Clone(w.checks), more...)
 	w.mu.Unlock()
 	return report.New(info, h, checks)
 }
@@ -50,9 +57,13 @@ func (r *run) judge(w *World) {
 		}
 	}
 	if result.Ties > 0 && r.config.TieFree {
-		r.fail("drtest: %d events share a nanosecond with another, first %s", result.Ties, result.FirstTie)
+		r.fail("%s", tied(result))
 	}
 	r.publish(result)
+}
+
+func tied(r *report.Report) string {
+	return fmt.Sprintf("drtest: %d events share a nanosecond with another, first %s", r.Ties, r.FirstTie)
 }
 
 func (w *World) infoLocked() report.Info {
@@ -61,6 +72,9 @@ func (w *World) infoLocked() report.Info {
 	}
 	if w.config.Fidelity == FidelityMessages {
 		info.Fidelity = "messages"
+	}
+	for _, r := range w.order {
+		info.Regions = append(info.Regions, r.name)
 	}
 	for _, t := range w.traffic {
 		info.Rules[t.Name] = t.Edges.Rule()
@@ -95,6 +109,9 @@ func writeReport(dir, name string, r *report.Report) error {
 	}
 	if err == nil {
 		err = writeArtifact(dir, name, ".txt", []byte(r.Text()))
+	}
+	if err == nil {
+		err = writeArtifact(dir, name, ".html", []byte(r.HTML()))
 	}
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -50,9 +51,13 @@ type Config struct {
 	// such ties are counted in the report: their order may differ between runs. Not for [NewReal].
 	TieFree bool
 
-	// Artifacts is a directory for reports, as <test>.txt and <test>.json; it is made if missing. Empty
+	// Targets lists the real servers that [Region.Attach] may connect to, each "host:port" or "host:*". Empty means
+	// those on the loopback interface. Only for [NewReal].
+	Targets []string
+
+	// Artifacts is a directory for reports, as <test>.txt, <test>.json and <test>.html; it is made if missing. Empty
 	// means that reports are logged when the test fails or runs with -v. In real time [World.Close] writes
-	// them, as <name>.txt and <name>.json.
+	// them, under its name.
 	Artifacts string
 }
 
@@ -124,20 +129,35 @@ func Run(t *testing.T, config Config, f func(t *testing.T, w *World)) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(config.Targets) > 0 {
+		t.Fatal("drtest: Config.Targets: a bubble has no real servers; use NewReal")
+	}
 	if bubbleOf(ownGoroutine()) != 0 {
 		t.Fatal("drtest: Run called inside a bubble; call it from an ordinary test")
 	}
 	prepareProcess()
-	r := &run{t: t, config: config, done: make(chan struct{}), expired: make(chan struct{})}
+	r := newRun(t, config)
+	r.play(func(t *testing.T, w *World) {
+		f(t, w)
+		w.Wait()
+	})
+	r.conclude()
+}
+
+func newRun(t *testing.T, config Config) *run {
+	return &run{t: t, config: config, done: make(chan struct{}), expired: make(chan struct{})}
+}
+
+// play runs f in a World and returns when the World has ended or was given up.
+func (r *run) play(f func(*testing.T, *World)) {
 	go r.bubble(f)
 	r.await()
-	r.conclude()
 }
 
 // A run is one World on its way through a bubble. It lives outside, where real time passes.
 type run struct {
 	t       *testing.T
-	inner   *testing.T // of the bubble
+	inner   stopper // the test of the bubble
 	config  Config
 	done    chan struct{} // closed when the bubble has ended
 	expired chan struct{} // closed when the World reached its limit
@@ -159,9 +179,22 @@ func (r *run) fail(format string, args ...any) {
 	r.failures = append(r.failures, fmt.Sprintf(format, args...))
 }
 
+// failed returns why the test fails.
+func (r *run) failed() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.failures)
+}
+
 func (r *run) name() string { return cmp.Or(r.config.Name, r.t.Name()) }
 
 func (r *run) real() bool { return false }
+
+// A stopper is what a run needs of the test of its bubble.
+type stopper interface {
+	Helper()
+	Fatal(args ...any)
+}
 
 // refuse stops the test.
 func (r *run) refuse(err error) {
@@ -213,7 +246,6 @@ func (r *run) bubble(f func(*testing.T, *World)) {
 		t.Cleanup(func() { liveWorlds.Delete(r.id.Load()) })
 		t.Cleanup(func() { r.sweep(w) }) // registered before those of f, so it runs after them
 		f(t, w)
-		w.Wait()
 	})
 }
 
@@ -275,6 +307,11 @@ func (r *run) current() *World {
 func (r *run) abandon() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.world != nil {
+		r.world.mu.Lock()
+		r.world.lost = true
+		r.world.mu.Unlock()
+	}
 	r.world = nil
 }
 
@@ -284,10 +321,7 @@ func (r *run) conclude() {
 	if world := r.current(); world != nil {
 		r.judge(world)
 	}
-	r.mu.Lock()
-	failures := r.failures
-	r.mu.Unlock()
-	for _, f := range failures {
+	for _, f := range r.failed() {
 		r.t.Error(f)
 	}
 	if r.t.Failed() {

@@ -28,6 +28,8 @@ type Report struct {
 	Loads     []Load            `json:"loads"`
 	Timeline  []Line            `json:"timeline"`
 	Verdicts  []check.Verdict   `json:"verdicts"`
+	Lanes     Lanes             `json:"lanes"`
+	Windows   []Window          `json:"windows"` // the whole run, then the slowest recovery if that is short
 }
 
 // version is the version of the JSON form.
@@ -60,6 +62,7 @@ type Info struct {
 	RealTime  bool
 	Fidelity  string
 	Scenarios []json.RawMessage
+	Regions   []string          // all there are, in the order of the report
 	Rules     map[string]string // load → how it was thinned
 }
 
@@ -73,7 +76,21 @@ func New(info Info, h *history.History, checks []check.Check) *Report {
 	for _, c := range checks {
 		r.Verdicts = append(r.Verdicts, c.Evaluate(h))
 	}
+	r.Lanes = lanes(h, info.Regions)
+	r.Windows = windows(h, r.Verdicts)
 	return r
+}
+
+// Parse reads a report's JSON form. It refuses one of a later version.
+func Parse(data []byte) (*Report, error) {
+	var r Report
+	if err := json.Unmarshal(data, &r); err != nil {
+		return nil, fmt.Errorf("report: %w", err)
+	}
+	if r.Version != version {
+		return nil, fmt.Errorf("report: version %d is not known, want %d", r.Version, version)
+	}
+	return &r, nil
 }
 
 // Passed reports whether every check passed.
