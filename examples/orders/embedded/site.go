@@ -1,0 +1,199 @@
+package embedded
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/holdfast-go/holdfast/drtest"
+	"github.com/holdfast-go/holdfast/drtest/redistest"
+	"github.com/holdfast-go/holdfast/drtest/sqstest"
+	"github.com/holdfast-go/holdfast/examples/orders/service"
+	"github.com/holdfast-go/holdfast/failover"
+	"github.com/holdfast-go/holdfast/idempotency"
+	"github.com/holdfast-go/holdfast/idempotency/redisstore"
+	"github.com/holdfast-go/holdfast/queue"
+	"github.com/holdfast-go/holdfast/queue/spool"
+	"github.com/holdfast-go/holdfast/queue/sqsqueue"
+)
+
+// A Site is one Region of the service: what it stands on, and its processes.
+type Site struct {
+	Name   failover.Region
+	Region *drtest.Region
+	Store  *drtest.Store
+	Redis  *redistest.Server
+	SQS    *sqstest.Server
+	Queue  *sqstest.Queue
+	Dead   *sqstest.Queue // the dead-letter queue
+
+	fleet *Fleet
+
+	mu        sync.Mutex // guards the following; never held while waiting
+	instances []*instance
+	next      int
+}
+
+// queueRetention is what sqsqueue's Check demands of a queue and its dead-letter queue.
+const queueRetention = 14 * 24 * time.Hour
+
+func (f *Fleet) newSite(r *drtest.Region) *Site {
+	s := &Site{Name: r.Name(), Region: r, fleet: f}
+	if s.Name == East {
+		s.Store = r.Store("orders-east")
+	} else {
+		s.Store = r.Store("orders-west", drtest.ReplicaOf(f.Sites[East].Store, drtest.Lag(f.Config.Lag)))
+	}
+	s.Redis = redistest.Start(r)
+	s.SQS = sqstest.Start(r)
+	s.Queue, s.Dead = mustQueue(s.SQS, "orders"), mustQueue(s.SQS, "orders-dead")
+	f.Relays.serve(f, r)
+	r.Serve(address(s.Name).Host, s)
+	return s
+}
+
+func mustQueue(s *sqstest.Server, name string) *sqstest.Queue {
+	q, err := s.CreateQueue(name, map[string]string{"MessageRetentionPeriod": strconv.Itoa(int(queueRetention.Seconds()))})
+	if err != nil {
+		panic(err) // of the constants above
+	}
+	return q
+}
+
+// Services returns the processes that run, in no order that means anything.
+func (s *Site) Services() (running []*service.Service) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, i := range s.instances {
+		if svc := i.service.Load(); svc != nil {
+			running = append(running, svc)
+		}
+	}
+	return running
+}
+
+// ServeHTTP is the Region's load balancer: each instance in turn, and 503 when there is none.
+func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if i := s.pick(); i != nil {
+		i.serve(w, r)
+		return
+	}
+	http.Error(w, "no instance is in service", http.StatusServiceUnavailable)
+}
+
+func (s *Site) pick() *instance {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for range s.instances {
+		s.next = (s.next + 1) % len(s.instances)
+		if i := s.instances[s.next]; i.handler.Load() != nil {
+			return i
+		}
+	}
+	return nil
+}
+
+// Rebuild makes the Region's database a copy of the writer's, as an operator does with a former writer. It returns the orders that only this one
+// had: acknowledged, and lost.
+func (s *Site) Rebuild(writer *Site) (lost []string, err error) {
+	keys, err := s.Store.Rejoin(writer.Store)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range keys {
+		if id, ok := cutOrder(k); ok {
+			lost = append(lost, id)
+		}
+	}
+	return lost, nil
+}
+
+// start runs instance n, again after every death.
+func (s *Site) start(n int) {
+	i := &instance{site: s, name: fmt.Sprintf("%s/app-%d", s.Name, n)}
+	s.mu.Lock()
+	s.instances = append(s.instances, i)
+	s.mu.Unlock()
+	s.fleet.World.Follow(i.name, i.epoch)
+	s.Region.Go(i.name, i.run)
+}
+
+// parts connects a process of this Region to everything. close lets go of it.
+func (s *Site) parts(name string) (p service.Parts, close func(), err error) {
+	f := s.fleet
+	dir := filepath.Join(f.Config.Dir, filepath.Base(s.Name+"-"+filepath.Base(name)))
+	p = service.Parts{
+		Regions: []failover.Region{East, West}, Self: s.Name, Witnesses: []failover.Region{Third}, Home: East, Instance: name,
+		Coordinator: connectCoordinator(s.Region), Database: Database{}, SQL: map[failover.Region]*sql.DB{}, Journal: f.Journal, Unknown: f.Unknown,
+		Promote: f.promote, Keys: map[failover.Region]idempotency.Store{}, Queues: map[failover.Region]queue.Transport{},
+		Net: s.Region.Transport(), Payments: &url.URL{Scheme: "http", Host: paymentsHost}, Mail: &url.URL{Scheme: "http", Host: relayHost(s.Name), Path: "/send"},
+		Peers: map[failover.Region]*url.URL{}, Authorize: authorize, StateDir: dir,
+		Audit: f.Config.Audit, Logger: f.Config.Logger, Ledger: f.Ledger, Settings: f.Config.Settings}
+	if f.Config.Capacity > 0 {
+		p.Capacity = func(failover.Region) int { return f.Config.Capacity }
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return p, nil, err
+	}
+	local, err := spool.Open(filepath.Join(dir, "spool"), spool.Config{Logger: f.Config.Logger})
+	if err != nil {
+		return p, nil, err
+	}
+	p.Spool = local
+	closers := []func() error{local.Close}
+	close = func() {
+		for _, c := range closers {
+			_ = c()
+		}
+	}
+	for _, there := range f.Sites {
+		if err := s.connect(&p, there, &closers); err != nil {
+			close()
+			return p, nil, err
+		}
+	}
+	flags, client, err := f.flags(s.Region)
+	closers = append(closers, client.Close)
+	p.Flags, p.Overrides = flags, flags
+	return p, close, err
+}
+
+// connect adds what another Region has to the parts of a process here.
+func (s *Site) connect(p *service.Parts, there *Site, closers *[]func() error) error {
+	db := sql.OpenDB(there.Store.Connector(s.Region))
+	db.SetMaxIdleConns(32)
+	keys := connectRedis(there.Redis, s.Region)
+	*closers = append(*closers, db.Close, keys.Close)
+	store, err := redisstore.New(keys, redisstore.Config{})
+	if err != nil {
+		return err
+	}
+	transport, err := sqsqueue.New(there.SQS.Client(s.Region), there.Queue.URL(), sqsqueue.Config{DeadLetterURL: there.Dead.URL(), Region: there.Name, Retention: queueRetention})
+	if err != nil {
+		return err
+	}
+	p.SQL[there.Name], p.Keys[there.Name], p.Queues[there.Name], p.Peers[there.Name] = db, store, transport, address(there.Name)
+	return nil
+}
+
+// startWitness runs a witness in the third Region.
+func (f *Fleet) startWitness(n int) {
+	name := fmt.Sprintf("%s/witness-%d", Third, n)
+	f.third.Go(name, func(ctx context.Context) error {
+		p := service.Parts{Regions: []failover.Region{East, West}, Self: Third, Witnesses: []failover.Region{Third}, Instance: name,
+			Coordinator: connectCoordinator(f.third), Database: Database{}, SQL: map[failover.Region]*sql.DB{}, Settings: f.Config.Settings, Logger: f.Config.Logger}
+		for _, s := range f.Sites {
+			db := sql.OpenDB(s.Store.Connector(f.third))
+			defer db.Close()
+			p.SQL[s.Name] = db
+		}
+		return service.Witness(ctx, p)
+	})
+}
