@@ -81,7 +81,11 @@ func (r *Regional) whole(episodes int64) {
 }
 
 // drain copies from's missed keys to to until none is listed but those whose records are damaged, which it reports.
+// A peer that does not answer is asked for one record and no more: listing costs many round trips.
 func (r *Regional) drain(ctx context.Context, from, to *peer) error {
+	if _, err := try(ctx, to, func(ctx context.Context) (Record, error) { return to.store.Load(ctx, ping) }); err != nil {
+		return err
+	}
 	for {
 		marks, err := from.store.Unsynced(ctx, resyncBatch)
 		if err != nil || len(marks) == 0 {
@@ -104,6 +108,9 @@ func (r *Regional) drain(ctx context.Context, from, to *peer) error {
 		}
 	}
 }
+
+// ping is a key that no call has.
+var ping = Key{Op: "holdfast", ID: "resync"}
 
 func (r *Regional) drainOne(ctx context.Context, from Replica, to *peer, m Mark) error {
 	if err := r.copyRecord(ctx, from, to, m); err != nil {

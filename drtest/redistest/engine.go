@@ -15,15 +15,24 @@ import (
 type engine struct {
 	*miniredis.Miniredis
 
-	mu    sync.Mutex // guards clock
+	mu    sync.Mutex // guards the following
 	clock time.Time
+	aged  time.Time     // up to where TTLs have been counted
+	every time.Duration // how often they are
+	ages  int           // how often they were
 }
 
+// exactKeys is up to how many keys TTLs are exact. Miniredis counts those of all keys at a time, so that beyond it they are counted once in
+// agePerKey for every key: 10,000 keys may expire 100 ms early.
+const (
+	exactKeys = 1000
+	agePerKey = 10 * time.Microsecond
+)
+
 func newEngine(now time.Time) *engine {
-	e := &engine{Miniredis: miniredis.NewMiniRedis(), clock: now}
+	e := &engine{Miniredis: miniredis.NewMiniRedis(), clock: now, aged: now}
 	e.Seed(1) // random commands come out alike on a replica
 	e.SetTime(now)
-	e.ClockTTL(true)
 	c, err := e.Dial() // the only way to start it without a listener
 	if err != nil {
 		panic(fmt.Sprintf("redistest: miniredis: %v", err))
@@ -37,9 +46,26 @@ func newEngine(now time.Time) *engine {
 func (e *engine) at(t time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if t.After(e.clock) {
-		e.clock = t
-		e.SetTime(t)
+	if !t.After(e.clock) {
+		return
+	}
+	e.clock = t
+	e.SetTime(t)
+	if passed := t.Sub(e.aged); passed >= e.every {
+		e.aged = t
+		e.FastForward(passed)
+		e.paceLocked()
+	}
+}
+
+// paceLocked looks now and then how many keys there are.
+func (e *engine) paceLocked() {
+	if e.ages++; e.every == 0 && e.ages%64 != 0 {
+		return
+	}
+	e.every = 0
+	if keys := len(e.Keys()); keys > exactKeys {
+		e.every = time.Duration(keys) * agePerKey
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/holdfast-go/holdfast/degrade"
 	"github.com/holdfast-go/holdfast/drtest"
 	"github.com/holdfast-go/holdfast/drtest/redistest"
 	"github.com/holdfast-go/holdfast/drtest/sqstest"
@@ -31,8 +32,8 @@ type Site struct {
 	Store  *drtest.Store
 	Redis  *redistest.Server
 	SQS    *sqstest.Server
-	Queue  *sqstest.Queue
-	Dead   *sqstest.Queue // the dead-letter queue
+	Queues []*sqstest.Queue // of deferred calls and of charges
+	Dead   []*sqstest.Queue // their dead-letter queues
 
 	fleet *Fleet
 
@@ -53,11 +54,16 @@ func (f *Fleet) newSite(r *drtest.Region) *Site {
 	}
 	s.Redis = redistest.Start(r)
 	s.SQS = sqstest.Start(r)
-	s.Queue, s.Dead = mustQueue(s.SQS, "orders"), mustQueue(s.SQS, "orders-dead")
+	for _, lane := range lanes {
+		s.Queues, s.Dead = append(s.Queues, mustQueue(s.SQS, lane)), append(s.Dead, mustQueue(s.SQS, lane+"-dead"))
+	}
 	f.Relays.serve(f, r)
 	r.Serve(address(s.Name).Host, s)
 	return s
 }
+
+// lanes are the queues' names: calls and charges.
+var lanes = []string{"orders", "charges"}
 
 func mustQueue(s *sqstest.Server, name string) *sqstest.Queue {
 	q, err := s.CreateQueue(name, map[string]string{"MessageRetentionPeriod": strconv.Itoa(int(queueRetention.Seconds()))})
@@ -132,7 +138,8 @@ func (s *Site) parts(name string) (p service.Parts, close func(), err error) {
 	p = service.Parts{
 		Regions: []failover.Region{East, West}, Self: s.Name, Witnesses: []failover.Region{Third}, Home: East, Instance: name,
 		Coordinator: connectCoordinator(s.Region), Database: Database{}, SQL: map[failover.Region]*sql.DB{}, Journal: f.Journal, Unknown: f.Unknown,
-		Promote: f.promote, Keys: map[failover.Region]idempotency.Store{}, Queues: map[failover.Region]queue.Transport{},
+		Promote: f.promote, Keys: map[failover.Region]idempotency.Store{},
+		Calls: service.Lane{Queues: map[failover.Region]queue.Transport{}}, Charges: service.Lane{Queues: map[failover.Region]queue.Transport{}},
 		Net: s.Region.Transport(), Payments: &url.URL{Scheme: "http", Host: paymentsHost}, Mail: &url.URL{Scheme: "http", Host: relayHost(s.Name), Path: "/send"},
 		Peers: map[failover.Region]*url.URL{}, Authorize: authorize, StateDir: dir,
 		Audit: f.Config.Audit, Logger: f.Config.Logger, Ledger: f.Ledger, Settings: f.Config.Settings}
@@ -142,16 +149,20 @@ func (s *Site) parts(name string) (p service.Parts, close func(), err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return p, nil, err
 	}
-	local, err := spool.Open(filepath.Join(dir, "spool"), spool.Config{Logger: f.Config.Logger})
-	if err != nil {
-		return p, nil, err
-	}
-	p.Spool = local
-	closers := []func() error{local.Close}
+	var closers []func() error
 	close = func() {
 		for _, c := range closers {
 			_ = c()
 		}
+	}
+	for i, lane := range []*service.Lane{&p.Calls, &p.Charges} {
+		local, err := spool.Open(filepath.Join(dir, "spool-"+lanes[i]), spool.Config{Logger: f.Config.Logger})
+		if err != nil {
+			close()
+			return p, nil, err
+		}
+		lane.Spool = local
+		closers = append(closers, local.Close)
 	}
 	for _, there := range f.Sites {
 		if err := s.connect(&p, there, &closers); err != nil {
@@ -161,8 +172,15 @@ func (s *Site) parts(name string) (p service.Parts, close func(), err error) {
 	}
 	flags, client, err := f.flags(s.Region)
 	closers = append(closers, client.Close)
-	p.Flags, p.Overrides = flags, flags
+	p.Flags, p.Overrides = polled{flags, flags}, polled{flags, flags}
 	return p, close, err
+}
+
+// polled hides that flags can be watched: go-redis holds a lock while it dials for a subscription, and virtual time would stop when the
+// Region is cut off. The load every ten seconds is what counts anyway.
+type polled struct {
+	degrade.Provider
+	degrade.Store
 }
 
 // connect adds what another Region has to the parts of a process here.
@@ -175,11 +193,14 @@ func (s *Site) connect(p *service.Parts, there *Site, closers *[]func() error) e
 	if err != nil {
 		return err
 	}
-	transport, err := sqsqueue.New(there.SQS.Client(s.Region), there.Queue.URL(), sqsqueue.Config{DeadLetterURL: there.Dead.URL(), Region: there.Name, Retention: queueRetention})
-	if err != nil {
-		return err
+	api := there.SQS.Client(s.Region)
+	for i, lane := range []*service.Lane{&p.Calls, &p.Charges} {
+		lane.Queues[there.Name], err = sqsqueue.New(api, there.Queues[i].URL(), sqsqueue.Config{DeadLetterURL: there.Dead[i].URL(), Region: there.Name, Retention: queueRetention})
+		if err != nil {
+			return err
+		}
 	}
-	p.SQL[there.Name], p.Keys[there.Name], p.Queues[there.Name], p.Peers[there.Name] = db, store, transport, address(there.Name)
+	p.SQL[there.Name], p.Keys[there.Name], p.Peers[there.Name] = db, store, address(there.Name)
 	return nil
 }
 

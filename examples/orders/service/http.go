@@ -43,8 +43,8 @@ func decode(w http.ResponseWriter, r *http.Request) (orderRequest, bool) {
 	return request, true
 }
 
-// answer sends v as JSON.
-func answer(w http.ResponseWriter, status int, v any) {
+// reply sends v as JSON.
+func reply(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v) // the client has gone: nobody is left to tell

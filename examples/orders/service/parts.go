@@ -36,8 +36,8 @@ type Parts struct {
 	Unknown     failover.Ledger // writes of unknown outcome; nil keeps them in memory
 
 	Keys      map[failover.Region]idempotency.Store // one Redis in each Region
-	Queues    map[failover.Region]queue.Transport   // one SQS queue in each Region
-	Spool     queue.Spool                           // on a volume that outlives this process's host; nil means none
+	Calls     Lane                                  // deferred calls: mail, settlement
+	Charges   Lane                                  // deferred charges, apart: what waits for payments must not stand in the way of others
 	Flags     degrade.Provider                      // nil means none
 	Overrides degrade.Store                         // nil keeps overrides in this process
 
@@ -56,6 +56,12 @@ type Parts struct {
 	Ledger   *queue.Ledger // the account of deferred calls in tests and drills; nil in production
 
 	Settings Settings
+}
+
+// A Lane is where deferred calls wait.
+type Lane struct {
+	Queues map[failover.Region]queue.Transport // one SQS queue in each Region
+	Spool  queue.Spool                         // on a volume that outlives this process's host; nil means none
 }
 
 // Settings are numbers that drills shorten. Zero means the packages' defaults.
@@ -81,8 +87,8 @@ var errParts = errors.New("service: parts")
 // validate names what is missing, so that a mistake in main is found before anything starts.
 func (p *Parts) validate() error {
 	for _, r := range p.Regions {
-		if p.SQL[r] == nil || p.Keys[r] == nil || p.Queues[r] == nil || p.Peers[r] == nil {
-			return fmt.Errorf("%w: Region %q needs a database, a key store, a queue and an address", errParts, r)
+		if p.SQL[r] == nil || p.Keys[r] == nil || p.Calls.Queues[r] == nil || p.Charges.Queues[r] == nil || p.Peers[r] == nil {
+			return fmt.Errorf("%w: Region %q needs a database, a key store, two queues and an address", errParts, r)
 		}
 	}
 	switch {

@@ -38,7 +38,7 @@ var (
 // payLater answers for payments in the Region that has none.
 var payLater = degradehttp.Stub(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }))
 
-// charge takes the money and marks the order. Payments know a repetition by the key that s.Pay derives from the key of this call: the
+// charge takes the money, marks the order and has it settled. Payments know a repetition by the key that s.Pay derives from the key of this call: the
 // same here, in a worker and in the other Region.
 func (s *Service) charge(ctx context.Context, args ChargeArgs) error {
 	status, err := s.pay(ctx, args)
@@ -47,7 +47,10 @@ func (s *Service) charge(ctx context.Context, args ChargeArgs) error {
 	}
 	switch {
 	case status == http.StatusOK, status == http.StatusCreated:
-		_, err := s.update(ctx, args.Order, func(o *Order) { o.Status = StatusPaid })
+		if _, err := s.update(ctx, args.Order, func(o *Order) { o.Status = StatusPaid }); err != nil {
+			return err
+		}
+		_, err := Settle.Defer(ctx, s.Client, SettleArgs{Order: args.Order}, queue.ID(args.Order), queue.Delay(s.parts.Settings.settleAfter()))
 		return err
 	case status == http.StatusAccepted:
 		return errPayLater

@@ -37,7 +37,7 @@ func (s *Service) postOrder(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.metrics.placed(ctx, order.Status)
 		w.Header().Set("Location", "/orders/"+order.ID)
-		answer(w, http.StatusCreated, order)
+		reply(w, http.StatusCreated, order)
 	}
 }
 
@@ -48,7 +48,7 @@ func (s *Service) place(ctx context.Context, o Order) (Order, error) {
 	if err != nil {
 		return o, err
 	}
-	charged, err := Charge.Try(ctx, s.Client, ChargeArgs{Order: o.ID, Cents: o.Cents}, s.charge, queue.ID(o.ID))
+	charged, err := Charge.Try(ctx, s.Charges, ChargeArgs{Order: o.ID, Cents: o.Cents}, s.charge, queue.ID(o.ID))
 	if err != nil {
 		return o, halfway(err)
 	}
@@ -56,9 +56,6 @@ func (s *Service) place(ctx context.Context, o Order) (Order, error) {
 		o.Status = StatusPaid
 	}
 	if _, err := Mail.Defer(ctx, s.Client, MailArgs{Order: o.ID, To: o.Email, Status: o.Status}, queue.ID(o.ID)); err != nil {
-		return o, halfway(err)
-	}
-	if _, err := Settle.Defer(ctx, s.Client, SettleArgs{Order: o.ID}, queue.ID(o.ID), queue.Delay(s.parts.Settings.settleAfter())); err != nil {
 		return o, halfway(err)
 	}
 	return o, nil

@@ -24,7 +24,7 @@ func (s *Service) getOrder(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		degradehttp.Error(w, r, err)
 	default:
-		answer(w, http.StatusOK, order)
+		reply(w, http.StatusOK, order)
 	}
 }
 
@@ -39,5 +39,5 @@ func (s *Service) listOrders(w http.ResponseWriter, r *http.Request) {
 		degradehttp.Error(w, r, err)
 		return
 	}
-	answer(w, http.StatusOK, map[string][]Order{"orders": orders})
+	reply(w, http.StatusOK, map[string][]Order{"orders": orders})
 }

@@ -17,8 +17,8 @@ func (s *Service) Run(ctx context.Context) error {
 		holdfast.Stage{s.announce},
 		holdfast.Stage{s.serve},
 		holdfast.Stage{s.Guard.Run},
-		holdfast.Stage{s.Worker.Run},
-		holdfast.Stage{s.Client.Run},
+		holdfast.Stage{s.Worker.Run, s.Cashier.Run},
+		holdfast.Stage{s.Client.Run, s.Charges.Run},
 		holdfast.Stage{s.Controller.Run, s.Modes.Run, failoversql.Beat(s.parts.Database, s.parts.SQL[s.parts.Self])},
 		holdfast.Stage{s.metrics.run},
 	)

@@ -10,7 +10,7 @@ import (
 	"github.com/holdfast-go/holdfast/queue"
 )
 
-// Settle closes the books on an order, once it is paid.
+// Settle closes the books on an order. The charge defers it, so it exists for paid orders only.
 var Settle = queue.Define[SettleArgs]("orders.settle.v1")
 
 // SettleArgs are the arguments of [Settle].
@@ -18,21 +18,9 @@ type SettleArgs struct {
 	Order string `json:"order"`
 }
 
-// settleAgain is how long settlement waits for a payment that is pending.
-const settleAgain = 10 * time.Minute
-
-// settle marks a paid order as settled. It waits for the payment without counting attempts: an outage of payments may last.
+// settle marks a paid order as settled.
 func (s *Service) settle(ctx context.Context, args SettleArgs) error {
-	o, err := s.found(ctx, args.Order)
-	switch {
-	case err != nil:
-		return err
-	case o.Status == StatusPending:
-		return queue.Snooze(settleAgain)
-	case o.Status == StatusDeclined:
-		return queue.Drop
-	}
-	_, err = s.update(ctx, args.Order, func(o *Order) { o.Settled = true })
+	_, err := s.update(ctx, args.Order, func(o *Order) { o.Settled = true })
 	return err
 }
 

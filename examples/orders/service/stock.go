@@ -43,6 +43,6 @@ func (s *Service) getStock(w http.ResponseWriter, r *http.Request) {
 		if item.Source == degrade.SourceStale {
 			w.Header().Set("Age", strconv.Itoa(int(item.Age.Seconds())))
 		}
-		answer(w, http.StatusOK, item.Value)
+		reply(w, http.StatusOK, item.Value)
 	}
 }

@@ -2,8 +2,11 @@ package service
 
 import (
 	"database/sql"
+	"log/slog"
 	"net/http"
 	"sync/atomic"
+
+	"go.opentelemetry.io/otel/metric"
 
 	"github.com/holdfast-go/holdfast"
 	"github.com/holdfast-go/holdfast/breaker"
@@ -26,17 +29,21 @@ type Service struct {
 	DB         *failover.Client[*sql.DB]         // orders and stock, in every Region
 	Keys       *idempotency.Regional             // what has been done, in two Regions
 	Guard      *idempotency.Guard                // at most once per key
-	Client     *queue.Client                     // defers calls
-	Worker     *queue.Worker                     // runs them
-	Modes      *degrade.Controller               // how much of each feature works
-	Pay        *http.Client                      // payments
 	Budget     *retry.Budget                     // of every repetition
 	Breakers   *breaker.Group                    // of SQS, by Region
 	Payments   *breaker.Breaker                  // of payments
+	Pay        *http.Client                      // payments
+	Client     *queue.Client                     // defers calls
+	Worker     *queue.Worker                     // runs them
+	Charges    *queue.Client                     // defers charges
+	Cashier    *queue.Worker                     // runs them while payments are there
+	Modes      *degrade.Controller               // how much of each feature works
 	Stock      *degrade.Stale[string, StockItem] // copies of stock, for bad times
 
 	features
 	parts   Parts
+	log     *slog.Logger
+	meters  metric.MeterProvider
 	metrics *metrics
 	handler http.Handler
 	closing atomic.Bool // not ready any more
@@ -48,66 +55,99 @@ func New(p Parts) (*Service, error) {
 	if err := p.validate(); err != nil {
 		return nil, err
 	}
-	s := &Service{parts: p, metrics: newMetrics()}
-	log, meters, set := p.Logger, s.metrics.provider, p.Settings
+	m := newMetrics()
+	s := &Service{parts: p, log: p.Logger, meters: m.provider, metrics: m}
+	for _, wire := range []func() error{s.decide, s.remember, s.restrain, s.postpone, s.degrade, s.answer} {
+		if err := wire(); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
 
-	// One decision per process: everything below obeys the controller.
-	ctl, err := failover.NewController(failover.ControllerConfig{Name: "orders", Regions: p.Regions, Self: p.Self, Instance: p.Instance, Witnesses: p.Witnesses,
+// decide: one decision per process, which everything below obeys.
+func (s *Service) decide() (err error) {
+	p, set := &s.parts, s.parts.Settings
+	s.Controller, err = failover.NewController(failover.ControllerConfig{Name: "orders", Regions: p.Regions, Self: p.Self, Instance: p.Instance, Witnesses: p.Witnesses,
 		Coordinator: p.Coordinator, Automatic: !set.ByApproval, StateFile: p.file("failover.state"), Audit: p.Audit, Ledger: p.Unknown,
 		LeaseTTL: set.LeaseTTL, PollEvery: set.PollEvery, MaxFlight: set.MaxFlight, RPO: set.RPO, Cooldown: set.Cooldown, MaxMoves: set.MaxMoves,
 		FenceOld: failoversql.FenceOld(p.Database, p.SQL), Smoke: failoversql.Smoke(p.Database, p.SQL),
-		Promote: runbook.Promotion(s.promotion, runbook.Config{Journal: p.Journal, RTO: set.rto(), RPO: set.RPO, PollEvery: set.PollEvery, Logger: log}),
-		Logger:  log, MeterProvider: meters})
+		Promote: runbook.Promotion(s.promotion, runbook.Config{Journal: p.Journal, RTO: set.rto(), RPO: set.RPO, PollEvery: set.PollEvery, Logger: s.log}),
+		Logger:  s.log, MeterProvider: s.meters})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	s.Controller = ctl
-	s.DB, err = failover.New(ctl, s.databases(), failover.ClientConfig{Name: "orders-db", ProbeEvery: set.ProbeEvery, Classify: p.Database.Classify})
-	if err != nil {
-		return nil, err
-	}
+	s.DB, err = failover.New(s.Controller, s.databases(), failover.ClientConfig{Name: "orders-db", ProbeEvery: set.ProbeEvery, Classify: p.Database.Classify})
+	return err
+}
 
-	// Every step of ours may run again with its key (doc.go), so neither a dead owner nor a lost reply needs a person.
-	s.Keys, err = idempotency.NewRegional(ctl.Route, p.Keys, idempotency.RegionalConfig{Name: "orders", Logger: log, MeterProvider: meters})
+// remember: keys in two Regions. Every step of ours may run again with its key (doc.go), so neither a dead owner nor a lost reply needs a person.
+func (s *Service) remember() (err error) {
+	s.Keys, err = idempotency.NewRegional(s.Controller.Route, s.parts.Keys, idempotency.RegionalConfig{Name: "orders", Logger: s.log, MeterProvider: s.meters})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	s.Guard = holdfast.Must(idempotency.New(s.Keys, idempotency.Config{Name: "orders", Epoch: ctl.Epoch,
-		OnUnknown: idempotency.PolicyRerun, OnAbandoned: idempotency.PolicyRerun, Logger: log, MeterProvider: meters}))
+	s.Guard, err = idempotency.New(s.Keys, idempotency.Config{Name: "orders", Epoch: s.Controller.Epoch, OnUnknown: idempotency.PolicyRerun,
+		OnAbandoned: idempotency.PolicyRerun, Logger: s.log, MeterProvider: s.meters})
+	return err
+}
 
-	// One budget for every repetition of this process, one breaker for the SQS of each Region.
-	s.Budget = holdfast.Must(retry.NewBudget(retry.BudgetConfig{Name: "orders", MeterProvider: meters}))
-	s.Breakers = holdfast.Must(breaker.NewGroup(breaker.Config{Name: "sqs", Logger: log, MeterProvider: meters}, breaker.GroupConfig{}))
-	regional, err := queue.NewRegional(ctl.Route, p.Queues, queue.RegionalConfig{Around: s.Breakers.Do, Observe: ctl.Observe})
+// restrain: one budget for every repetition of this process, one breaker for the SQS of each Region, one for payments.
+func (s *Service) restrain() error {
+	s.Budget = holdfast.Must(retry.NewBudget(retry.BudgetConfig{Name: "orders", MeterProvider: s.meters}))
+	s.Breakers = holdfast.Must(breaker.NewGroup(breaker.Config{Name: "sqs", Logger: s.log, MeterProvider: s.meters}, breaker.GroupConfig{}))
+	s.Payments = holdfast.Must(breaker.New(breaker.Config{Name: "payments", ConsecutiveFailures: 5, Logger: s.log, MeterProvider: s.meters}))
+	return nil
+}
+
+// postpone: calls that wait in SQS. The writer Region's workers run what any Region deferred.
+func (s *Service) postpone() (err error) {
+	calls, charges := queue.NewMux(), queue.NewMux()
+	queue.Handle(calls, Mail, s.sendMail, queue.HandlerConfig{})
+	queue.Handle(calls, Settle, s.settle, queue.HandlerConfig{})
+	queue.Handle(charges, Charge, s.chargeLater, queue.HandlerConfig{Ready: s.paymentsReady})
+	if s.Client, s.Worker, err = s.lane("orders", s.parts.Calls, calls); err != nil {
+		return err
+	}
+	s.Charges, s.Cashier, err = s.lane("charges", s.parts.Charges, charges)
+	return err
+}
+
+// lane makes the two ends of one kind of deferred calls.
+func (s *Service) lane(name string, l Lane, mux *queue.Mux) (client *queue.Client, worker *queue.Worker, err error) {
+	ctl := s.Controller
+	regional, err := queue.NewRegional(ctl.Route, l.Queues, queue.RegionalConfig{Around: s.Breakers.Do, Observe: ctl.Observe})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	s.Client = holdfast.Must(queue.NewClient(regional, queue.ClientConfig{Name: "orders", Spool: p.Spool, SpoolDurable: true, // the volume outlives the host: see Parts.Spool
-		Once: s.Guard.Once, Epoch: ctl.Epoch, Spend: s.Budget.Spend, Ledger: p.Ledger, Logger: log, MeterProvider: meters}))
+	client, err = queue.NewClient(regional, queue.ClientConfig{Name: name, Spool: l.Spool, SpoolDurable: true, // see Lane
+		Once: s.Guard.Once, Epoch: ctl.Epoch, Spend: s.Budget.Spend, Ledger: s.parts.Ledger, Logger: s.log, MeterProvider: s.meters})
+	if err != nil {
+		return nil, nil, err
+	}
+	worker, err = queue.NewWorker(regional, mux, queue.WorkerConfig{Name: name, Once: s.Guard.Once, OnceRetention: s.Guard.OnceRetention(),
+		Ready: ctl.Ready, Epoch: ctl.Epoch, Ledger: s.parts.Ledger, Logger: s.log, MeterProvider: s.meters})
+	return client, worker, err
+}
 
-	// Features declare what they need; payments exist in one Region and have a stub in the other.
-	s.Payments = holdfast.Must(breaker.New(breaker.Config{Name: "payments", ConsecutiveFailures: 5, Logger: log, MeterProvider: meters}))
+// degrade: features declare what they need; payments exist in one Region and have a stub in the other.
+func (s *Service) degrade() (err error) {
+	p := &s.parts
 	s.Modes, err = degrade.New(degrade.Config{Name: "orders", Instance: p.Instance, Region: p.Self, Provider: p.Flags, Overrides: p.Overrides,
-		LastKnownGood: p.file("degrade.state"), Audit: p.Audit, Logger: log, MeterProvider: meters})
+		LastKnownGood: p.file("degrade.state"), Audit: p.Audit, Logger: s.log, MeterProvider: s.meters})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.features = s.declare()
-	s.Stock = holdfast.Must(degrade.NewStale(s.browse, s.loadStock, stockWindows))
+	s.Stock, err = degrade.NewStale(s.browse, s.loadStock, stockWindows)
+	return err
+}
 
-	// One child key for all attempts, the stub away from home, retries, the breaker, the wire.
+// answer: one child key for all attempts, the stub away from home, retries, the breaker, the wire. Then what others ask of us.
+func (s *Service) answer() (err error) {
 	s.Pay = &http.Client{Transport: &idempotencyhttp.Transport{Base: &degradehttp.StubTransport{Dependency: s.payments, Stub: payLater,
-		Base: &retryhttp.Transport{Policy: &retry.Policy{Name: "payments", MaxAttempts: 3, AttemptTimeout: payAttempt, Budget: s.Budget, MeterProvider: meters},
-			Base: &breakerhttp.Transport{Breaker: breakerhttp.One(s.Payments), Base: p.Net}}}}}
-
-	// The writer Region's workers run what any Region deferred.
-	mux := queue.NewMux()
-	queue.Handle(mux, Charge, s.chargeLater, queue.HandlerConfig{Ready: s.paymentsReady})
-	queue.Handle(mux, Mail, s.sendMail, queue.HandlerConfig{})
-	queue.Handle(mux, Settle, s.settle, queue.HandlerConfig{})
-	s.Worker = holdfast.Must(queue.NewWorker(regional, mux, queue.WorkerConfig{Name: "orders", Once: s.Guard.Once, OnceRetention: s.Guard.OnceRetention(),
-		Ready: ctl.Ready, Epoch: ctl.Epoch, Ledger: p.Ledger, Logger: log, MeterProvider: meters}))
-
+		Base: &retryhttp.Transport{Policy: &retry.Policy{Name: "payments", MaxAttempts: 3, AttemptTimeout: payAttempt, Budget: s.Budget, MeterProvider: s.meters},
+			Base: &breakerhttp.Transport{Breaker: breakerhttp.One(s.Payments), Base: s.parts.Net}}}}}
 	s.handler, err = s.routes()
-	return s, err
+	return err
 }
