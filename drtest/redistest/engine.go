@@ -17,17 +17,11 @@ type engine struct {
 
 	mu    sync.Mutex // guards the following
 	clock time.Time
-	aged  time.Time     // up to where TTLs have been counted
-	every time.Duration // how often they are
-	ages  int           // how often they were
+	aged  time.Time                // up to where TTLs have been counted
+	every time.Duration            // how often they are; 0 = whenever the clock moves
+	steps int                      // how often they were
+	ttls  map[string]time.Duration // as they were left, while every is not 0
 }
-
-// exactKeys is up to how many keys TTLs are exact. Miniredis counts those of all keys at a time, so that beyond it they are counted once in
-// agePerKey for every key: 10,000 keys may expire 100 ms early.
-const (
-	exactKeys = 1000
-	agePerKey = 10 * time.Microsecond
-)
 
 func newEngine(now time.Time) *engine {
 	e := &engine{Miniredis: miniredis.NewMiniRedis(), clock: now, aged: now}
@@ -53,20 +47,45 @@ func (e *engine) at(t time.Time) {
 	e.SetTime(t)
 	if passed := t.Sub(e.aged); passed >= e.every {
 		e.aged = t
-		e.FastForward(passed)
-		e.paceLocked()
+		e.ageLocked(passed)
 	}
 }
 
-// paceLocked looks now and then how many keys there are.
-func (e *engine) paceLocked() {
-	if e.ages++; e.every == 0 && e.ages%64 != 0 {
+// Miniredis counts TTLs by going through all keys, which is too slow to do for every command when there are many. Then they are counted in
+// steps of a hundredth of the shortest, at most a minute: a key lives up to a step too long, never too short.
+const (
+	exactKeys = 200
+	maxStep   = time.Minute
+)
+
+// ageLocked lets TTLs run down by what has passed. Those set since the last step get it added first.
+func (e *engine) ageLocked(passed time.Duration) {
+	db := e.DB(0)
+	if e.every > 0 {
+		for _, key := range db.Keys() {
+			if ttl := db.TTL(key); ttl > 0 && ttl != e.ttls[key] {
+				db.SetTTL(key, ttl+passed)
+			}
+		}
+	}
+	e.FastForward(passed)
+	if e.steps++; e.every == 0 && e.steps%64 != 0 {
 		return
 	}
-	e.every = 0
-	if keys := len(e.Keys()); keys > exactKeys {
-		e.every = time.Duration(keys) * agePerKey
+	e.every, e.ttls = 0, nil
+	keys := db.Keys()
+	if len(keys) <= exactKeys {
+		return
 	}
+	shortest := 100 * maxStep
+	e.ttls = make(map[string]time.Duration, len(keys))
+	for _, key := range keys {
+		if ttl := db.TTL(key); ttl > 0 {
+			e.ttls[key] = ttl
+			shortest = min(shortest, ttl)
+		}
+	}
+	e.every = max(shortest/100, 1)
 }
 
 // deaf is a client that does not hear answers.

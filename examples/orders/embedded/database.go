@@ -166,7 +166,8 @@ func (d Database) Raise(ctx context.Context, db *sql.DB, fence failover.Fence) e
 	return err
 }
 
-// Beat writes the instant to a primary.
+// Beat writes the instant to a primary, at the epoch that the primary knows: not a row that the fence would refuse, but a former primary that is
+// back has no business to look alive.
 func (Database) Beat(ctx context.Context, db *sql.DB) error {
 	if err := put(ctx, db, keyHeartbeat, time.Now().UTC()); !errors.Is(err, drtest.ErrReadOnly) {
 		return err

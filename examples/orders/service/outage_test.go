@@ -53,10 +53,10 @@ func TestRegionOutage(t *testing.T) {
 		f := embedded.Start(w, embedded.Config{Dir: t.TempDir()})
 		ready(t, f)
 		users := &http.Client{Transport: f.Users()}
-		load := w.Load(drtest.Load{Name: "orders", Clients: 10, Rate: drtest.Poisson(.2), Length: 2 * time.Hour, Do: place(users)})
+		load := w.Load(drtest.Load{Name: "orders", Clients: 10, Rate: drtest.Poisson(.2), Length: 20*time.Minute, Do: place(users)})
 		_ = load
-		w.Play(drtest.Timeline("lose us-east-1", drtest.At(5*time.Minute, fault.RegionDown(embedded.East, fault.ModeBlackhole)).For(time.Hour)))
-		for range 15 {
+		w.Play(drtest.Timeline("lose us-east-1", drtest.At(5*time.Minute, fault.RegionDown(embedded.East, fault.ModeBlackhole)).For(10*time.Minute)))
+		for range 4 {
 			time.Sleep(5 * time.Minute)
 			east, west := f.Sites[embedded.East], f.Sites[embedded.West]
 			fmt.Println(time.Now().Format("15:04"), "cpu", cpu()-before, "redis", east.Redis.Commands("EVALSHA"), west.Redis.Commands("EVALSHA"), "sqs", east.SQS.Calls("ReceiveMessage"), west.SQS.Calls("ReceiveMessage"), west.SQS.Calls("SendMessageBatch"))
