@@ -26,7 +26,7 @@ func runDrill(ctx context.Context, f flags, out io.Writer) (passed bool, err err
 	defer world.Close()
 	settings := short(f.approve)
 	fmt.Fprintf(out, "drill: lease %v, probes every %v, in flight at most %v; the defaults are 20 s, 2 s and 5 s\n", settings.LeaseTTL, settings.ProbeEvery, settings.MaxFlight)
-	fleet := embedded.Start(world, embedded.Config{Dir: dir, Settings: settings, Logger: dbg()})
+	fleet := embedded.Start(world, embedded.Config{Dir: dir, Settings: settings})
 	result, err := drill.Run(ctx, fleet.System(), drill.Config{Rate: f.rate, Approve: f.approve,
 		Progress: func(e drill.Event) {
 			fmt.Fprintf(out, "%7.1f s  %s\n", e.At.Round(100*time.Millisecond).Seconds(), e.Text)

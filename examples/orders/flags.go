@@ -41,6 +41,6 @@ func parse(args []string, errs io.Writer) (flags, error) {
 
 // short are settings with which a whole drill takes less than a minute. In production the defaults are longer: lease 20 s, probes every 2 s.
 func short(byApproval bool) service.Settings {
-	return service.Settings{LeaseTTL: 2 * time.Second, ProbeEvery: 200 * time.Millisecond, MaxFlight: 500 * time.Millisecond,
+	return service.Settings{LeaseTTL: 2 * time.Second, ProbeEvery: 200 * time.Millisecond, ProbeTimeout: 800 * time.Millisecond, MaxFlight: 500 * time.Millisecond,
 		SettleAfter: 2 * time.Second, ByApproval: byApproval}
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // short are the settings of a drill that a person waits for.
-var short = service.Settings{LeaseTTL: 2 * time.Second, ProbeEvery: 200 * time.Millisecond, SettleAfter: 2 * time.Second, MaxFlight: 500 * time.Millisecond}
+var short = service.Settings{LeaseTTL: 2 * time.Second, ProbeEvery: 200 * time.Millisecond, ProbeTimeout: 800 * time.Millisecond, SettleAfter: 2 * time.Second, MaxFlight: 500 * time.Millisecond}
 
 func TestDrill(t *testing.T) {
 	for _, approve := range []bool{false, true} {
@@ -26,7 +26,7 @@ func play(t *testing.T, approve bool) {
 	settings.ByApproval = approve
 	drtest.Run(t, drtest.Config{Fidelity: drtest.FidelityMessages, Watchdog: time.Minute}, func(t *testing.T, w *drtest.World) {
 		f := embedded.Start(w, embedded.Config{Dir: t.TempDir(), Settings: settings})
-		r, err := drill.Run(t.Context(), f.System(), drill.Config{Rate: 20, Clients: 20, Approve: approve, Settle: 5 * time.Minute, Progress: func(e drill.Event) { t.Log(e.At, e.Text) }})
+		r, err := drill.Run(t.Context(), f.System(), drill.Config{Rate: 100, Clients: 100, Approve: approve, Settle: 5 * time.Minute, Progress: func(e drill.Event) { t.Log(e.At, e.Text) }})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -66,7 +66,7 @@ type Lane struct {
 
 // Settings are numbers that drills shorten. Zero means the packages' defaults.
 type Settings struct {
-	LeaseTTL, PollEvery, ProbeEvery, MaxFlight time.Duration // see failover.ControllerConfig and ClientConfig
+	LeaseTTL, PollEvery, ProbeEvery, ProbeTimeout, MaxFlight time.Duration // see failover.ControllerConfig and ClientConfig
 	RPO, Cooldown                              time.Duration
 	RTO                                        time.Duration // promised; zero means 15 min
 	ByApproval                                 bool          // ask a person before an unplanned move
