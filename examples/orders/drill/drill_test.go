@@ -26,7 +26,7 @@ func play(t *testing.T, approve bool) {
 	settings.ByApproval = approve
 	drtest.Run(t, drtest.Config{Fidelity: drtest.FidelityMessages, Watchdog: time.Minute}, func(t *testing.T, w *drtest.World) {
 		f := embedded.Start(w, embedded.Config{Dir: t.TempDir(), Settings: settings})
-		r, err := drill.Run(t.Context(), f.System(), drill.Config{Rate: 100, Clients: 100, Approve: approve, Settle: 5 * time.Minute, Progress: func(e drill.Event) { t.Log(e.At, e.Text) }})
+		r, err := drill.Run(t.Context(), f.System(), drill.Config{Rate: 10, Clients: 20, Approve: approve, Settle: 5 * time.Minute, Progress: func(e drill.Event) { t.Log(e.At, e.Text) }})
 		if err != nil {
 			t.Fatal(err)
 		}

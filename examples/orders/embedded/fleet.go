@@ -170,5 +170,6 @@ func connectRedis(s *redistest.Server, from *drtest.Region) *redis.Client {
 	o.ContextTimeoutEnabled = true
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = time.Second, time.Second, time.Second
 	o.MaxRetries = -1 // the callers know what may be repeated
+	o.PoolSize = 256  // a call to the other Region takes its connection for a round trip of 60 ms
 	return redis.NewClient(o)
 }
