@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/holdfast-go/holdfast/drtest"
@@ -12,41 +12,34 @@ import (
 	"github.com/holdfast-go/holdfast/examples/orders/embedded"
 )
 
-// runDrill plays the drill on embedded parts in real time.
-func runDrill(ctx context.Context, f flags, out io.Writer) (passed bool, err error) {
-	dir, done, err := stateDir(f.dir)
+// runDrill plays the drill on embedded parts, in real time. A bound that does not hold is errBroken.
+func runDrill(ctx context.Context, o *options, out io.Writer) (err error) {
+	dir, clean, err := stateDir(o.dir)
 	if err != nil {
-		return false, err
+		return err
 	}
-	defer done()
-	world, err := drtest.NewReal(ctx, drtest.Config{Name: "orders drill", Fidelity: drtest.FidelityMessages})
+	defer clean()
+	world, err := drtest.NewReal(context.WithoutCancel(ctx), drtest.Config{Name: "orders drill", Fidelity: drtest.FidelityMessages})
 	if err != nil {
-		return false, err
+		return err
 	}
-	defer world.Close()
-	settings := short(f.approve)
-	fmt.Fprintf(out, "drill: lease %v, probes every %v, in flight at most %v; the defaults are 20 s, 2 s and 5 s\n", settings.LeaseTTL, settings.ProbeEvery, settings.MaxFlight)
-	fleet := embedded.Start(world, embedded.Config{Dir: dir, Settings: settings})
-	result, err := drill.Run(ctx, fleet.System(), drill.Config{Rate: f.rate, Approve: f.approve,
-		Progress: func(e drill.Event) {
-			fmt.Fprintf(out, "%7.1f s  %s\n", e.At.Round(100*time.Millisecond).Seconds(), e.Text)
-		}})
+	defer func() { err = errors.Join(err, world.Close()) }()
+	fleet := embedded.Start(world, embedded.Config{Dir: dir, Settings: o.settings()})
+	defer fleet.Stop()
+	fmt.Fprintf(out, "Two Regions and a witness, lease %v, probes every %v. Production has 20s and 5s; what follows scales with them.\n", o.lease, o.probe)
+	result, err := drill.Run(ctx, fleet.System(), drill.Config{Rate: o.rate, Approve: o.approval, Progress: func(e drill.Event) {
+		fmt.Fprintf(out, "%7.1f s  %s\n", e.At.Round(100*time.Millisecond).Seconds(), e.Text)
+	}})
 	if err != nil {
-		return false, err
+		return err
 	}
 	result.Print(out)
-	if err := result.Save(f.report); err != nil {
-		return false, err
+	if err := result.Save(o.report); err != nil {
+		return fmt.Errorf("-report: %w", err)
 	}
-	fmt.Fprintf(out, "written: %s/report.html and report.json\n", f.report)
-	return result.Passed(), nil
-}
-
-// stateDir returns the directory for what processes keep, and what to do at the end.
-func stateDir(dir string) (string, func(), error) {
-	if dir != "" {
-		return dir, func() {}, os.MkdirAll(dir, 0o755)
+	fmt.Fprintf(out, "written: report.html and report.json in %s\n", o.report)
+	if !result.Passed() {
+		return errBroken
 	}
-	dir, err := os.MkdirTemp("", "orders-")
-	return dir, func() { _ = os.RemoveAll(dir) }, err
+	return nil
 }

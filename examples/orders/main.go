@@ -1,10 +1,11 @@
-// Command orders runs the reference service: an order API over two Regions, on embedded parts in one process.
+// Orders runs the reference service: an order API over two Regions that uses every package of Holdfast.
 //
-//	go run ./examples/orders            both Regions, with a live page
-//	go run ./examples/orders -drill     lose a Region under load, move, heal, move back, and close the account
+//	go run ./examples/orders            # both Regions in this process, http://localhost:8080
+//	go run ./examples/orders -drill     # lose a Region under load, move, heal, move back, close the account
+//	go run ./examples/orders -help
 //
-// With -drill it prints progress, phases, availability, RTO, RPO and the ledger, writes report.html and report.json, and exits with 1 if
-// a bound is broken.
+// Nothing has to be set up: databases, Redis, SQS and payments are simulated in the process (package embedded). With -parts real one process of one Region
+// runs on servers that are there (package real). The service is the same: this file chooses the parts and nothing else.
 package main
 
 import (
@@ -20,37 +21,35 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
 }
 
-// Exit codes.
-const (
-	exitOK     = 0
-	exitBroken = 1 // the drill was played, and a bound does not hold
-	exitFailed = 2 // it could not be played, or the flags are wrong
-)
+// errBroken is a drill that was played and in which a bound does not hold.
+var errBroken = errors.New("a bound is broken")
 
+// run returns the exit code: 0 done, 1 something failed or a bound is broken, 2 wrong flags.
 func run(ctx context.Context, args []string, out, errs io.Writer) int {
-	f, err := parse(args, errs)
+	o, err := parse(args, errs)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		return exitOK
+		return 0
 	case err != nil:
-		fmt.Fprintln(errs, err)
-		return exitFailed
+		fmt.Fprintln(errs, "orders:", err)
+		return 2
 	}
-	if !f.drill {
-		fmt.Fprintln(errs, "orders: only -drill is here yet")
-		return exitFailed
+	if err := o.start(ctx, out, errs); err != nil {
+		fmt.Fprintln(errs, "orders:", err)
+		return 1
 	}
-	passed, err := runDrill(ctx, f, out)
-	switch {
-	case err != nil:
-		fmt.Fprintln(errs, err)
-		return exitFailed
-	case !passed:
-		return exitBroken
+	return 0
+}
+
+// start runs what the flags ask for, until ctx ends.
+func (o *options) start(ctx context.Context, out, errs io.Writer) error {
+	if o.drill {
+		return runDrill(ctx, o, out)
 	}
-	return exitOK
+	return runEmbedded(ctx, o, out, errs)
 }

@@ -53,10 +53,7 @@ type UnknownOrder struct {
 }
 
 // mailCall is the ID of the deferred call that mails an order: service/place.go names it.
-func mailCall(order string) string { return "mail/" + order }
-
-// chargeCall is that of its charge.
-func chargeCall(order string) string { return "charge/" + order }
+func mailCall(order string) string { return "mail-" + order }
 
 // settle waits until deferred calls are at rest: done, dead or held by nobody for longer.
 func (d *script) settle(ctx context.Context) queue.LedgerReport {

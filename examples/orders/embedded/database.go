@@ -20,13 +20,15 @@ type Database struct{}
 
 // The keys.
 const (
-	keyOrder     = "order/"   // an order by ID
-	keyRecent    = "recent/"  // IDs by customer, the newest first
-	keyStock     = "stock/"   // a service.StockItem by SKU
-	keyUnknown   = "unknown/" // a failover.UnknownWrite by ID
-	keyHeartbeat = "holdfast/heartbeat"
-	keyFence     = "holdfast/fence" // the learned epoch and the decision it belongs to
+	keyOrder   = "order/"         // an order by ID
+	keyRecent  = "recent/"        // IDs by customer, the newest first
+	keyStock   = "stock/"         // a service.StockItem by SKU
+	keyUnknown = "unknown/"       // a failover.UnknownWrite by ID
+	keyFence   = "holdfast/fence" // the learned epoch and the decision it belongs to
 )
+
+// KeyHeartbeat is the key of the heartbeat, for checks: every primary writes it, also one that has been replaced.
+const KeyHeartbeat = "holdfast/heartbeat"
 
 const kept = 50 // IDs of a customer
 
@@ -172,10 +174,9 @@ func (d Database) Raise(ctx context.Context, db *sql.DB, fence failover.Fence) e
 	return err
 }
 
-// Beat writes the instant to a primary, at the epoch that the primary knows: not a row that the fence would refuse, but a former primary that is
-// back has no business to look alive.
+// Beat writes the instant to a primary, as [KeyHeartbeat]; a former primary that is back beats too.
 func (Database) Beat(ctx context.Context, db *sql.DB) error {
-	if err := put(ctx, db, keyHeartbeat, time.Now().UTC()); !errors.Is(err, drtest.ErrReadOnly) {
+	if err := put(ctx, db, KeyHeartbeat, time.Now().UTC()); !errors.Is(err, drtest.ErrReadOnly) {
 		return err
 	}
 	return nil
@@ -188,7 +189,7 @@ func (Database) Lag(ctx context.Context, db *sql.DB) (sample failover.LagSample,
 		return sample, err
 	}
 	sample.Epoch = row.Epoch
-	err = get(ctx, db, keyHeartbeat, &sample.ReplicatedThrough)
+	err = get(ctx, db, KeyHeartbeat, &sample.ReplicatedThrough)
 	sample.MeasuredAt = time.Now()
 	return sample, err
 }
@@ -201,7 +202,7 @@ func (Database) Record(ctx context.Context, db *sql.DB, w failover.UnknownWrite)
 // Probe reads a row.
 func (Database) Probe(ctx context.Context, db *sql.DB) error {
 	var row string
-	err := db.QueryRowContext(ctx, "GET ?", keyHeartbeat).Scan(&row)
+	err := db.QueryRowContext(ctx, "GET ?", KeyHeartbeat).Scan(&row)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}

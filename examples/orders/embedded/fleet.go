@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -69,6 +70,10 @@ type Fleet struct {
 	Payments *Payments
 	Relays   *Relays
 
+	life  context.Context // ends with Stop
+	end   context.CancelFunc
+	alive sync.WaitGroup // processes
+
 	third *drtest.Region
 	web   *drtest.Region
 	front *Front
@@ -80,6 +85,8 @@ func Start(w *drtest.World, cfg Config) *Fleet {
 	w.RTT(drtest.AWSRTT())
 	f := &Fleet{World: w, Config: cfg, Sites: map[failover.Region]*Site{}, Ledger: cfg.Ledger, Unknown: failover.NewMemoryLedger(cfg.Logger),
 		Journal: runbook.NewMemoryJournal(), third: w.Region(Third), web: w.Region(Web)}
+	f.life, f.end = context.WithCancel(context.Background())
+	redis.SetLogger(silent{})
 	f.Flags = redistest.Start(f.third)
 	serveCoordinator(f.third)
 	f.Payments = startPayments(w, w.Region(East), cfg.Latency)
@@ -116,6 +123,17 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// Stop ends every process of the service in good order, as a deployment does, and waits until they are gone. Their errors are the World's.
+func (f *Fleet) Stop() {
+	f.end()
+	f.alive.Wait()
+}
+
+// silent is for go-redis, which prints every failed dial.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
 // Users returns the users' way to the service: through the load balancer, to the Region that is active.
 func (f *Fleet) Users() http.RoundTripper { return f.front }
 
@@ -129,6 +147,20 @@ func (f *Fleet) Writer() *Site {
 		}
 	}
 	return nil
+}
+
+// Orders returns every order that the writer's database has; of both Sites the one promoted last, when no process runs.
+func (f *Fleet) Orders() (orders []service.Order) {
+	site := f.Sites[East]
+	if other := f.Other(site); other.Store.Epoch() > site.Store.Epoch() {
+		site = other
+	}
+	for _, key := range site.Store.Keys() {
+		if id, ok := cutOrder(key); ok {
+			orders = append(orders, site.order(id))
+		}
+	}
+	return orders
 }
 
 // Other returns the other Site.
@@ -169,7 +201,8 @@ func connectRedis(s *redistest.Server, from *drtest.Region) *redis.Client {
 	o := s.Options(from)
 	o.ContextTimeoutEnabled = true
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = time.Second, time.Second, time.Second
-	o.MaxRetries = -1 // the callers know what may be repeated
-	o.PoolSize = 256  // a call to the other Region takes its connection for a round trip of 60 ms
+	o.MaxRetries = -1  // the callers know what may be repeated
+	o.MinIdleConns = 8 // a new connection to the other Region takes three round trips: longer than the second copy of a key is waited for
+	o.PoolSize = 256   // a call to the other Region keeps its connection for a round trip of 60 ms
 	return redis.NewClient(o)
 }

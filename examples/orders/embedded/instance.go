@@ -20,8 +20,16 @@ type instance struct {
 	handler atomic.Pointer[server]          // nil while it takes no requests
 }
 
+var errStopped = errors.New("embedded: the fleet is stopped")
+
 // run is one life.
 func (i *instance) run(ctx context.Context) error {
+	fleet := i.site.fleet
+	fleet.alive.Add(1)
+	defer fleet.alive.Done()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(fleet.life, func() { cancel(errStopped) })()
 	parts, close, err := i.site.parts(i.name)
 	if err != nil {
 		return err

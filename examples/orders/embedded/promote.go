@@ -42,7 +42,9 @@ func (f *Fleet) promote(t failover.Transition) []runbook.Step {
 }
 
 // writable asks the database of the Region whether it is a primary, with a write that changes nothing.
-func (s *Site) writable(ctx context.Context) (runbook.State, error) { return s.writableFrom(ctx, s.Region) }
+func (s *Site) writable(ctx context.Context) (runbook.State, error) {
+	return s.writableFrom(ctx, s.Region)
+}
 
 // writableFrom is writable, asked from another Region.
 func (s *Site) writableFrom(ctx context.Context, from *drtest.Region) (runbook.State, error) {

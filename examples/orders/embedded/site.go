@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -122,6 +123,22 @@ func (s *Site) Rebuild(writer *Site) (lost []string, err error) {
 	return lost, nil
 }
 
+// order reads from the store past every client.
+func (s *Site) order(id string) (o service.Order) {
+	db := sql.OpenDB(s.Store.Connector(s.Region))
+	defer db.Close()
+	o, err := Database{}.Find(context.Background(), db, id)
+	if err != nil {
+		panic(fmt.Sprintf("embedded: order %s: %v", id, err)) // the network is up and the key was there
+	}
+	return o
+}
+
+// dirOf is where a process keeps its state.
+func (f *Fleet) dirOf(instance string) string {
+	return filepath.Join(f.Config.Dir, strings.ReplaceAll(instance, "/", "-"))
+}
+
 // start runs instance n, again after every death.
 func (s *Site) start(n int) {
 	i := &instance{site: s, name: fmt.Sprintf("%s/app-%d", s.Name, n)}
@@ -135,7 +152,7 @@ func (s *Site) start(n int) {
 // parts connects a process of this Region to everything. close lets go of it.
 func (s *Site) parts(name string) (p service.Parts, close func(), err error) {
 	f := s.fleet
-	dir := filepath.Join(f.Config.Dir, filepath.Base(s.Name+"-"+filepath.Base(name)))
+	dir := f.dirOf(name)
 	p = service.Parts{
 		Regions: []failover.Region{East, West}, Self: s.Name, Witnesses: []failover.Region{Third}, Home: East, Instance: name,
 		Coordinator: connectCoordinator(s.Region), Database: Database{}, SQL: map[failover.Region]*sql.DB{}, Journal: f.Journal, Unknown: f.Unknown,
@@ -143,9 +160,12 @@ func (s *Site) parts(name string) (p service.Parts, close func(), err error) {
 		Calls: service.Lane{Queues: map[failover.Region]queue.Transport{}}, Charges: service.Lane{Queues: map[failover.Region]queue.Transport{}},
 		Net: s.Region.Transport(), Payments: &url.URL{Scheme: "http", Host: paymentsHost}, Mail: &url.URL{Scheme: "http", Host: relayHost(s.Name), Path: "/send"},
 		Peers: map[failover.Region]*url.URL{}, Authorize: authorize, StateDir: dir,
-		Audit: f.Config.Audit, Logger: f.Config.Logger, Ledger: f.Ledger, Settings: f.Config.Settings}
+		Logger: f.Config.Logger, Ledger: f.Ledger, Settings: f.Config.Settings}
 	if f.Config.Capacity > 0 {
 		p.Capacity = func(failover.Region) int { return f.Config.Capacity }
+	}
+	if strings.HasSuffix(name, "-0") { // one copy of the audit log for each Region
+		p.Audit = f.Config.Audit
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return p, nil, err

@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/holdfast-go/holdfast/drtest/fault"
-	"github.com/holdfast-go/holdfast/drtest/sqstest"
 	"github.com/holdfast-go/holdfast/examples/orders/drill"
 	"github.com/holdfast-go/holdfast/failover"
 	"github.com/holdfast-go/holdfast/queue"
@@ -47,7 +46,7 @@ func (f *Fleet) orders(context.Context) (map[string]bool, error) {
 	return ids, nil
 }
 
-// holdings are the places where a deferred call may be: every queue, dead-letter queue and spool.
+// holdings are the places where a deferred call may be while processes run: every queue, dead-letter queue and spool.
 func (f *Fleet) holdings() map[string]queue.Holding {
 	all := map[string]queue.Holding{}
 	for region, s := range f.Sites {
@@ -61,19 +60,4 @@ func (f *Fleet) holdings() map[string]queue.Holding {
 		s.mu.Unlock()
 	}
 	return all
-}
-
-// held is a queue as a holding. It looks past the protocol, so that nothing is received.
-type held struct{ queue *sqstest.Queue }
-
-// Calls implements queue.Holding.
-func (h held) Calls(context.Context) (ids []string, err error) {
-	for _, m := range h.queue.Messages() {
-		var e queue.Envelope
-		if err := e.Decode(m.Body); err != nil {
-			return nil, err
-		}
-		ids = append(ids, e.ID)
-	}
-	return ids, nil
 }

@@ -50,7 +50,7 @@ func (s *Service) charge(ctx context.Context, args ChargeArgs) error {
 		if _, err := s.update(ctx, args.Order, func(o *Order) { o.Status = StatusPaid }); err != nil {
 			return err
 		}
-		_, err := Settle.Defer(ctx, s.Client, SettleArgs{Order: args.Order}, queue.ID("settle/"+args.Order), queue.Delay(s.parts.Settings.settleAfter()))
+		_, err := Settle.Defer(ctx, s.Client, SettleArgs{Order: args.Order}, queue.ID("settle-"+args.Order), queue.Delay(s.parts.Settings.settleAfter()))
 		return err
 	case status == http.StatusAccepted:
 		return errPayLater

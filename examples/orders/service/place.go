@@ -48,14 +48,14 @@ func (s *Service) place(ctx context.Context, o Order) (Order, error) {
 	if err != nil {
 		return o, err
 	}
-	charged, err := Charge.Try(ctx, s.Charges, ChargeArgs{Order: o.ID, Cents: o.Cents}, s.charge, queue.ID("charge/"+o.ID))
+	charged, err := Charge.Try(ctx, s.Charges, ChargeArgs{Order: o.ID, Cents: o.Cents}, s.charge, queue.ID("charge-"+o.ID))
 	if err != nil {
 		return o, halfway(err)
 	}
 	if charged.Via == queue.ViaRan {
 		o.Status = StatusPaid
 	}
-	if _, err := Mail.Defer(ctx, s.Client, MailArgs{Order: o.ID, To: o.Email, Status: o.Status}, queue.ID("mail/"+o.ID)); err != nil {
+	if _, err := Mail.Defer(ctx, s.Client, MailArgs{Order: o.ID, To: o.Email, Status: o.Status}, queue.ID("mail-"+o.ID)); err != nil {
 		return o, halfway(err)
 	}
 	return o, nil
