@@ -1,6 +1,7 @@
 // Orders runs the reference service: an order API over two Regions that uses every package of Holdfast.
 //
 //	go run ./examples/orders            # both Regions in this process, http://localhost:8080
+//	go run ./examples/orders -drill     # lose a Region under load, move, heal, move back, close the account
 //	go run ./examples/orders -help
 //
 // Nothing has to be set up: databases, Redis, SQS and payments are simulated in the process (package embedded). With -parts real one process of one Region
@@ -25,7 +26,10 @@ func main() {
 	os.Exit(code)
 }
 
-// run returns the exit code: 0 done, 1 something failed, 2 wrong flags.
+// errBroken is a drill that was played and in which a bound does not hold.
+var errBroken = errors.New("a bound is broken")
+
+// run returns the exit code: 0 done, 1 something failed or a bound is broken, 2 wrong flags.
 func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	o, err := parse(args, errs)
 	switch {
@@ -44,5 +48,8 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 
 // start runs what the flags ask for, until ctx ends.
 func (o *options) start(ctx context.Context, out, errs io.Writer) error {
+	if o.drill {
+		return runDrill(ctx, o, out)
+	}
 	return runEmbedded(ctx, o, out, errs)
 }

@@ -145,6 +145,12 @@ func (Database) Check(ctx context.Context, tx *sql.Tx) (epoch uint64, decision s
 	return uint64(known), "", err
 }
 
+// OneTrip has nothing: the store takes a statement at a time.
+func (Database) OneTrip(failover.Fence) (begin, commit string) { return "", "" }
+
+// Hold has nothing: the store has no sessions.
+func (Database) Hold(failover.Fence, uint32) string { return "" }
+
 // Raise writes the row first, which a copy refuses, and teaches the store then.
 func (d Database) Raise(ctx context.Context, db *sql.DB, fence failover.Fence) error {
 	tx, err := db.BeginTx(ctx, nil)

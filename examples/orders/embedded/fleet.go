@@ -206,5 +206,6 @@ func connectRedis(s *redistest.Server, from *drtest.Region) *redis.Client {
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = time.Second, time.Second, time.Second
 	o.MaxRetries = -1  // the callers know what may be repeated
 	o.MinIdleConns = 8 // a new connection to the other Region takes three round trips: longer than the second copy of a key is waited for
+	o.PoolSize = 256   // a call to the other Region keeps its connection for a round trip of 60 ms
 	return redis.NewClient(o)
 }

@@ -43,7 +43,12 @@ func (f *Fleet) promote(t failover.Transition) []runbook.Step {
 
 // writable asks the database of the Region whether it is a primary, with a write that changes nothing.
 func (s *Site) writable(ctx context.Context) (runbook.State, error) {
-	db := sql.OpenDB(s.Store.Connector(s.Region))
+	return s.writableFrom(ctx, s.Region)
+}
+
+// writableFrom is writable, asked from another Region.
+func (s *Site) writableFrom(ctx context.Context, from *drtest.Region) (runbook.State, error) {
+	db := sql.OpenDB(s.Store.Connector(from))
 	defer db.Close()
 	_, err := db.ExecContext(ctx, "DELETE ?", "nothing")
 	if errors.Is(err, drtest.ErrReadOnly) {

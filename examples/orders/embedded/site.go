@@ -41,6 +41,7 @@ type Site struct {
 	mu        sync.Mutex // guards the following; never held while waiting
 	instances []*instance
 	next      int
+	spools    map[string]*spool.Spool // of the running processes, by their directory
 }
 
 // queueRetention is what sqsqueue's Check demands of a queue and its dead-letter queue.
@@ -182,6 +183,7 @@ func (s *Site) parts(name string) (p service.Parts, close func(), err error) {
 			return p, nil, err
 		}
 		lane.Spool = local
+		s.hold(name+" "+lanes[i]+"-spool", local)
 		closers = append(closers, local.Close)
 	}
 	for _, there := range f.Sites {
@@ -194,6 +196,16 @@ func (s *Site) parts(name string) (p service.Parts, close func(), err error) {
 	closers = append(closers, client.Close)
 	p.Flags, p.Overrides = polled{flags, flags}, polled{flags, flags}
 	return p, close, err
+}
+
+// hold keeps a process's spool in sight; the next process of the name brings the same directory.
+func (s *Site) hold(name string, local *spool.Spool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.spools == nil {
+		s.spools = map[string]*spool.Spool{}
+	}
+	s.spools[name] = local
 }
 
 // polled hides that flags can be watched: go-redis holds a lock while it dials for a subscription, and virtual time would stop when the

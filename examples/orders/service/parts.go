@@ -66,14 +66,14 @@ type Lane struct {
 
 // Settings are numbers that drills shorten. Zero means the packages' defaults.
 type Settings struct {
-	LeaseTTL, PollEvery, ProbeEvery, MaxFlight time.Duration // see failover.ControllerConfig and ClientConfig
-	RPO, Cooldown                              time.Duration
-	RTO                                        time.Duration // promised; zero means 15 min
-	ByApproval                                 bool          // ask a person before an unplanned move
-	MaxMoves                                   int           // automatic moves in 6 h
-	MaxInFlight                                int           // requests at a time in one process; zero means 256
-	SettleAfter                                time.Duration // zero means 1 min
-	DrainDelay                                 time.Duration // from "not ready" until no new connection is taken
+	LeaseTTL, PollEvery, ProbeEvery, ProbeTimeout, MaxFlight time.Duration // see failover.ControllerConfig and ClientConfig
+	RPO, Cooldown                                            time.Duration
+	RTO                                                      time.Duration // promised; zero means 15 min
+	ByApproval                                               bool          // ask a person before an unplanned move
+	MaxMoves                                                 int           // automatic moves in 6 h
+	MaxInFlight                                              int           // requests at a time in one process; zero means 256
+	SettleAfter                                              time.Duration // zero means 1 min
+	DrainDelay                                               time.Duration // from "not ready" until no new connection is taken
 }
 
 // An HTTPServer serves requests. *http.Server is one.

@@ -77,7 +77,7 @@ func (s *Service) decide() (err error) {
 	if err != nil {
 		return err
 	}
-	s.DB, err = failover.New(s.Controller, s.databases(), failover.ClientConfig{Name: "orders-db", ProbeEvery: set.ProbeEvery, Classify: p.Database.Classify})
+	s.DB, err = failover.New(s.Controller, s.databases(), failover.ClientConfig{Name: "orders-db", ProbeEvery: set.ProbeEvery, ProbeTimeout: set.ProbeTimeout, Classify: p.Database.Classify})
 	return err
 }
 

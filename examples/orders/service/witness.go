@@ -16,7 +16,7 @@ func Witness(ctx context.Context, p Parts) error {
 	if err != nil {
 		return err
 	}
-	if _, err := failover.New(ctl, s.databases(), failover.ClientConfig{Name: "orders-db", ProbeEvery: p.Settings.ProbeEvery, Classify: p.Database.Classify}); err != nil {
+	if _, err := failover.New(ctl, s.databases(), failover.ClientConfig{Name: "orders-db", ProbeEvery: p.Settings.ProbeEvery, ProbeTimeout: p.Settings.ProbeTimeout, Classify: p.Database.Classify}); err != nil {
 		return err
 	}
 	return ctl.Run(ctx)

@@ -34,7 +34,7 @@ function make({name}) {
     total: h('p', {class: 'big'}, '0'), top: h('span', {class: 'top-label'}), traffic: stack('ok', 'degraded', 'trouble'),
     outcomes: OUTCOMES.map((word) => ({word, number: h('dd', {}, '0')})),
     features: h('ul', {class: 'lines'}), dependencies: h('ul', {class: 'chips'}), breakers: h('ul', {class: 'chips'}),
-    queue: tile('Queue'), spool: tile('Spool'), lag: tile('Replication lag'),
+    queue: tile('Queue'), spool: tile('Spool'), lag: tile('Lag'),
     actions: h('div', {class: 'groups'}),
   };
   cards.set(name, card);
@@ -109,7 +109,7 @@ function figures(card, points, most) {
   mini(card.queue, column(QUEUE), count(last[QUEUE]), 10);
   mini(card.spool, column(SPOOL), count(last[SPOOL]), 10);
   mini(card.lag, column(LAG), duration(last[LAG]), 1000);
-  text(card.lag.note, last[LAG] < 0 ? 'no copy here' : 'behind the writer');
+  text(card.lag.note, last[LAG] >= 0 ? 'behind the writer' : card.role.textContent === 'Writer' ? 'it is the writer' : 'unknown');
 }
 
 function mini(t, numbers, words, least) {
