@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -77,6 +78,8 @@ type Fleet struct {
 	end   context.CancelFunc
 	alive sync.WaitGroup // processes
 
+	longest atomic.Int64 // of the stops of processes
+
 	third *drtest.Region
 	web   *drtest.Region
 	front *Front
@@ -131,6 +134,16 @@ func (f *Fleet) Stop() {
 	f.end()
 	f.alive.Wait()
 }
+
+// stopped notes how long a process took to stop.
+func (f *Fleet) stopped(took time.Duration) {
+	for longest := f.longest.Load(); int64(took) > longest && !f.longest.CompareAndSwap(longest, int64(took)); {
+		longest = f.longest.Load()
+	}
+}
+
+// LongestStop returns the longest time that a process took to stop, from when it was told to.
+func (f *Fleet) LongestStop() time.Duration { return time.Duration(f.longest.Load()) }
 
 // silent is for go-redis, which prints every failed dial.
 type silent struct{}

@@ -44,7 +44,13 @@ func (i *instance) run(ctx context.Context) error {
 	}
 	i.service.Store(svc)
 	defer i.service.Store(nil)
-	return svc.Run(ctx)
+	told := make(chan time.Time, 1)
+	defer context.AfterFunc(ctx, func() { told <- time.Now() })()
+	err = svc.Run(ctx)
+	if ctx.Err() != nil {
+		fleet.stopped(time.Since(<-told))
+	}
+	return err
 }
 
 // epoch tells the World under which epoch the process may write.
