@@ -53,6 +53,9 @@ type Config struct {
 	// Settings are the service's. Their zero value is the default everywhere.
 	Settings service.Settings
 
+	// Started is told of every process of the service before it serves. Nil means nobody.
+	Started func(failover.Region, *service.Service)
+
 	// Ledger is the account of deferred calls. Nil means a new one.
 	Ledger *queue.Ledger
 

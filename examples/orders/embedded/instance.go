@@ -42,6 +42,9 @@ func (i *instance) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if started := fleet.Config.Started; started != nil {
+		started(i.site.Name, svc)
+	}
 	i.service.Store(svc)
 	defer i.service.Store(nil)
 	told := make(chan time.Time, 1)
