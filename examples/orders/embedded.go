@@ -13,8 +13,10 @@ import (
 	"os"
 	"time"
 
+	"github.com/holdfast-go/holdfast"
 	"github.com/holdfast-go/holdfast/drtest"
 	"github.com/holdfast-go/holdfast/examples/orders/embedded"
+	"github.com/holdfast-go/holdfast/examples/orders/page"
 	"github.com/holdfast-go/holdfast/examples/orders/service"
 )
 
@@ -34,13 +36,33 @@ func runEmbedded(ctx context.Context, o *options, out, errs io.Writer) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, world.Close()) }()
-	fleet := embedded.Start(world, embedded.Config{Dir: dir, Settings: o.settings(), Audit: errs, Logger: logger(o, errs)})
-	defer fleet.Stop()
-	stopTraffic := traffic(world, fleet, o.rate)
+	show := &live{log: page.NewLog(0), rpo: time.Minute}
+	show.fleet = embedded.Start(world, embedded.Config{Dir: dir, Settings: o.settings(), Audit: errs, Logger: logger(o, errs), Started: show.started})
+	defer show.fleet.Stop()
+	defer show.faults.Heal() // so that the processes can stop in good order
+	stopTraffic := traffic(world, show.fleet, o.rate)
 	defer stopTraffic()
+	p, err := newPage(show)
+	if err != nil {
+		return err
+	}
 	fmt.Fprintf(out, "Two Regions and a witness, lease %v, probes every %v, %v requests/s.\n", o.lease, o.probe, o.rate)
-	fmt.Fprintf(out, "http://%s/region/%s/status and /region/%s/status; users are at /orders and /stock/anvil.\n", listener.Addr(), embedded.East, embedded.West)
-	return serve(ctx, service.NewServer(o.addr, front(fleet)), listener)
+	fmt.Fprintf(out, "http://%s is the live page; users are at /orders and /stock/anvil, Regions at /region/%s/ and /region/%s/.\n", listener.Addr(), embedded.East, embedded.West)
+	return holdfast.Run(ctx, holdfast.Stage{p.Run, follow(show)}, holdfast.Stage{serving(service.NewServer(o.addr, front(show.fleet, p)), listener)})
+}
+
+// follow tells the page's timeline about decisions.
+func follow(show *live) func(context.Context) error {
+	return func(ctx context.Context) error {
+		show.log.Watch(show.decisions(ctx))
+		return nil
+	}
+}
+
+// serving is serve as a function of a stage.
+func serving(server *http.Server, l net.Listener) func(context.Context) error {
+	server.WriteTimeout = 0 // the page streams, and bounds each write itself
+	return func(ctx context.Context) error { return serve(ctx, server, l) }
 }
 
 // traffic is what simulated users do: seven of ten requests place an order.
@@ -62,12 +84,16 @@ func traffic(w *drtest.World, f *embedded.Fleet, perSecond float64) (stop func()
 	}
 }
 
-// front lets a browser into the simulated network: the users' way, and each Region by its name.
-func front(f *embedded.Fleet) http.Handler {
+// front lets a browser in: the page, the users' way into the simulated network, and each Region by its name.
+func front(f *embedded.Fleet, p http.Handler) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/", &httputil.ReverseProxy{Transport: f.Users(), Rewrite: func(r *httputil.ProxyRequest) {
+	mux.Handle("/", p)
+	users := http.Handler(&httputil.ReverseProxy{Transport: f.Users(), Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(&url.URL{Scheme: "http", Host: "orders.example"})
 	}})
+	for _, path := range []string{"/orders", "/orders/", "/stock/"} {
+		mux.Handle(path, users)
+	}
 	for name, site := range f.Sites {
 		mux.Handle("/region/"+name+"/", http.StripPrefix("/region/"+name, site))
 	}

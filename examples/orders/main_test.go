@@ -4,6 +4,11 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/drtest"
+	"github.com/holdfast-go/holdfast/examples/orders/embedded"
+	"github.com/holdfast-go/holdfast/examples/orders/page"
 )
 
 func TestWrongFlags(t *testing.T) {
@@ -23,4 +28,35 @@ func TestWrongFlags(t *testing.T) {
 			t.Errorf("orders %s: exit %d, %q, want 2 and %q", tt.args, code, errs.String(), tt.says)
 		}
 	}
+}
+
+func TestTheLivePageShowsTheFleet(t *testing.T) {
+	drtest.Run(t, drtest.Config{}, func(t *testing.T, w *drtest.World) {
+		show := &live{log: page.NewLog(0), rpo: time.Minute}
+		show.fleet = embedded.Start(w, embedded.Config{Dir: t.TempDir(), Started: show.started})
+		if _, err := newPage(show); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		s := show.state()
+		if s.Decision.Writer != embedded.East || len(s.Regions) != 2 || !s.Regions[0].Status.MayWrite || len(s.Regions[0].Modes.Features) != 3 {
+			t.Errorf("state = %+v, want %s as the writer", s, embedded.East)
+		}
+		for _, a := range show.actions() {
+			if a.Fault == "" {
+				continue
+			}
+			if err := a.Do(t.Context(), a, "ada"); err != nil {
+				t.Errorf("%s: %v", a.ID, err)
+				continue
+			}
+			if active := show.faults.Active(); len(active) != 1 || active[0].ID != a.ID {
+				t.Errorf("after %s active faults are %+v", a.ID, active)
+			}
+			if err := a.Undo(t.Context(), a, "ada"); err != nil || len(show.faults.Active()) != 0 {
+				t.Errorf("undo of %s: %v, left %+v", a.ID, err, show.faults.Active())
+			}
+		}
+		show.fleet.Stop()
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -46,8 +47,14 @@ type Config struct {
 	// Latency is what payments and the relays take for a request. Zero means 20 ms.
 	Latency time.Duration
 
+	// PaymentsAtOnce is how many charges payments work on at a time; the others queue there. Zero means any number.
+	PaymentsAtOnce int
+
 	// Settings are the service's. Their zero value is the default everywhere.
 	Settings service.Settings
+
+	// Started is told of every process of the service before it serves. Nil means nobody.
+	Started func(failover.Region, *service.Service)
 
 	// Ledger is the account of deferred calls. Nil means a new one.
 	Ledger *queue.Ledger
@@ -74,6 +81,8 @@ type Fleet struct {
 	end   context.CancelFunc
 	alive sync.WaitGroup // processes
 
+	longest atomic.Int64 // of the stops of processes
+
 	third *drtest.Region
 	web   *drtest.Region
 	front *Front
@@ -89,7 +98,7 @@ func Start(w *drtest.World, cfg Config) *Fleet {
 	redis.SetLogger(silent{})
 	f.Flags = redistest.Start(f.third)
 	serveCoordinator(f.third)
-	f.Payments = startPayments(w, w.Region(East), cfg.Latency)
+	f.Payments = startPayments(w, w.Region(East), cfg)
 	f.Relays = &Relays{sent: map[string]int{}}
 	for _, name := range []string{East, West} {
 		f.Sites[name] = f.newSite(w.Region(name))
@@ -128,6 +137,16 @@ func (f *Fleet) Stop() {
 	f.end()
 	f.alive.Wait()
 }
+
+// stopped notes how long a process took to stop.
+func (f *Fleet) stopped(took time.Duration) {
+	for longest := f.longest.Load(); int64(took) > longest && !f.longest.CompareAndSwap(longest, int64(took)); {
+		longest = f.longest.Load()
+	}
+}
+
+// LongestStop returns the longest time that a process took to stop, from when it was told to.
+func (f *Fleet) LongestStop() time.Duration { return time.Duration(f.longest.Load()) }
 
 // silent is for go-redis, which prints every failed dial.
 type silent struct{}

@@ -42,9 +42,18 @@ func (i *instance) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if started := fleet.Config.Started; started != nil {
+		started(i.site.Name, svc)
+	}
 	i.service.Store(svc)
 	defer i.service.Store(nil)
-	return svc.Run(ctx)
+	told := make(chan time.Time, 1)
+	defer context.AfterFunc(ctx, func() { told <- time.Now() })()
+	err = svc.Run(ctx)
+	if ctx.Err() != nil {
+		fleet.stopped(time.Since(<-told))
+	}
+	return err
 }
 
 // epoch tells the World under which epoch the process may write.

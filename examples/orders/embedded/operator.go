@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/holdfast-go/holdfast/examples/orders/service"
+	"github.com/holdfast-go/holdfast/degrade"
 	"github.com/holdfast-go/holdfast/failover"
 	"github.com/holdfast-go/holdfast/failover/runbook"
 )
@@ -85,23 +85,15 @@ func (o *Operator) rebuild(former, writer *Site) {
 	}
 }
 
-// Levels returns how many features of running processes are not at their best, and how many there are.
-func (f *Fleet) Levels() (worse, all int) {
-	for _, s := range f.Sites {
-		for _, svc := range s.Services() {
-			w, a := worseThanNormal(svc)
-			worse, all = worse+w, all+a
+// Degraded returns how many features of the processes at home are not at their best. Away from home payments are a stub, and
+// checkout is limited for as long as all is well.
+func (f *Fleet) Degraded() (worse int) {
+	for _, svc := range f.Sites[East].Services() {
+		for _, feature := range svc.Modes.Status().Features {
+			if feature.Level != degrade.Normal {
+				worse++
+			}
 		}
 	}
-	return worse, all
-}
-
-func worseThanNormal(svc *service.Service) (worse, all int) {
-	for _, feature := range svc.Modes.Status().Features {
-		all++
-		if feature.Level != 0 {
-			worse++
-		}
-	}
-	return worse, all
+	return worse
 }

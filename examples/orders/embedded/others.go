@@ -20,6 +20,7 @@ const declineOver = 400_000
 // Payments is the single-Region service of another team. It knows a repetition by its Idempotency-Key, and remembers over any outage.
 type Payments struct {
 	world *drtest.World
+	seats chan struct{} // one for each charge at a time; nil = any number
 
 	mu      sync.Mutex // guards the following
 	latency time.Duration
@@ -27,8 +28,11 @@ type Payments struct {
 	charges map[string]int // how often, by order
 }
 
-func startPayments(w *drtest.World, r *drtest.Region, latency time.Duration) *Payments {
-	p := &Payments{world: w, latency: latency, answers: map[string]int{}, charges: map[string]int{}}
+func startPayments(w *drtest.World, r *drtest.Region, cfg Config) *Payments {
+	p := &Payments{world: w, latency: cfg.Latency, answers: map[string]int{}, charges: map[string]int{}}
+	if cfg.PaymentsAtOnce > 0 {
+		p.seats = make(chan struct{}, cfg.PaymentsAtOnce)
+	}
 	r.Serve(paymentsHost, p)
 	return p
 }
@@ -54,6 +58,10 @@ func (p *Payments) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := json.NewDecoder(r.Body).Decode(&args); err != nil || key == "" {
 		http.Error(w, "want a charge and an Idempotency-Key", http.StatusBadRequest)
 		return
+	}
+	if p.seats != nil {
+		p.seats <- struct{}{}
+		defer func() { <-p.seats }()
 	}
 	p.mu.Lock()
 	latency := p.latency

@@ -36,7 +36,8 @@ type Site struct {
 	Queues []*sqstest.Queue // of deferred calls and of charges
 	Dead   []*sqstest.Queue // their dead-letter queues
 
-	fleet *Fleet
+	fleet   *Fleet
+	traffic traffic
 
 	mu        sync.Mutex // guards the following; never held while waiting
 	instances []*instance
@@ -89,6 +90,11 @@ func (s *Site) Services() (running []*service.Service) {
 
 // ServeHTTP is the Region's load balancer: each instance in turn, and 503 when there is none.
 func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if counts(r) {
+		counted := &statusWriter{ResponseWriter: w}
+		defer func() { s.traffic.note(counted.status, counted.Header()) }()
+		w = counted
+	}
 	if i := s.pick(); i != nil {
 		i.serve(w, r)
 		return

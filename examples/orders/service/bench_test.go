@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast"
-	"github.com/holdfast-go/holdfast/drtest"
 	"github.com/holdfast-go/holdfast/examples/orders/embedded"
 	"github.com/holdfast-go/holdfast/examples/orders/service"
 	"github.com/holdfast-go/holdfast/failover"
@@ -34,9 +33,6 @@ func (instantly) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // inMemory returns the service on stores in memory, its controller running, and the database under it.
 func inMemory(b *testing.B) (*service.Service, *sql.DB) {
-	w := holdfast.Must(drtest.NewReal(b.Context(), drtest.Config{}))
-	east := w.Region(embedded.East)
-	store := east.Store("orders")
 	p := service.Parts{Regions: []failover.Region{embedded.East, embedded.West}, Self: embedded.East, Home: embedded.East, Witnesses: []failover.Region{embedded.Third},
 		Instance: "bench", Coordinator: failover.NewMemoryCoordinator(embedded.East, embedded.West), Database: embedded.Database{},
 		SQL: map[failover.Region]*sql.DB{}, Keys: map[failover.Region]idempotency.Store{}, Peers: map[failover.Region]*url.URL{},
@@ -49,7 +45,7 @@ func inMemory(b *testing.B) (*service.Service, *sql.DB) {
 	}
 	p.Calls, p.Charges = lane(), lane()
 	for _, r := range p.Regions {
-		p.SQL[r], p.Peers[r] = sql.OpenDB(store.Connector(east)), &url.URL{Host: r}
+		p.SQL[r], p.Peers[r] = openMap(), &url.URL{Host: r}
 		p.Keys[r] = holdfast.Must(idempotency.NewMemory(idempotency.MemoryConfig{MaxEntries: 10_000}))
 	}
 	svc := holdfast.Must(service.New(p))
@@ -63,7 +59,6 @@ func inMemory(b *testing.B) (*service.Service, *sql.DB) {
 		for _, db := range p.SQL {
 			_ = db.Close()
 		}
-		_ = w.Close()
 	})
 	for {
 		if _, ok := svc.Controller.Ready(); ok {

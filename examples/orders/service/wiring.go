@@ -120,7 +120,7 @@ func (s *Service) lane(name string, l Lane, mux *queue.Mux) (client *queue.Clien
 	if err != nil {
 		return nil, nil, err
 	}
-	client, err = queue.NewClient(regional, queue.ClientConfig{Name: name, Spool: l.Spool, SpoolDurable: true, // see Lane
+	client, err = queue.NewClient(regional, queue.ClientConfig{Name: name, Spool: l.Spool, SpoolDurable: l.Spool != nil, // see Lane
 		Once: s.Guard.Once, Epoch: ctl.Epoch, Spend: s.Budget.Spend, Ledger: s.parts.Ledger, Logger: s.log, MeterProvider: s.meters})
 	if err != nil {
 		return nil, nil, err
