@@ -57,7 +57,6 @@ func (c *Controller) Failover(ctx context.Context, to Region, q Request) (Transi
 		ID: randomName(), To: to, Planned: q.Planned, Reason: q.Reason, By: q.By, Second: q.Second,
 		Asked: time.Now().UTC(), AcceptLoss: q.AcceptLoss,
 	}
-	t = *t.clone()                              // the caller keeps what q points to
 	if err := c.refreshVotes(ctx); err != nil { // the exposure guard counts them
 		return Transition{}, err
 	}
