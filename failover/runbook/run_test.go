@@ -240,7 +240,9 @@ func TestRunRefuses(t *testing.T) {
 		if _, err := r.Run(t.Context(), "run", Config{Journal: j, By: "ann"}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.Run(t.Context(), "cancelled", Config{Journal: j, By: "auto/i-1"}); err != nil {
+		ended, end := context.WithCancel(t.Context())
+		end()
+		if _, err := r.Run(ended, "cancelled", Config{Journal: lateJournal{j}, By: "auto/i-1"}); !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
 		if err := Cancel(t.Context(), j, "cancelled", "bob", "wrong Region"); err != nil {
@@ -266,6 +268,13 @@ func TestRunRefuses(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A lateJournal does not look at contexts.
+type lateJournal struct{ Journal }
+
+func (j lateJournal) Acquire(ctx context.Context, e Entry) (uint64, error) {
+	return j.Journal.Acquire(context.WithoutCancel(ctx), e)
 }
 
 func last(_ Report, err error) error { return err }
@@ -527,7 +536,7 @@ func crashOnce(t *testing.T, seed uint64, at int, stored bool) (crashed bool) {
 		if len(w.twice) > 0 {
 			t.Errorf("seed %d, crash at write %d: Do ran again once its effect was there: %v", seed, at, w.twice)
 		}
-		rep, err := book.Report(t.Context(), "run", Config{Journal: base})
+		rep, err := book.Report(t.Context(), "run", base)
 		if err != nil || rep.Outcome != "finished" {
 			t.Errorf("seed %d, crash at write %d: report %s, %v, want finished", seed, at, rep.Outcome, err)
 		}
