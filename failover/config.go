@@ -101,7 +101,7 @@ type ControllerConfig struct {
 	// Cooldown is the least time between two moves of the writer. Zero means 30 min.
 	Cooldown time.Duration
 
-	// MaxMoves is how many automatic moves may happen in 6 h. Zero means 1.
+	// MaxMoves is how many automatic moves may cut the writer in 6 h, and, counted apart, how many automatic failbacks may. Zero means 1.
 	MaxMoves int
 
 	// ApprovalTTL is how long a request waits for approval; its expiry denies it. Zero means 1 h.

@@ -109,9 +109,7 @@ func (h *regionHealth) step(now time.Time, s signals, otherHealthy bool) {
 	switch h.state {
 	case HealthUnknown, HealthHealthy:
 		switch {
-		case down:
-			h.eject(now, !s.anyProbe)
-		case suspect:
+		case down, suspect: // always by way of Suspect, for a tick at least
 			h.enter(HealthSuspect, now)
 		case h.state == HealthUnknown && s.good():
 			h.enter(HealthHealthy, now)
