@@ -75,6 +75,11 @@ func (run *runner) carryOut(ctx context.Context, s Step) (at string, err error) 
 	case state == StateDone:
 		return "journal", run.note(ctx, EventDone, s.Name, "it was so already")
 	}
+	if s.Do == nil || s.Approve > 0 {
+		if err := run.note(ctx, EventWaiting, s.Name, ""); err != nil {
+			return "journal", err
+		}
+	}
 	if err := run.awaitClearance(ctx, s); err != nil {
 		return "approve", err
 	}

@@ -35,7 +35,8 @@ type Config struct {
 	// Since is when the fault began. Zero means the run's start.
 	Since time.Time
 
-	// RPO and Exposure are shown in the report: what may be lost, and what was at the switch.
+	// RPO and Exposure are shown in the report: what may be lost, and the bound of what was at the switch. A zero Exposure means that this
+	// run does not measure it.
 	RPO, Exposure time.Duration
 
 	// Before is what the phases before the run took, such as detection and decision, for the report.

@@ -19,6 +19,7 @@ type Event string
 // The events. Those of people carry no runner's token.
 const (
 	EventAcquired Event = "acquired" // a runner took the run over; its token is the entry's
+	EventWaiting  Event = "waiting"  // the step's turn has come: it waits for approval, or for the world
 	EventStarted  Event = "started"  // written before Do
 	EventFailed   Event = "failed"   // Do is known to have had no effect, or the step gave up
 	EventUnknown  Event = "unknown"  // Do's outcome is open: Verify decides

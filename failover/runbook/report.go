@@ -40,8 +40,8 @@ type Report struct {
 // A StepReport is one step of a [Report].
 type StepReport struct {
 	Name      string        `json:"name"`
-	State     string        `json:"state"` // done, failed, unknown, started, skipped, undone, undoing, pending, or "left out" of the mode
-	Started   time.Time     `json:"started,omitzero"`
+	State     string        `json:"state"`            // done, failed, unknown, waiting, started, skipped, undone, undoing, pending, or "left out" of the mode
+	Started   time.Time     `json:"started,omitzero"` // when its turn came first: waiting for approval counts
 	Ended     time.Time     `json:"ended,omitzero"`
 	Took      time.Duration `json:"took"`
 	By        string        `json:"by,omitempty"` // who carried it out, or skipped it
@@ -150,8 +150,10 @@ func stepReport(s Step, h history) StepReport {
 				rep.Approvers = append(rep.Approvers, e.By)
 			}
 			continue
-		case EventStarted:
-			rep.Started = e.At
+		case EventWaiting, EventStarted:
+			if rep.Started.IsZero() {
+				rep.Started = e.At
+			}
 		}
 		rep.State, rep.Ended, rep.By, rep.Reason = string(e.Event), e.At, e.By, e.Reason
 	}
@@ -204,7 +206,10 @@ func (rep Report) markdownPhases(b *strings.Builder) {
 }
 
 func exposure(d time.Duration) string {
-	if d == failover.UnknownExposure {
+	switch d {
+	case 0:
+		return "not measured here"
+	case failover.UnknownExposure:
 		return "unknown"
 	}
 	return d.String()
