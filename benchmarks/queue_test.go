@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -72,15 +73,10 @@ func BenchmarkQueueClient(b *testing.B) {
 	ctx := context.Background()
 	b.Run("sdk", func(b *testing.B) {
 		api, _ := cannedClient(0)
-		url := cannedURL
 		defer cpu(b)()
 		b.ReportAllocs()
 		for range (b.N + 9) / 10 {
-			entries := make([]types.SendMessageBatchRequestEntry, 10)
-			for i := range entries {
-				entries[i] = types.SendMessageBatchRequestEntry{Id: aws.String(fmt.Sprint(i)), MessageBody: &body}
-			}
-			if _, err := api.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &url, Entries: entries}); err != nil {
+			if err := sendTen(ctx, api, cannedURL, body); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -121,7 +117,7 @@ func BenchmarkQueueClient(b *testing.B) {
 func BenchmarkQueueClientPairs(b *testing.B) {
 	const some = 5_000
 	ctx := context.Background()
-	api, requests := cannedClient(time.Millisecond)
+	api, _ := cannedClient(time.Millisecond)
 	recorder := &recording{API: api}
 	q := newQueue(b, recorder, cannedURL)
 	c, err := queue.NewClient(q, queue.ClientConfig{})
@@ -132,41 +128,43 @@ func BenchmarkQueueClientPairs(b *testing.B) {
 	if _, err := noteCall.Defer(ctx, c, text); err != nil {
 		b.Fatal(err)
 	}
-	body, url := recorder.body, cannedURL
-	deferred, batches := 0, int64(0)
+	body := recorder.body
 	ballast := make([]byte, 64<<20)
 	defer runtime.KeepAlive(ballast)
 	pairs(b, some, []variant{
 		{"sdk", func() {
-			inParallelN(b, 13, some/10, func() error {
-				entries := make([]types.SendMessageBatchRequestEntry, 10)
-				for i := range entries {
-					entries[i] = types.SendMessageBatchRequestEntry{Id: aws.String(fmt.Sprint(i)), MessageBody: &body}
-				}
-				_, err := api.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &url, Entries: entries})
-				return err
-			})
+			inParallelN(b, 13, some/10, func() error { return sendTen(ctx, api, cannedURL, body) })
 		}},
 		{"defer", func() {
-			before := requests.Load()
 			inParallelN(b, 128, some, func() error { _, err := noteCall.Defer(ctx, c, text); return err })
-			deferred, batches = deferred+some, batches+requests.Load()-before
 		}},
 	})()
-	b.ReportMetric(float64(deferred)/float64(batches), "msg/request")
+	b.ReportMetric(float64(recorder.sent.Load())/float64(recorder.requests.Load()), "msg/request")
 }
 
 // recording keeps a body that was sent.
 type recording struct {
 	sqsqueue.API
-	body string
+	body           string
+	requests, sent atomic.Int64
 }
 
 func (r *recording) SendMessageBatch(ctx context.Context, in *sqs.SendMessageBatchInput, options ...func(*sqs.Options)) (*sqs.SendMessageBatchOutput, error) {
-	if r.body == "" {
+	if r.requests.Add(1) == 1 {
 		r.body = *in.Entries[0].MessageBody
 	}
+	r.sent.Add(int64(len(in.Entries)))
 	return r.API.SendMessageBatch(ctx, in, options...)
+}
+
+// sendTen is a batch by hand.
+func sendTen(ctx context.Context, api *sqs.Client, url, body string) error {
+	entries := make([]types.SendMessageBatchRequestEntry, 10)
+	for i := range entries {
+		entries[i] = types.SendMessageBatchRequestEntry{Id: aws.String(fmt.Sprint(i)), MessageBody: &body}
+	}
+	_, err := api.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &url, Entries: entries})
+	return err
 }
 
 func newQueue(b *testing.B, api sqsqueue.API, url string) *sqsqueue.Queue {
@@ -234,6 +232,58 @@ func BenchmarkQueueLoopback(b *testing.B) {
 		}
 		rate(b, func() error { _, err := noteCall.Defer(ctx, c, note{body}); return err })
 	})
+}
+
+// BenchmarkQueueServer sends to a server in a process of its own (HOLDFAST_TEST_SQS_A: scripts/servers starts one), one request
+// a message by the SDK, ten a request by the SDK, and Defer with its batches in turn, as many messages at a time: 64. An
+// operation is one message; CPU is this process's, which is the client, with 64 MiB of live heap.
+func BenchmarkQueueServer(b *testing.B) {
+	endpoint := os.Getenv("HOLDFAST_TEST_SQS_A")
+	if endpoint == "" {
+		b.Skip("HOLDFAST_TEST_SQS_A names no server")
+	}
+	const some, writers = 64 * 20, 64
+	transport := &http.Transport{MaxIdleConnsPerHost: writers}
+	defer transport.CloseIdleConnections()
+	api := sqs.New(sqs.Options{Region: "us-east-1", BaseEndpoint: &endpoint, Credentials: credentials, Retryer: aws.NopRetryer{}, HTTPClient: &http.Client{Transport: transport}})
+	ctx := context.Background()
+	out, err := api.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: aws.String(fmt.Sprintf("bench-%d", time.Now().UnixNano()))})
+	if err != nil {
+		b.Fatal(err)
+	}
+	url := *out.QueueUrl
+	defer api.DeleteQueue(ctx, &sqs.DeleteQueueInput{QueueUrl: &url})
+	recorder := &recording{API: api}
+	c, err := queue.NewClient(newQueue(b, recorder, url), queue.ClientConfig{SendTimeout: 10 * time.Second})
+	if err != nil {
+		b.Fatal(err)
+	}
+	text := note{strings.Repeat("x", 256)}
+	if _, err := noteCall.Defer(ctx, c, text); err != nil {
+		b.Fatal(err)
+	}
+	ballast := make([]byte, 64<<20)
+	defer runtime.KeepAlive(ballast)
+	rates := map[string][]float64{}
+	timed := func(name string, writers, times int, f func() error) variant {
+		return variant{name, func() {
+			began := time.Now()
+			inParallelN(b, writers, times, f)
+			rates[name] = append(rates[name], some/time.Since(began).Seconds())
+		}}
+	}
+	pairs(b, some, []variant{
+		timed("defer", writers, some, func() error { _, err := noteCall.Defer(ctx, c, text); return err }),
+		timed("sdk-batch", writers/10, some/10, func() error { return sendTen(ctx, api, url, recorder.body) }),
+		timed("sdk-single", writers, some, func() error {
+			_, err := api.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &url, MessageBody: &recorder.body})
+			return err
+		}),
+	})()
+	b.ReportMetric(median(rates["defer"]), "defer-msg/s")
+	b.ReportMetric(median(rates["sdk-single"]), "sdk-single-msg/s")
+	b.ReportMetric(median(rates["defer"])/median(rates["sdk-single"]), "times-msg/s")
+	b.ReportMetric(float64(recorder.sent.Load())/float64(recorder.requests.Load()), "msg/request")
 }
 
 // BenchmarkQueueMemory is the whole life of a call in memory: Defer, receive, decode, run, delete.
