@@ -2,6 +2,7 @@ package benchmarks
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -111,7 +112,8 @@ func BenchmarkQueueClient(b *testing.B) {
 }
 
 // BenchmarkQueueClientPairs is the price of Defer over the SDK: rounds of both in turn, medians, an operation is one message.
-// sdk sends ten bodies a request by hand, the very bytes that Defer made, from 13 goroutines; defer is 128 goroutines with
+// sdk sends ten bodies a request by hand, the very bytes that Defer made, from 13 goroutines; sdk-json makes such bodies of
+// their arguments with encoding/json first; defer is 128 goroutines with
 // one call each. The server is a millisecond away, and costs nothing. The collector runs as in a process with 64 MiB of live
 // heap: with the 4 MiB of an idle one it is half of what both cost.
 func BenchmarkQueueClientPairs(b *testing.B) {
@@ -135,11 +137,31 @@ func BenchmarkQueueClientPairs(b *testing.B) {
 		{"sdk", func() {
 			inParallelN(b, 13, some/10, func() error { return sendTen(ctx, api, cannedURL, body) })
 		}},
+		{"sdk-json", func() {
+			inParallelN(b, 13, some/10, func() error {
+				var bodies [10]string
+				for i := range bodies {
+					body, err := json.Marshal(event{"1.0", "0192f5a0-0000-7000-8000-000000000000", "client", noteCall.Name(), time.Now().UTC(), text})
+					if err != nil {
+						return err
+					}
+					bodies[i] = string(body)
+				}
+				return sendTen(ctx, api, cannedURL, bodies[:]...)
+			})
+		}},
 		{"defer", func() {
 			inParallelN(b, 128, some, func() error { _, err := noteCall.Defer(ctx, c, text); return err })
 		}},
 	})()
 	b.ReportMetric(float64(recorder.sent.Load())/float64(recorder.requests.Load()), "msg/request")
+}
+
+// event is an envelope by hand.
+type event struct {
+	SpecVersion, ID, Source, Type string
+	Time                          time.Time
+	Data                          note
 }
 
 // recording keeps a body that was sent.
@@ -158,10 +180,10 @@ func (r *recording) SendMessageBatch(ctx context.Context, in *sqs.SendMessageBat
 }
 
 // sendTen is a batch by hand.
-func sendTen(ctx context.Context, api *sqs.Client, url, body string) error {
+func sendTen(ctx context.Context, api *sqs.Client, url string, bodies ...string) error {
 	entries := make([]types.SendMessageBatchRequestEntry, 10)
 	for i := range entries {
-		entries[i] = types.SendMessageBatchRequestEntry{Id: aws.String(fmt.Sprint(i)), MessageBody: &body}
+		entries[i] = types.SendMessageBatchRequestEntry{Id: aws.String(fmt.Sprint(i)), MessageBody: &bodies[i%len(bodies)]}
 	}
 	_, err := api.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &url, Entries: entries})
 	return err
@@ -235,14 +257,20 @@ func BenchmarkQueueLoopback(b *testing.B) {
 }
 
 // BenchmarkQueueServer sends to a server in a process of its own (HOLDFAST_TEST_SQS_A: scripts/servers starts one), one request
-// a message by the SDK, ten a request by the SDK, and Defer with its batches in turn, as many messages at a time: 64. An
-// operation is one message; CPU is this process's, which is the client, with 64 MiB of live heap.
+// a message by the SDK, ten a request by the SDK, and Defer with its batches in turn, with 64 and with 128 messages
+// at a time. An operation is one message; CPU is this process's, which is the client, with 64 MiB of live heap.
 func BenchmarkQueueServer(b *testing.B) {
 	endpoint := os.Getenv("HOLDFAST_TEST_SQS_A")
 	if endpoint == "" {
 		b.Skip("HOLDFAST_TEST_SQS_A names no server")
 	}
-	const some, writers = 64 * 20, 64
+	for _, writers := range []int{64, 128} {
+		b.Run(fmt.Sprint(writers), func(b *testing.B) { benchmarkServer(b, endpoint, writers) })
+	}
+}
+
+func benchmarkServer(b *testing.B, endpoint string, writers int) {
+	const some = 128 * 10
 	transport := &http.Transport{MaxIdleConnsPerHost: writers}
 	defer transport.CloseIdleConnections()
 	api := sqs.New(sqs.Options{Region: "us-east-1", BaseEndpoint: &endpoint, Credentials: credentials, Retryer: aws.NopRetryer{}, HTTPClient: &http.Client{Transport: transport}})
