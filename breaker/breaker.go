@@ -125,9 +125,27 @@ func doTracked[T any](ctx context.Context, b *Breaker, fn func(context.Context) 
 	return value, err
 }
 
-// Do runs call as the function [Do] does.
+// Do runs call as the function [Do] does. The path of a closed breaker is written out: through the function it would
+// take a closure and a dictionary, a tenth of a retry, a breaker and a bulkhead together.
 func (b *Breaker) Do(ctx context.Context, call func(context.Context) error) error {
-	_, err := Do(ctx, b, func(ctx context.Context) (struct{}, error) { return struct{}{}, call(ctx) })
+	word := b.word.Load()
+	if word&stateMask != uint64(StateClosed) || b.mustTime(ctx) {
+		_, err := Do(ctx, b, func(ctx context.Context) (struct{}, error) { return struct{}{}, call(ctx) })
+		return err
+	}
+	returned := false
+	defer func() {
+		if !returned {
+			b.count(word, VerdictFailure, false, errAbandoned)
+		}
+	}()
+	err := call(ctx)
+	returned = true
+	if err == nil {
+		b.succeed(word)
+		return nil
+	}
+	b.finish(ctx, admission{word: word}, err)
 	return err
 }
 

@@ -2,42 +2,79 @@ package drtest
 
 import (
 	"encoding/json"
+	"fmt"
+	"slices"
 	"testing"
 
+	"github.com/holdfast-go/holdfast/drtest/check"
+	"github.com/holdfast-go/holdfast/drtest/history"
 	"github.com/holdfast-go/holdfast/drtest/report"
 )
 
-// Report returns what the World came to. It is nil until [Run] has evaluated the checks: keep the World and
-// ask after Run has returned, or in a cleanup of the outer test.
+// Report returns what the World came to. Before its end that is what it has come to so far: every check is
+// evaluated on the record up to now, each time Report is called. It is nil when a World was given up.
 func (w *World) Report() *report.Report {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.report
+	r, lost := w.report, w.lost
+	w.mu.Unlock()
+	if r != nil || lost {
+		return r
+	}
+	return w.ReportWith()
 }
 
-// conclude evaluates the checks, outside the bubble and after its end.
-func (w *World) conclude() {
-	r := report.New(w.info(), w.history, w.checks)
+// ReportWith is [World.Report] up to now with further checks.
+func (w *World) ReportWith(checks ...check.Check) *report.Report {
+	h := w.history.Snapshot(w.now())
+	for group, keys := range w.survivors() {
+		h.SetSurvivors(group, keys)
+	}
+	return w.reportOn(h, checks...)
+}
+
+func (w *World) reportOn(h *history.History, more ...check.Check) *report.Report {
 	w.mu.Lock()
-	w.report = r
+	info, checks := w.infoLocked(), append(slices.Clone(w.checks), more...)
 	w.mu.Unlock()
-	for _, v := range r.Verdicts {
+	return report.New(info, h, checks)
+}
+
+// conclude evaluates the checks on the finished record.
+func (w *World) conclude() *report.Report {
+	r := w.reportOn(w.history)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.report = r
+	return r
+}
+
+// judge evaluates the checks, outside the bubble and after its end.
+func (r *run) judge(w *World) {
+	result := w.conclude()
+	for _, v := range result.Verdicts {
 		if !v.Passed() {
-			w.run.fail("drtest: %s", v)
+			r.fail("drtest: %s", v)
 		}
 	}
-	if r.Ties > 0 && w.config.TieFree {
-		w.run.fail("drtest: %d events share a nanosecond with another, first %s", r.Ties, r.FirstTie)
+	if result.Ties > 0 && r.config.TieFree {
+		r.fail("%s", tied(result))
 	}
-	w.publish(r)
+	r.publish(result)
 }
 
-func (w *World) info() report.Info {
+func tied(r *report.Report) string {
+	return fmt.Sprintf("drtest: %d events share a nanosecond with another, first %s", r.Ties, r.FirstTie)
+}
+
+func (w *World) infoLocked() report.Info {
 	info := report.Info{
-		Name: w.run.t.Name(), Seed: w.config.Seed, StartAt: w.config.StartAt, Fidelity: "bytes", Rules: map[string]string{}, Scenarios: []json.RawMessage{},
+		Name: w.host.name(), RealTime: w.host.real(), Seed: w.config.Seed, StartAt: w.start, Fidelity: "bytes", Rules: map[string]string{}, Scenarios: []json.RawMessage{},
 	}
 	if w.config.Fidelity == FidelityMessages {
 		info.Fidelity = "messages"
+	}
+	for _, r := range w.order {
+		info.Regions = append(info.Regions, r.name)
 	}
 	for _, t := range w.traffic {
 		info.Rules[t.Name] = t.Edges.Rule()
@@ -51,23 +88,30 @@ func (w *World) info() report.Info {
 }
 
 // publish logs or writes the report.
-func (w *World) publish(r *report.Report) {
-	t := w.run.t
-	t.Helper()
-	if w.config.Artifacts == "" {
-		if testing.Verbose() || len(w.run.failures) > 0 || t.Failed() {
-			t.Log("\n" + r.Text())
+func (r *run) publish(result *report.Report) {
+	r.t.Helper()
+	if r.config.Artifacts == "" {
+		if testing.Verbose() || len(r.failures) > 0 || r.t.Failed() {
+			r.t.Log("\n" + result.Text())
 		}
 		return
 	}
+	if err := writeReport(r.config.Artifacts, r.t.Name(), result); err != nil {
+		r.t.Error(err)
+	}
+}
+
+// writeReport writes a report in all its forms.
+func writeReport(dir, name string, r *report.Report) error {
 	data, err := r.JSON()
 	if err == nil {
-		err = writeArtifact(w.config.Artifacts, t.Name(), ".json", append(data, '\n'))
+		err = writeArtifact(dir, name, ".json", append(data, '\n'))
 	}
 	if err == nil {
-		err = writeArtifact(w.config.Artifacts, t.Name(), ".txt", []byte(r.Text()))
+		err = writeArtifact(dir, name, ".txt", []byte(r.Text()))
 	}
-	if err != nil {
-		t.Error(err)
+	if err == nil {
+		err = writeArtifact(dir, name, ".html", []byte(r.HTML()))
 	}
+	return err
 }

@@ -1,7 +1,7 @@
 package drtest
 
 // Admit is Play with an error in place of a stopped test.
-func (w *World) Admit(s Scenario) error { return w.admit(s) }
+func (w *World) Admit(s Scenario) error { return w.Schedule(s) }
 
 // Outcome classifies an error as a load does.
 var Outcome = outcomeOf

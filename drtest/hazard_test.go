@@ -64,6 +64,7 @@ var hazards = []struct {
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer func() { _ = l.Close() }() // keeps it: the collector would close it, and so reset the connection
 		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", l.Addr().String())
 		if err != nil {
 			t.Fatal(err)

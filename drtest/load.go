@@ -118,17 +118,19 @@ type Traffic struct {
 	tasks   sync.WaitGroup
 }
 
-// Load starts a load now and returns at once. The test stops if the load is invalid.
+// Load starts a load now and returns at once. The test stops if the load is invalid; a World in real time
+// panics.
 func (w *World) Load(l Load) *Traffic {
-	w.t.Helper()
+	w.helper()
 	l, err := l.withDefaults()
 	if err != nil {
-		w.t.Fatal(err)
+		w.host.refuse(err)
 	}
+	l.Clients = w.atMost(l.Clients)
 	t := &Traffic{Load: l, w: w, start: w.now()}
 	t.ctx, t.cancel = context.WithCancel(w.ctx)
 	if !w.addTraffic(t) {
-		w.t.Fatalf("drtest: Load %q: Name: there is a load of that name", l.Name)
+		w.host.refuse(fmt.Errorf("drtest: Load %q: Name: there is a load of that name", l.Name))
 	}
 	for client := range l.Clients {
 		t.tasks.Go(func() { t.drive(client) })
@@ -183,8 +185,8 @@ func (t *Traffic) drive(client int) {
 		if !t.w.sleepUntil(t.ctx, due) || t.over(due) {
 			return
 		}
-		if !t.w.history.Occur(due, t.Name, client, seq) {
-			t.w.run.fail("drtest: Load %q: client %d arrives in the nanosecond of another event, at %v: the order is not fixed by the seed", t.Name, client, due)
+		if !t.w.host.real() && !t.w.history.Occur(due, t.Name, client, seq) {
+			t.w.host.fail("drtest: Load %q: client %d arrives in the nanosecond of another event, at %v: the order is not fixed by the seed", t.Name, client, due)
 		}
 		t.sent.Add(1)
 		op := &Op{t: t, client: client, seq: seq, due: due, weight: weight, class: t.Name}
@@ -237,7 +239,7 @@ func (t *Traffic) one(op *Op) {
 func (t *Traffic) call(ctx context.Context, op *Op) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			t.w.run.fail("drtest: Load %q panicked: %v, at %s", t.Name, p, panicPlace())
+			t.w.host.fail("drtest: Load %q panicked: %v, at %s", t.Name, p, panicPlace())
 			err = fmt.Errorf("panic: %v", p)
 			t.cancel()
 		}
@@ -273,6 +275,7 @@ type Op struct {
 	mu       sync.Mutex // guards all below
 	class    string
 	degraded bool
+	age      time.Duration
 	region   string
 }
 
@@ -311,6 +314,14 @@ func (o *Op) Degraded() {
 	o.degraded = true
 }
 
+// Aged records how old what the caller was given was, as a cache says in an Age header. Of several the oldest counts,
+// for Staleness.
+func (o *Op) Aged(age time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.age = max(o.age, age)
+}
+
 // Served records which Region answered. Clients made by a Region do it themselves.
 func (o *Op) Served(region string) {
 	o.mu.Lock()
@@ -326,7 +337,7 @@ func (o *Op) record(err error, now time.Duration) history.Op {
 	defer o.mu.Unlock()
 	op := history.Op{
 		Class: o.class, Load: o.t.Name, Client: o.client, Seq: o.seq, Start: o.due, End: now, Outcome: outcomeOf(err),
-		Degraded: o.degraded, Region: o.region, Attempts: int(o.attempts.Load()), Weight: float64(o.weight),
+		Degraded: o.degraded, Region: o.region, Attempts: int(o.attempts.Load()), Weight: float64(o.weight), Age: o.age,
 	}
 	if err != nil {
 		op.Err = err.Error()

@@ -19,29 +19,42 @@ type played struct {
 	phase  time.Duration
 	wanted chan struct{} // closed when the condition is true; nil if there is none
 	fails  int
-	done   func() // lets Wait go on
+	done   func()          // lets Wait go on
+	ctx    context.Context // ends with the World, or when it is healed
+	over   chan struct{}   // closed when the event is over
 }
 
 // Play starts a scenario now and returns at once. The test stops if the scenario is invalid, overlaps one
-// that is being played, or names a Region, host, store or process the World does not have.
+// that is being played, or names a Region, host, store or process the World does not have; a World in real time
+// panics. Use [World.Schedule] where that is not known beforehand.
 func (w *World) Play(s Scenario) {
-	w.t.Helper()
-	if err := w.admit(s); err != nil {
-		w.t.Fatal(err)
+	w.helper()
+	if err := w.Schedule(s); err != nil {
+		w.host.refuse(err)
 	}
 }
 
-// admit checks a scenario against the World and starts it.
-func (w *World) admit(s Scenario) error {
+// Fits returns a [*ScenarioError] if the scenario is invalid or names what the World does not have.
+func (w *World) Fits(s Scenario) error {
 	if err := s.Validate(); err != nil {
+		return err
+	}
+	for i, e := range s.Events {
+		if field, reason := w.missing(e.Fault); reason != "" {
+			return &ScenarioError{s.Name, i, "fault." + field, reason}
+		}
+	}
+	return nil
+}
+
+// Schedule is [World.Play] for those who handle the error: a [*ScenarioError].
+func (w *World) Schedule(s Scenario) error {
+	if err := w.Fits(s); err != nil {
 		return err
 	}
 	base := nextPhase(w.now(), 0) // so that every event keeps to its lane, whoever called
 	var all []*played
 	for i, e := range s.Events {
-		if field, reason := w.missing(e.Fault); reason != "" {
-			return &ScenarioError{s.Name, i, "fault." + field, reason}
-		}
 		p := &played{Event: e, index: i, base: base, phase: w.phase()}
 		if e.Cond != nil {
 			p.wanted = make(chan struct{})
@@ -50,11 +63,12 @@ func (w *World) admit(s Scenario) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.ctx.Err() != nil {
+		return &ScenarioError{s.Name, -1, "", errEnded.Error()}
+	}
 	for _, p := range all {
-		for _, old := range w.timeline {
-			if p.overlaps(old.Event, base, old.base) {
-				return &ScenarioError{s.Name, p.index, "at", "overlaps a scenario that is being played on the same target: " + p.Fault.Target()}
-			}
+		if w.busyLocked(p.Event, base) {
+			return &ScenarioError{s.Name, p.index, "at", "overlaps a fault that is there or is being played, on the same target: " + p.Fault.Target()}
 		}
 	}
 	w.resumeLocked()
@@ -62,13 +76,29 @@ func (w *World) admit(s Scenario) error {
 	w.timeline = append(w.timeline, all...)
 	for _, p := range all {
 		w.playing.Add(1)
-		p.done = sync.OnceFunc(w.playing.Done)
+		p.done, p.ctx, p.over = sync.OnceFunc(w.playing.Done), w.playCtx, make(chan struct{})
 		w.tasks.Go(func() {
 			defer p.done()
+			defer close(p.over)
 			w.play(p)
 		})
 	}
 	return nil
+}
+
+// busyLocked reports whether an event that starts at base would meet another on its target.
+func (w *World) busyLocked(e Event, base time.Duration) bool {
+	for _, old := range w.timeline {
+		if e.overlaps(old.Event, base, old.base) {
+			return true
+		}
+	}
+	for in := range w.injected {
+		if e.overlaps(in.Event, base, 0) {
+			return true
+		}
+	}
+	return false
 }
 
 // missing names the target a World does not have.
@@ -84,13 +114,48 @@ func (w *World) missing(f fault.Fault) (field, reason string) {
 	if f.To != fault.Others {
 		check("to", f.To, w.regions[f.To] != nil)
 	}
-	check("host", f.Host, w.hosts[f.Host])
-	check("store", f.Store, w.stores[f.Store] != nil)
+	check("zone", f.Zone, w.regions[f.Region+"/"+f.Zone] != nil)
+	check("host", f.Host, w.hosts[f.Host] || f.Kind == fault.KindDNS && w.net.Named(f.Host))
+	check("store", f.Store, w.stores[f.Store] != nil || w.replicas[f.Store] != nil)
 	check("process", f.Process, w.processes[f.Process] != nil)
 	if s := w.stores[f.Store]; s != nil && s.upstream() == nil {
 		return "store", fmt.Sprintf("%q is not a replica", f.Store)
 	}
+	if reason == "" {
+		return w.unableLocked(f)
+	}
 	return field, reason
+}
+
+// unableLocked says why a target that exists cannot have a fault.
+func (w *World) unableLocked(f fault.Fault) (field, reason string) {
+	if f.Kind != fault.KindDNS && f.Kind != fault.KindFlagStoreDown && w.attached[f.Host] != "" {
+		return "host", fmt.Sprintf("%q is attached: its answers pass as bytes. Put a reverse proxy before it with Region.Serve", f.Host)
+	}
+	switch f.Kind {
+	case fault.KindTLS:
+		if e := w.endpoints[f.Host+":443"]; e == nil {
+			return "host", fmt.Sprintf("%q does not speak TLS: use Region.ServeTLS", f.Host)
+		}
+	case fault.KindDuplicate, fault.KindPoison:
+		h := w.handlerLocked(f.Host)
+		if h == nil {
+			return "host", fmt.Sprintf("%q does not speak HTTP: nothing arrives there that could be repeated", f.Host)
+		}
+		if r, ok := h.(Repeater); ok {
+			if err := r.Repeats(f); err != nil {
+				return "host", err.Error()
+			}
+		}
+	case fault.KindControlPlaneDown:
+		for _, e := range w.endpoints {
+			if _, ok := e.handler.(ControlPlaner); ok && e.region.within(f.Region) {
+				return "", ""
+			}
+		}
+		return "region", fmt.Sprintf("%q has no control plane: no handler in it is a ControlPlaner", f.Region)
+	}
+	return "", ""
 }
 
 // play waits for an event and makes it happen.
@@ -104,29 +169,44 @@ func (w *World) play(p *played) {
 		case <-w.quietNow(): // the loads are over: it can no longer come true
 			w.history.AddMark(history.Mark{Kind: history.MarkScenario, Name: fmt.Sprintf("events[%d]", p.index), Text: "never happened, its condition did not come true: " + p.Fault.String(), At: w.now()})
 			return
-		case <-w.ctx.Done():
+		case <-p.ctx.Done():
 			return
 		}
 	}
-	if !w.sleepUntil(w.ctx, p.base+p.Start+p.phase) {
+	if !w.sleepUntil(p.ctx, p.base+p.Start+p.phase) {
 		return
 	}
 	w.stimulus("event", p.index)
-	number := w.history.FaultStarts(history.Fault{
-		Event: p.index, Text: p.Fault.String(), Kind: string(p.Fault.Kind), Target: p.Fault.Target(), From: w.now(),
-	})
+	number := w.faultStarts(p.index, p.Fault)
 	w.unfold(p)
 	w.history.FaultEnds(number, w.now())
+	w.aftermath(p)
+}
+
+// aftermath lets a zone that is back show the symptoms of its recovery.
+func (w *World) aftermath(p *played) {
+	f, ok := p.Fault.Symptoms()
+	if !ok || p.ctx.Err() != nil {
+		return
+	}
+	number := w.faultStarts(p.index, f)
+	defer func() { w.history.FaultEnds(number, w.now()) }()
+	defer w.inject(p.index, f)()
+	w.sleepUntil(p.ctx, p.base+p.phase+p.end())
+}
+
+func (w *World) faultStarts(index int, f fault.Fault) int {
+	return w.history.FaultStarts(history.Fault{Event: index, Text: f.String(), Kind: string(f.Kind), Target: f.Target(), From: w.now()})
 }
 
 // unfold lets the fault of an event act for its length.
 func (w *World) unfold(p *played) {
-	ctx := w.ctx
+	ctx := p.ctx
 	end := p.base + p.phase + p.Start + p.Length
 	switch {
 	case p.FlapOn > 0:
 		for at := p.base + p.phase + p.Start; at < end; at += p.FlapOn + p.FlapOff {
-			undo := w.inject(p.index, p.Fault)
+			undo := w.begin(p.index, p.Fault)
 			w.sleepUntil(ctx, min(at+p.FlapOn, end))
 			undo()
 			if !w.sleepUntil(ctx, min(at+p.FlapOn+p.FlapOff, end)) {
@@ -137,7 +217,7 @@ func (w *World) unfold(p *played) {
 	case p.RampUp > 0:
 		defer w.ramp(p)()
 	default:
-		defer w.inject(p.index, p.Fault)()
+		defer w.begin(p.index, p.Fault)()
 	}
 	if p.Length > 0 {
 		w.sleepUntil(ctx, end)
@@ -154,18 +234,23 @@ func (w *World) unfold(p *played) {
 const rampSteps = 10
 
 // ramp brings a fault to its strength step by step and returns what takes it away.
-func (w *World) ramp(p *played) (undo func()) {
+func (w *World) ramp(p *played) (end func()) {
 	start := p.base + p.phase + p.Start
-	undo = func() {}
+	told, err := w.tell(p.Fault)
+	if err != nil {
+		w.refused(p.Fault, err)
+		return func() {}
+	}
+	undo := func() {}
 	for i := 1; i <= rampSteps; i++ {
 		next := w.inject(p.index, p.Fault.At(float64(i)/rampSteps))
 		undo()
 		undo = next
-		if !w.sleepUntil(w.ctx, start+p.RampUp*time.Duration(i)/rampSteps) {
+		if !w.sleepUntil(p.ctx, start+p.RampUp*time.Duration(i)/rampSteps) {
 			break
 		}
 	}
-	return undo
+	return func() { undo(); told() }
 }
 
 // sleepUntil waits for an instant of the World; false if ctx ended first.
@@ -185,10 +270,10 @@ func (w *World) sleepUntil(ctx context.Context, at time.Duration) bool {
 }
 
 // stimulus notes that the simulation itself acts now. Its sources have offsets of their own, so a tie is a
-// mistake.
+// mistake. In real time there are no lanes.
 func (w *World) stimulus(source string, n int) {
-	if !w.history.Occur(w.now(), source, n, 0) {
-		w.run.fail("drtest: %s %d falls into the nanosecond of another event, at %v: the order is not fixed by the seed", source, n, w.now())
+	if !w.host.real() && !w.history.Occur(w.now(), source, n, 0) {
+		w.host.fail("drtest: %s %d falls into the nanosecond of another event, at %v: the order is not fixed by the seed", source, n, w.now())
 	}
 }
 

@@ -79,7 +79,7 @@ func (p *Process) supervise() {
 		}
 		p.note("ended")
 		if err != nil {
-			w.run.fail("drtest: process %q in %s ended: %v", p.name, p.region.name, err)
+			w.host.fail("drtest: process %q in %s ended: %v", p.name, p.region.name, err)
 		}
 		return
 	}

@@ -28,7 +28,7 @@ func TestReportIsGolden(t *testing.T) {
 		w.Play(loseEast)
 		w.Check(check.RTO(time.Minute).For("POST /orders").Floor(check.Setting{Name: "promotion", Took: promotionTakes}), check.RPO(time.Second), check.AppliedOnce(), check.SingleWriter())
 	})
-	for _, ext := range []string{".txt", ".json"} {
+	for _, ext := range []string{".txt", ".json", ".html"} {
 		data, err := os.ReadFile(filepath.Join(dir, "TestReportIsGolden"+ext))
 		if err != nil {
 			t.Fatal(err)

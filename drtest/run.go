@@ -1,6 +1,7 @@
 package drtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,11 +20,14 @@ import (
 
 // Config configures a [World]. The zero value is ready to use.
 type Config struct {
+	// Name names the World in reports. Empty means the name of the test, or "drtest" in real time.
+	Name string
+
 	// Seed is the root of every random stream of the World. Zero means 1.
 	Seed uint64
 
 	// StartAt is the date at which the World begins. It must not lie before 2000-01-01 UTC, where the
-	// clock of a bubble starts. The zero time means 2026-01-01 UTC.
+	// clock of a bubble starts. The zero time means 2026-01-01 UTC. Not for [NewReal].
 	StartAt time.Time
 
 	// Settle is how long a load without an end of its own goes on after the last event of the scenario,
@@ -32,22 +37,27 @@ type Config struct {
 	// Watchdog is how long, in real time, the World may make no progress before the test fails with
 	// the name of the goroutine that holds it up. Its function may wait in one place for twelve times
 	// as long once everything that was planned is over: loads without a length would run for ever.
-	// Zero means 10 s.
+	// Zero means 10 s. Not for [NewReal].
 	Watchdog time.Duration
 
 	// Limit is how long, in virtual time, the World may last. One that waits for what never comes would run
-	// for ever in no time, and fails at the limit with the list of who waits for what. Zero means 7 days.
+	// for ever in no time, and fails at the limit with the list of who waits for what. Zero means 7 days. Not for [NewReal].
 	Limit time.Duration
 
 	// Fidelity is what carries HTTP requests. The zero value is FidelityBytes.
 	Fidelity Fidelity
 
 	// TieFree makes the test fail when two events a client can see fall into one nanosecond. Without it
-	// such ties are counted in the report: their order may differ between runs.
+	// such ties are counted in the report: their order may differ between runs. Not for [NewReal].
 	TieFree bool
 
-	// Artifacts is a directory for reports, as <test>.txt and <test>.json; it is made if missing. Empty
-	// means that reports are logged when the test fails or runs with -v.
+	// Targets lists the real servers that [Region.Attach] may connect to, each "host:port" or "host:*". Empty means
+	// those on the loopback interface. Only for [NewReal].
+	Targets []string
+
+	// Artifacts is a directory for reports, as <test>.txt, <test>.json and <test>.html; it is made if missing. Empty
+	// means that reports are logged when the test fails or runs with -v. In real time [World.Close] writes
+	// them, under its name.
 	Artifacts string
 }
 
@@ -119,19 +129,35 @@ func Run(t *testing.T, config Config, f func(t *testing.T, w *World)) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(config.Targets) > 0 {
+		t.Fatal("drtest: Config.Targets: a bubble has no real servers; use NewReal")
+	}
 	if bubbleOf(ownGoroutine()) != 0 {
 		t.Fatal("drtest: Run called inside a bubble; call it from an ordinary test")
 	}
 	prepareProcess()
-	r := &run{t: t, config: config, done: make(chan struct{}), expired: make(chan struct{})}
+	r := newRun(t, config)
+	r.play(func(t *testing.T, w *World) {
+		f(t, w)
+		w.Wait()
+	})
+	r.conclude()
+}
+
+func newRun(t *testing.T, config Config) *run {
+	return &run{t: t, config: config, done: make(chan struct{}), expired: make(chan struct{})}
+}
+
+// play runs f in a World and returns when the World has ended or was given up.
+func (r *run) play(f func(*testing.T, *World)) {
 	go r.bubble(f)
 	r.await()
-	r.conclude()
 }
 
 // A run is one World on its way through a bubble. It lives outside, where real time passes.
 type run struct {
 	t       *testing.T
+	inner   stopper // the test of the bubble
 	config  Config
 	done    chan struct{} // closed when the bubble has ended
 	expired chan struct{} // closed when the World reached its limit
@@ -151,6 +177,29 @@ func (r *run) fail(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.failures = append(r.failures, fmt.Sprintf(format, args...))
+}
+
+// failed returns why the test fails.
+func (r *run) failed() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.failures)
+}
+
+func (r *run) name() string { return cmp.Or(r.config.Name, r.t.Name()) }
+
+func (r *run) real() bool { return false }
+
+// A stopper is what a run needs of the test of its bubble.
+type stopper interface {
+	Helper()
+	Fatal(args ...any)
+}
+
+// refuse stops the test.
+func (r *run) refuse(err error) {
+	r.inner.Helper()
+	r.inner.Fatal(err)
 }
 
 // prepareProcess makes the process fit for one more bubble.
@@ -185,15 +234,18 @@ func (r *run) bubble(f func(*testing.T, *World)) {
 	synctest.Test(r.t, func(t *testing.T) {
 		r.id.Store(bubbleOf(ownGoroutine()))
 		time.Sleep(r.config.StartAt.Sub(bubbleStart))
-		w := newWorld(t, r)
+		r.inner = t
+		// The context of t ends before the cleanups of the test run; what they close may still need the World.
+		w := newWorld(context.WithoutCancel(t.Context()), r, r.config)
+		w.helper = t.Helper
+		w.tasks.Go(func() { r.heartbeat(w) })
 		r.mu.Lock()
 		r.world = w
 		r.mu.Unlock()
 		liveWorlds.Store(r.id.Load(), r)
 		t.Cleanup(func() { liveWorlds.Delete(r.id.Load()) })
-		t.Cleanup(w.sweep) // registered before those of f, so it runs after them
+		t.Cleanup(func() { r.sweep(w) }) // registered before those of f, so it runs after them
 		f(t, w)
-		w.Wait()
 	})
 }
 
@@ -255,6 +307,11 @@ func (r *run) current() *World {
 func (r *run) abandon() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.world != nil {
+		r.world.mu.Lock()
+		r.world.lost = true
+		r.world.mu.Unlock()
+	}
 	r.world = nil
 }
 
@@ -262,12 +319,9 @@ func (r *run) abandon() {
 func (r *run) conclude() {
 	r.t.Helper()
 	if world := r.current(); world != nil {
-		world.conclude()
+		r.judge(world)
 	}
-	r.mu.Lock()
-	failures := r.failures
-	r.mu.Unlock()
-	for _, f := range failures {
+	for _, f := range r.failed() {
 		r.t.Error(f)
 	}
 	if r.t.Failed() {

@@ -21,6 +21,10 @@ func (p *workers) run(f func()) {
 		w <- f // has room: an idle worker's channel is empty
 		return
 	}
+	if p.closed {
+		go f() // of somebody who has not noticed the end; nobody waits for it
+		return
+	}
 	p.all.Go(func() { p.work(f) })
 }
 

@@ -5,22 +5,22 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
-	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/holdfast-go/holdfast/drtest/check"
+	"github.com/holdfast-go/holdfast/drtest/fault"
 	"github.com/holdfast-go/holdfast/drtest/history"
 	"github.com/holdfast-go/holdfast/drtest/report"
 	"github.com/holdfast-go/holdfast/drtest/simnet"
 )
 
-// A World is a set of Regions on a simulated network, in a bubble of its own. [Run] makes it. It is safe
-// for concurrent use by goroutines of the bubble.
+// A World is a set of Regions on a simulated network. [Run] makes one in a bubble of its own, where it is safe
+// for concurrent use by goroutines of the bubble; [NewReal] makes one in real time, safe for all.
 type World struct {
-	t       *testing.T
-	run     *run
+	host    host
+	helper  func() // marks its caller as a helper of the test
 	config  Config
 	net     *simnet.Net
 	start   time.Time
@@ -39,42 +39,63 @@ type World struct {
 	phases       int
 	endpoints    map[string]*endpoint // by "host:port"
 	hosts        map[string]bool
+	attached     map[string]string // host → real server
 	stores       map[string]*Store
 	groups       []*group
 	processes    map[string]*Process
+	replicas     map[string]Replica
 	scenarios    []Scenario
 	timeline     []*played
 	edges        []edge // of events that had to wait for a condition
+	injected     map[*injected]bool
+	playCtx      context.Context // ends when the World is healed
+	playEnd      context.CancelFunc
+	onFault      []*func(fault.Fault) (undo func(), err error)
 	disturbances []*disturbance
 	traffic      []*Traffic
 	lattices     lattices
 	followed     []*followed
 	gauges       []gauge
+	contents     []contents
 	checks       []check.Check
 	waiting      bool
 	quiet        chan struct{} // closed when the loads are over that Wait waited for
 	waitedAt     time.Duration
-	report       *report.Report
+	horizon      time.Duration  // no load without a length ends before Config.Settle after it
+	storm        *storm         // what Explore lets happen; nil in Run
+	report       *report.Report // of a World that has ended
+	lost         bool           // it was given up: its record is not complete and its clock gone
+}
+
+// A host is what a World lives in: the bubble of a test, or real time.
+type host interface {
+	name() string
+	real() bool
+	fail(format string, args ...any) // notes why the World is no success
+	refuse(err error)                // ends a call that asks for what cannot be
 }
 
 // intraZone is the one-way delay between two Availability Zones of one Region, "single-digit millisecond"
 // round trips in AWS's words.
 const intraZone = 500 * time.Microsecond
 
+// insideZone is the one-way delay within one zone.
+const insideZone = 100 * time.Microsecond
+
 // unknownRTT is the round trip between Regions of which no figure was given.
 const unknownRTT = 60 * time.Millisecond
 
-func newWorld(t *testing.T, r *run) *World {
+// newWorld makes a World that lasts until ctx ends, or is taken down.
+func newWorld(ctx context.Context, h host, config Config) *World {
 	w := &World{
-		t: t, run: r, config: r.config, start: time.Now(), history: history.New(), quiet: make(chan struct{}),
-		regions: map[string]*Region{}, endpoints: map[string]*endpoint{}, hosts: map[string]bool{},
-		stores: map[string]*Store{}, processes: map[string]*Process{},
-		net: simnet.New(simnet.Config{Seed: r.config.Seed, Default: simnet.Shape{Latency: unknownRTT / 2}}),
+		host: h, helper: func() {}, config: config, start: time.Now(), history: history.New(), quiet: make(chan struct{}),
+		regions: map[string]*Region{}, endpoints: map[string]*endpoint{}, hosts: map[string]bool{}, attached: map[string]string{},
+		stores: map[string]*Store{}, processes: map[string]*Process{}, replicas: map[string]Replica{}, injected: map[*injected]bool{},
+		net: simnet.New(simnet.Config{Seed: config.Seed, Default: simnet.Shape{Latency: unknownRTT / 2}}),
 	}
-	// The context of t ends before the cleanups of the test run; what they close may still need the World.
-	w.ctx, w.end = context.WithCancelCause(context.WithoutCancel(t.Context()))
+	w.ctx, w.end = context.WithCancelCause(ctx)
+	w.playCtx, w.playEnd = context.WithCancel(w.ctx)
 	w.net.Watch(w.catchUp)
-	w.tasks.Go(w.heartbeat)
 	return w
 }
 
@@ -97,33 +118,6 @@ func (w *World) Stream(name string) *rand.Rand {
 // now is the time since the World began.
 func (w *World) now() time.Duration { return time.Since(w.start) }
 
-// heartbeatEvery is how often virtual time shows that it moves.
-const heartbeatEvery = time.Second
-
-// heartbeat tells the watchdog that virtual time moves, and ends a World that reaches its limit.
-func (w *World) heartbeat() {
-	ticker := time.NewTicker(heartbeatEvery)
-	defer ticker.Stop()
-	for w.now() < w.config.Limit {
-		select {
-		case <-ticker.C:
-			w.run.virtual.Store(int64(w.now()))
-			w.run.beats.Add(1)
-			if w.run.over.Load() {
-				w.end(errEnded)
-				return
-			}
-		case <-w.ctx.Done():
-			return
-		}
-	}
-	own := ownGoroutine()
-	gs := slices.DeleteFunc(inBubble(allGoroutines(), own.bubble), func(g goroutine) bool { return g.id == own.id })
-	w.run.fail("drtest: the World reached its limit of %v of virtual time; it waits for:\n%s", w.config.Limit, describe(gs))
-	close(w.run.expired)
-	w.end(errEnded)
-}
-
 // phase returns a sub-grain offset that no other source of events has. Offsets keep events of different
 // sources out of each other's nanosecond; package simnet says how.
 func (w *World) phase() time.Duration {
@@ -134,22 +128,33 @@ func (w *World) phase() time.Duration {
 }
 
 // Region returns the Region of a name and makes it if it is new. A place where clients live is a Region
-// too.
+// too. A name "region/zone" is [Region.Zone].
 func (w *World) Region(name string) *Region {
-	if name == "" || name == simnet.Any {
+	outer := simnet.Parent(name)
+	if name == "" || name == simnet.Any || strings.HasPrefix(name, "/") || strings.HasSuffix(name, "/") || strings.Count(name, "/") > 1 {
 		panic(fmt.Sprintf("drtest: %q is no name for a Region", name))
+	}
+	var parent *Region
+	if outer != "" {
+		parent = w.Region(outer)
 	}
 	w.mu.Lock()
 	r, ok := w.regions[name]
 	if !ok {
-		r = newRegion(w, name)
+		r = newRegion(w, name, parent)
 		w.regions[name] = r
 		w.order = append(w.order, r)
 	}
 	w.mu.Unlock()
-	if !ok {
-		w.net.SetLink(name, name, simnet.Shape{Latency: intraZone})
+	if ok {
+		return r
 	}
+	if parent == nil {
+		w.net.SetLink(name, name, simnet.Shape{Latency: intraZone})
+		return r
+	}
+	w.net.SetLink(name, name, simnet.Shape{Latency: insideZone})
+	parent.adopt(r)
 	return r
 }
 
@@ -200,7 +205,7 @@ func (w *World) loadEnd() time.Duration {
 	if !w.waiting {
 		return 0
 	}
-	end := w.waitedAt
+	end := max(w.waitedAt, w.horizon)
 	for _, p := range w.timeline {
 		if p.wanted == nil {
 			end = max(end, p.base+p.end())
@@ -217,7 +222,8 @@ func (w *World) loadEnd() time.Duration {
 func (w *World) planned() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var end, calls time.Duration
+	var calls time.Duration
+	end := w.horizon
 	for _, p := range w.timeline {
 		if p.wanted == nil {
 			end = max(end, p.base+p.end())
@@ -270,12 +276,8 @@ func (w *World) store(name string) *Store {
 	return w.stores[name]
 }
 
-// sweepGrace is how long, in virtual time, goroutines may take to end after the sweep.
-const sweepGrace = 10 * time.Minute
-
-// sweep ends all that belongs to the World and reports goroutines that stay.
-func (w *World) sweep() {
-	w.finish()
+// takeDown ends all that belongs to the World.
+func (w *World) takeDown() {
 	w.end(errEnded)
 	w.mu.Lock()
 	regions := slices.Clone(w.order)
@@ -285,53 +287,76 @@ func (w *World) sweep() {
 	}
 	_ = w.net.Close()
 	w.workers.close()
-	for _, r := range regions {
-		r.wait()
-	}
-	w.settled()
-	time.Sleep(sweepGrace)
-	synctest.Wait()
-	w.reportLeaks()
 }
 
-// reportLeaks lists the goroutines that are left, the caller aside.
-func (w *World) reportLeaks() {
-	own := ownGoroutine()
-	gs := slices.DeleteFunc(inBubble(allGoroutines(), own.bubble), func(g goroutine) bool {
-		return g.id == own.id || g.ownBubbleMachinery()
-	})
-	if len(gs) == 0 {
-		return
+// wait waits for the goroutines of the World, at most for grace; false if some are left.
+func (w *World) wait(grace time.Duration) bool {
+	done := make(chan struct{})
+	go func() {
+		w.mu.Lock()
+		regions, traffic := slices.Clone(w.order), slices.Clone(w.traffic)
+		w.mu.Unlock()
+		for _, r := range regions {
+			r.wait()
+		}
+		for _, t := range traffic {
+			t.tasks.Wait()
+		}
+		w.tasks.Wait()
+		w.workers.all.Wait()
+		close(done)
+	}()
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
 	}
-	w.run.fail("drtest: %d goroutines left %v after the World was swept:\n%s", len(gs), sweepGrace, describe(gs))
-	w.run.mu.Lock()
-	defer w.run.mu.Unlock()
-	w.run.leaked = true
 }
 
 // finish completes the record.
 func (w *World) finish() {
 	w.history.Finish(w.now())
+	for group, keys := range w.survivors() {
+		w.history.SetSurvivors(group, keys)
+	}
 	w.mu.Lock()
-	groups := slices.Clone(w.groups)
+	groups, contents := slices.Clone(w.groups), slices.Clone(w.contents)
 	w.mu.Unlock()
 	for _, g := range groups {
-		w.history.SetSurvivors(g.name, g.survivors())
+		g.record()
+	}
+	for _, c := range contents {
+		w.history.SetContent(c.group, c.name, c.writer, c.read())
 	}
 }
 
-// settled waits for the World's own goroutines, but not for ever: what still hangs is a leak.
-func (w *World) settled() {
-	done := make(chan struct{})
-	go func() {
-		w.tasks.Wait()
-		w.workers.all.Wait()
-		close(done)
-	}()
-	timer := time.NewTimer(sweepGrace)
-	defer timer.Stop()
-	select {
-	case <-done:
-	case <-timer.C:
+// A contents is how to read a store that is not the World's own.
+type contents struct {
+	group, name string
+	writer      bool
+	read        func() map[string]string
+}
+
+// Contents makes known how to read, at the end of the World, all that a server of the user's holds: for the check
+// Converged. Those of one group should hold the same; one of them is the writer. The function must not wait, and what it
+// returns must not change.
+func (w *World) Contents(group, name string, writer bool, read func() map[string]string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.contents = append(w.contents, contents{group, name, writer, read})
+}
+
+// survivors returns what the writer of each replication group holds.
+func (w *World) survivors() map[string]map[string]bool {
+	w.mu.Lock()
+	groups := slices.Clone(w.groups)
+	w.mu.Unlock()
+	out := map[string]map[string]bool{}
+	for _, g := range groups {
+		out[g.name] = g.survivors()
 	}
+	return out
 }

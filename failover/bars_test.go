@@ -14,7 +14,7 @@ func grayRun(seed uint64, share float64, d time.Duration) (suspect, moved time.D
 	src := newSource("db", false, []Region{east, west})
 	here := src.regions[east]
 	here.probes.add(true)
-	h := &regionHealth{share: 100}
+	h := &regionHealth{pace: pace{30 * time.Second, time.Minute, 30 * time.Second}, share: 100}
 	start := time.Now()
 	second := func(share float64, now time.Time) {
 		for range 10 {

@@ -97,6 +97,7 @@ func New[T any](ctl *Controller, members []Member[T], cfg ClientConfig) (*Client
 	var probers []prober
 	for _, m := range members {
 		e := &endpoint[T]{member: m, health: c.source.regions[m.Region]}
+		e.health.measured = m.Lag != nil
 		e.current.Store(&m.Client)
 		e.drain.Store(newDrainable())
 		c.regions[ctl.index(m.Region)] = e

@@ -82,13 +82,26 @@ type ControllerConfig struct {
 	// MinVoters is how many live voters a group decision takes. Zero means 3.
 	MinVoters int
 
-	// PollEvery is the interval of the loop that renews, votes and reads the decision, ± 20 %. Zero means 5 s; at least 10 ms.
+	// PollEvery is the interval of the loop that renews, votes and reads the decision, ± 20 %. Zero means a quarter of LeaseTTL, at
+	// most 5 s; at least 10 ms.
 	PollEvery time.Duration
+
+	// HoldFor is how long an unhealthy Region stays so at least, times how often it has been in the last 60 × HoldFor, at most ten.
+	// Zero means 6 × PollEvery: 30 s.
+	HoldFor time.Duration
+
+	// HealFor is how long a Region must then answer every probe, and at least ten of each client, before it is healthy. Zero
+	// means 12 × PollEvery: 60 s.
+	HealFor time.Duration
+
+	// RampStep is how long each of the four steps takes in which reads leave the writer Region before a planned move, and in which
+	// they come back after it or to a Region that has healed. Zero means 6 × PollEvery: 30 s.
+	RampStep time.Duration
 
 	// Cooldown is the least time between two moves of the writer. Zero means 30 min.
 	Cooldown time.Duration
 
-	// MaxMoves is how many automatic moves may happen in 6 h. Zero means 1.
+	// MaxMoves is how many automatic moves may cut the writer in 6 h, and, counted apart, how many automatic failbacks may. Zero means 1.
 	MaxMoves int
 
 	// ApprovalTTL is how long a request waits for approval; its expiry denies it. Zero means 1 h.
@@ -158,7 +171,10 @@ func (c ControllerConfig) withDefaults() (ControllerConfig, error) {
 	setDefault(&c.ClockSkew, time.Second)
 	setDefault(&c.RPO, time.Minute)
 	setDefault(&c.MinVoters, 3)
-	setDefault(&c.PollEvery, 5*time.Second)
+	setDefault(&c.PollEvery, min(c.LeaseTTL/4, 5*time.Second))
+	setDefault(&c.HoldFor, 6*c.PollEvery)
+	setDefault(&c.HealFor, 12*c.PollEvery)
+	setDefault(&c.RampStep, 6*c.PollEvery)
 	setDefault(&c.Cooldown, 30*time.Minute)
 	setDefault(&c.MaxMoves, 1)
 	setDefault(&c.ApprovalTTL, time.Hour)
@@ -207,12 +223,16 @@ func checkRegions(c *ControllerConfig) error {
 }
 
 func checkTimes(c *ControllerConfig) error {
-	for field, d := range map[string]time.Duration{
-		"LeaseTTL": c.LeaseTTL, "MaxFlight": c.MaxFlight, "ClockSkew": c.ClockSkew, "RPO": c.RPO, "PollEvery": c.PollEvery,
-		"Cooldown": c.Cooldown, "ApprovalTTL": c.ApprovalTTL, "FailbackAfter": c.FailbackAfter,
+	for _, f := range []struct {
+		name  string
+		value time.Duration
+	}{ // those that others default to come first
+		{"LeaseTTL", c.LeaseTTL}, {"PollEvery", c.PollEvery}, {"MaxFlight", c.MaxFlight}, {"ClockSkew", c.ClockSkew}, {"RPO", c.RPO},
+		{"HoldFor", c.HoldFor}, {"HealFor", c.HealFor}, {"RampStep", c.RampStep},
+		{"Cooldown", c.Cooldown}, {"ApprovalTTL", c.ApprovalTTL}, {"FailbackAfter", c.FailbackAfter},
 	} {
-		if d < 0 {
-			return fieldError(field, "%v is negative", d)
+		if f.value < 0 {
+			return fieldError(f.name, "%v is negative", f.value)
 		}
 	}
 	switch {

@@ -136,7 +136,7 @@ func NewController(cfg ControllerConfig) (*Controller, error) {
 		ballot: uint64(time.Now().UnixNano()), // so that the number grows also over a restart
 	}
 	for _, r := range cfg.Regions {
-		c.health[r] = &regionHealth{share: 100, since: c.start}
+		c.health[r] = &regionHealth{pace: pace{cfg.HoldFor, cfg.HealFor, cfg.RampStep}, share: 100, since: c.start}
 	}
 	c.observed = newSource("observed", false, cfg.Regions)
 	c.sources = []*source{c.observed}
@@ -380,7 +380,7 @@ func (c *Controller) shareLocked(region Region) uint32 {
 	}
 	share := h.share
 	if t := c.record.Transition; c.known && t != nil && (t.Planned || c.rule.rampAlways) {
-		step := min(int(time.Since(c.phaseSeen)/rampStep), len(ramp)-1)
+		step := min(int(time.Since(c.phaseSeen)/c.cfg.RampStep), len(ramp)-1)
 		switch {
 		case c.record.Phase == PhaseDraining && region == t.From:
 			share = min(share, 100-ramp[step])

@@ -90,7 +90,7 @@ func TestCoordinatorLossStopsWritesAfterTheLeaseAndMovesNothing(t *testing.T) {
 
 func TestExposureGuardHoldsAnAutomaticMove(t *testing.T) {
 	inFleet(t, func(t *testing.T, f *fleet) {
-		f.lag = 5 * time.Minute
+		f.lag.Store(int64(5 * time.Minute))
 		f.standard()
 		f.backends[east].set(true)
 		time.Sleep(10 * time.Minute)

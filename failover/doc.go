@@ -50,7 +50,9 @@
 // A dead Region is unhealthy after three probes 5 s apart and a quorum agrees a poll later. Leases last 20 s and are renewed every 5 s.
 // The cut waits for the last lease, the rate of two clocks and MaxFlight: 25.5 s. A move by the group takes three voters, of whom 60 %
 // agree, from the target Region and a witness's; an exposure of at most 60 s; a ready target; 30 min since the last move; at
-// most one in 6 h. People need a second person instead, and an [AcceptLoss] above the RPO.
+// most one in 6 h. People need a second person instead, and an [AcceptLoss] above the RPO. A Region that was lost is healthy again after
+// 30 s and 60 s of good probes; reads go and come in four steps of 30 s. With a shorter LeaseTTL or PollEvery these times are shorter in
+// proportion.
 //
 // # When things are gone
 //

@@ -131,7 +131,7 @@ func (c *Controller) begin(r *Record, t Transition) (audit.Record, error) {
 	approved := t.Auto || t.Second != ""
 	if !approved {
 		r.Phase, r.Transition = PhaseAwaitApproval, &t
-		return t.entry("asked for approval: " + t.Reason), nil
+		return t.entry("asked for approval: " + t.why()), nil
 	}
 	return c.launch(r, t)
 }
@@ -151,9 +151,9 @@ func (c *Controller) launch(r *Record, t Transition) (audit.Record, error) {
 	r.Transition = &t
 	if t.Planned {
 		r.Phase = PhaseDraining
-		return t.entry(t.Reason), nil
+		return t.entry(t.why()), nil
 	}
-	return c.cut(r, t.Reason)
+	return c.cut(r, t.why())
 }
 
 // cut edits r so that nobody may write: the next epoch, without a writer.
@@ -169,7 +169,7 @@ func (c *Controller) cut(r *Record, reason string) (audit.Record, error) {
 		t.lap("drain", now)
 	}
 	r.Epoch, r.DecisionID, r.Phase, r.Writer, r.Since = epoch, t.ID, PhaseFenced, "", now
-	r.Moves = append(r.Moves, Move{At: now, Auto: t.Auto})
+	r.Moves = append(r.Moves, Move{At: now, Auto: t.Auto, Planned: t.Planned})
 	if extra := len(r.Moves) - 16; extra > 0 {
 		r.Moves = r.Moves[extra:]
 	}
@@ -179,6 +179,18 @@ func (c *Controller) cut(r *Record, reason string) (audit.Record, error) {
 // entry is the audit entry of a change of t's phase.
 func (t *Transition) entry(reason string) audit.Record {
 	return audit.Record{From: t.From, To: t.To, ID: t.ID, Who: t.By, Second: t.Second, Why: reason}
+}
+
+// why is t's reason, and which loss was accepted by whom.
+func (t *Transition) why() string {
+	l := t.AcceptLoss
+	switch {
+	case l == nil:
+		return t.Reason
+	case l.Exposure == UnknownExposure:
+		return fmt.Sprintf("%s; any loss accepted by %s: %s", t.Reason, l.By, l.Reason)
+	}
+	return fmt.Sprintf("%s; loss up to %v accepted by %s: %s", t.Reason, l.Exposure, l.By, l.Reason)
 }
 
 // expire denies a request that nobody approved in time.

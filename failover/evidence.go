@@ -107,6 +107,7 @@ type sourceRegion struct {
 	counts   counts
 	window   window // owned by the controller's loop
 	probes   probes
+	measured bool // the Member has a Lag; set before the source is registered
 	lag      lagState
 	avoid    atomic.Bool            // of an advisory source: its own reads go elsewhere
 	notReady atomic.Pointer[string] // why the Region could not take over; nil if it could

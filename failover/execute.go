@@ -154,8 +154,12 @@ func (c *Controller) advance(ctx context.Context, rec Record, edit func(*Record)
 
 // stepDraining lets the reads of the old writer Region move away before writes are cut.
 func (c *Controller) stepDraining(ctx context.Context, rec Record) error {
-	if err := c.waitPhase(ctx, time.Duration(len(ramp))*rampStep); err != nil {
+	if err := c.waitPhase(ctx, time.Duration(len(ramp))*c.cfg.RampStep); err != nil {
 		return err
+	}
+	now := time.Now()
+	if err := c.guardExposure(rec.Transition, c.exposureAt(rec, now)); err != nil { // it has fallen behind while reads drained
+		return c.goBack(ctx, rec, err)
 	}
 	return c.advance(ctx, rec, func(r *Record) (audit.Record, error) { return c.cut(r, "reads drained; writes stopped") })
 }
@@ -180,7 +184,7 @@ func (c *Controller) stepFenced(ctx context.Context, rec Record) error {
 	}
 	stopped := time.Now() // without leases, what the old side acknowledged until it was fenced counts
 	exposure := c.exposureAt(rec, stopped)
-	if rec.Transition.Planned && rec.Transition.AcceptLoss == nil {
+	if rec.Transition.Planned {
 		exposure, err = c.awaitReplication(ctx, rec, exposure.AcknowledgedUntil)
 	} else if rec.Transition.Auto && rec.Transition.OldSide == "" {
 		err = c.guardExposure(rec.Transition, exposure) // the old writer may have renewed once more while this began; a waiver is a person's decision
@@ -189,13 +193,7 @@ func (c *Controller) stepFenced(ctx context.Context, rec Record) error {
 		return context.Cause(ctx)
 	}
 	if err != nil {
-		gone := rec.Transition
-		reason := err.Error()
-		if err := c.advance(ctx, rec, func(r *Record) (audit.Record, error) { return c.abort(r, c.cfg.Instance, reason) }); err != nil {
-			return err
-		}
-		c.moveEnded(ctx, gone, true)
-		return nil
+		return c.goBack(ctx, rec, err)
 	}
 	return c.advance(ctx, rec, func(r *Record) (audit.Record, error) {
 		t := r.Transition
@@ -205,6 +203,15 @@ func (c *Controller) stepFenced(ctx context.Context, rec Record) error {
 		r.Phase = PhasePromoting
 		return t.entry(fmt.Sprintf("old writer fenced; old side: %s; exposure: %v (known: %t)", t.OldSide, t.Exposure.Bound, t.Exposure.Known)), nil
 	})
+}
+
+// goBack aborts the move because of why.
+func (c *Controller) goBack(ctx context.Context, rec Record, why error) error {
+	err := c.advance(ctx, rec, func(r *Record) (audit.Record, error) { return c.abort(r, c.cfg.Instance, why.Error()) })
+	if err == nil {
+		c.moveEnded(ctx, rec.Transition, true)
+	}
+	return err
 }
 
 func (c *Controller) exposureAt(rec Record, now time.Time) Exposure {
@@ -259,7 +266,11 @@ func (c *Controller) awaitReplication(ctx context.Context, rec Record, acknowled
 			e.AcknowledgedUntil, e.Bound = acknowledged.UTC(), 0
 			return e, nil
 		}
-		if time.Now().After(deadline) {
+		over, accepted := time.Now().After(deadline), rec.Transition.AcceptLoss
+		if accepted != nil && (over || !e.Known && accepted.Exposure == UnknownExposure) {
+			return e, c.guardLoss(rec.Transition, e)
+		}
+		if over {
 			return e, fmt.Errorf("replication has not reached the last write after %v", replicationPatience)
 		}
 		if err := wait(ctx, tick); err != nil {
@@ -346,7 +357,7 @@ func (c *Controller) stepOpen(ctx context.Context, rec Record) error {
 
 // stepRamping lets the reads of the new writer Region come back in steps.
 func (c *Controller) stepRamping(ctx context.Context, rec Record) error {
-	if err := c.waitPhase(ctx, time.Duration(len(ramp))*rampStep); err != nil {
+	if err := c.waitPhase(ctx, time.Duration(len(ramp))*c.cfg.RampStep); err != nil {
 		return err
 	}
 	return c.finishing(ctx, rec, func(r *Record) (audit.Record, error) {

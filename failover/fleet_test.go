@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -90,7 +91,8 @@ type fleet struct {
 	coord    Coordinator
 	backends map[Region]*backend
 	tune     func(*ControllerConfig)
-	lag      time.Duration // of the copy in the other Region; negative: unknown
+	lag      atomic.Int64  // of the copy in the other Region, nanoseconds; negative: unknown
+	probe    time.Duration // ClientConfig.ProbeEvery
 	nodes    []*node
 	wg       sync.WaitGroup
 }
@@ -103,9 +105,10 @@ type node struct {
 
 func newFleet(t *testing.T) *fleet {
 	f := &fleet{
-		t: t, coord: NewMemoryCoordinator(east, west, central), lag: 200 * time.Millisecond,
+		t: t, coord: NewMemoryCoordinator(east, west, central),
 		backends: map[Region]*backend{east: {region: east}, west: {region: west}},
 	}
+	f.lag.Store(int64(200 * time.Millisecond))
 	t.Cleanup(f.close)
 	return f
 }
@@ -138,7 +141,7 @@ func (f *fleet) add(cfg ControllerConfig) *node {
 			Probe: func(ctx context.Context, b *backend) error { return b.probe(ctx) }, Lag: f.sample,
 		})
 	}
-	client, err := New(ctl, members, ClientConfig{Name: "db"})
+	client, err := New(ctl, members, ClientConfig{Name: "db", ProbeEvery: f.probe})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -158,7 +161,8 @@ func (f *fleet) sample(ctx context.Context, b *backend) (LagSample, error) {
 	if err := b.probe(ctx); err != nil {
 		return LagSample{}, err
 	}
-	if f.lag < 0 {
+	lag := time.Duration(f.lag.Load())
+	if lag < 0 {
 		return LagSample{}, errors.New("no heartbeat")
 	}
 	for region, other := range f.backends {
@@ -166,7 +170,7 @@ func (f *fleet) sample(ctx context.Context, b *backend) (LagSample, error) {
 			return LagSample{}, errors.New("source is gone")
 		}
 	}
-	return LagSample{ReplicatedThrough: time.Now().Add(-f.lag), MeasuredAt: time.Now()}, nil
+	return LagSample{ReplicatedThrough: time.Now().Add(-lag), MeasuredAt: time.Now()}, nil
 }
 
 // standard starts three instances in each Region and two witnesses, and lets them settle.

@@ -80,7 +80,7 @@ func (c *Controller) tooSoon(rec Record, t *Transition, now time.Time) error {
 	recent, oldest := 0, time.Time{}
 	for _, m := range rec.Moves {
 		wait = max(wait, c.cfg.Cooldown-now.Sub(m.At))
-		if m.Auto && now.Sub(m.At) < budgetWindow {
+		if m.Auto && m.Planned == t.Planned && now.Sub(m.At) < budgetWindow {
 			if recent++; oldest.IsZero() || m.At.Before(oldest) {
 				oldest = m.At
 			}
@@ -100,23 +100,36 @@ func (c *Controller) tooSoon(rec Record, t *Transition, now time.Time) error {
 	return refused
 }
 
-// guardExposure refuses a move that may lose more than was accepted. A planned move loses nothing, but must be able to tell.
+// guardExposure refuses a move that may lose more than was accepted. A planned move loses nothing, but must be able to tell, and not be
+// so far behind that writes would be cut for nothing.
 func (c *Controller) guardExposure(t *Transition, e Exposure) error {
+	if !t.Planned || !e.Known {
+		return c.guardLoss(t, e)
+	}
+	if behind := time.Since(e.ReplicatedThrough); behind > replicationPatience && t.AcceptLoss == nil {
+		return c.refuseExposure(t, e, fmt.Sprintf("the target is %v behind; a planned move waits for %v", behind.Round(time.Second), replicationPatience))
+	}
+	return nil
+}
+
+// guardLoss holds e against the RPO and what was accepted above it.
+func (c *Controller) guardLoss(t *Transition, e Exposure) error {
 	limit := c.cfg.RPO
 	if t.AcceptLoss != nil {
 		limit = max(limit, t.AcceptLoss.Exposure)
 	}
-	reason := ""
 	switch {
-	case c.rule.anyExposure:
-	case !e.Known && limit != UnknownExposure:
-		reason = "no sample of the target's replication was ever seen"
-	case e.Known && e.Bound > limit && !t.Planned:
-		reason = fmt.Sprintf("up to %v of acknowledged writes may be lost; the limit is %v", e.Bound, limit)
-	}
-	if reason == "" {
+	case c.rule.anyExposure || limit == UnknownExposure:
 		return nil
+	case !e.Known:
+		return c.refuseExposure(t, e, "nobody knows how far the target's replication has come")
+	case e.Bound > limit:
+		return c.refuseExposure(t, e, fmt.Sprintf("up to %v of acknowledged writes may be lost; the limit is %v", e.Bound, limit))
 	}
+	return nil
+}
+
+func (c *Controller) refuseExposure(t *Transition, e Exposure, reason string) error {
 	refused := c.refuse(t.To, GuardExposure, "%s", reason)
 	refused.Exposure = e
 	return refused
@@ -127,10 +140,14 @@ func (c *Controller) exposureLocked(rec Record, t *Transition, now time.Time) Ex
 	e := Exposure{AcknowledgedUntil: c.acknowledgedLocked(rec, t, now).UTC()}
 	for _, src := range c.decidingLocked() {
 		r := src.regions[t.To]
-		if r == nil {
-			continue // not configured here
+		if r == nil || !r.measured {
+			continue // not configured here, or nothing that is copied
 		}
-		if sample, ok := r.lag.get(); ok && sample.of(t.Epoch) && (!e.Known || sample.ReplicatedThrough.Before(e.ReplicatedThrough)) {
+		sample, ok := r.lag.get()
+		if !ok || !sample.of(t.Epoch) { // one copy of unknown age is enough
+			return Exposure{AcknowledgedUntil: e.AcknowledgedUntil}
+		}
+		if !e.Known || sample.ReplicatedThrough.Before(e.ReplicatedThrough) {
 			e.ReplicatedThrough, e.Known = sample.ReplicatedThrough.UTC(), true
 		}
 	}

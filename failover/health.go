@@ -47,18 +47,23 @@ func (h Health) readable() bool {
 
 // The thresholds of the health table.
 const (
-	probesToFail    = 3                // in a row: Suspect → Unhealthy
-	probesToHeal    = 10               // in a row, and healFor: Recovering → Healthy
-	healFor         = 60 * time.Second // see probesToHeal
-	holdUnhealthy   = 30 * time.Second // × ejections: before Unhealthy → Recovering
-	holdLimit       = 300 * time.Second
+	probesToFail    = 3    // in a row: Suspect → Unhealthy
+	probesToHeal    = 10   // in a row, and pace.heal: Recovering → Healthy
+	ejectionsCount  = 10   // at most so many times pace.hold
+	ejectionsForget = 60   // times pace.hold, after which ejections count from none
 	suspectRate     = 0.20 // lower bound of the failure rate over rateWindow
 	unhealthyRate   = 0.50
 	rateWindow      = 10 // seconds
 	longRateWindow  = 30 // seconds: a rate over suspectRate for so long is enough if another Region is healthy
 	minCalls        = 10 // in rateWindow, or there is no rate
-	ejectionsForget = 30 * time.Minute
 )
+
+// A pace is how long a Region that was bad must hold before it is used again; see ControllerConfig.
+type pace struct {
+	hold time.Duration // × ejections: before Unhealthy → Recovering
+	heal time.Duration // of Recovering, see probesToHeal
+	step time.Duration // of a ramp
+}
 
 // signals is what all sources together say about a Region at one tick.
 type signals struct {
@@ -80,6 +85,7 @@ func (s signals) good() bool {
 
 // A regionHealth is the state machine of one Region on one instance. The controller's loop owns it.
 type regionHealth struct {
+	pace      pace
 	state     Health
 	since     time.Time // of state
 	ejections int
@@ -103,9 +109,7 @@ func (h *regionHealth) step(now time.Time, s signals, otherHealthy bool) {
 	switch h.state {
 	case HealthUnknown, HealthHealthy:
 		switch {
-		case down:
-			h.eject(now, !s.anyProbe)
-		case suspect:
+		case down, suspect: // always by way of Suspect, for a tick at least
 			h.enter(HealthSuspect, now)
 		case h.state == HealthUnknown && s.good():
 			h.enter(HealthHealthy, now)
@@ -125,7 +129,7 @@ func (h *regionHealth) step(now time.Time, s signals, otherHealthy bool) {
 		switch {
 		case s.probesGood == 0 || s.anyRate:
 			h.eject(now, s.probesGood > 0)
-		case s.probesGood >= probesToHeal && held >= healFor:
+		case s.probesGood >= probesToHeal && held >= h.pace.heal:
 			h.enter(HealthHealthy, now)
 			h.share = ramp[0]
 		}
@@ -136,14 +140,11 @@ func (h *regionHealth) step(now time.Time, s signals, otherHealthy bool) {
 // ramp is the share of reads, in percent, that a healed Region gets, step by step.
 var ramp = [...]int{5, 25, 50, 100}
 
-// rampStep is how long each step must hold.
-const rampStep = 30 * time.Second
-
 // stepShare raises the share while the Region stays healthy; the first regression takes it back to the start.
 func (h *regionHealth) stepShare(now time.Time) {
 	switch h.state {
 	case HealthHealthy:
-		if steps := int(now.Sub(h.since) / rampStep); h.share < 100 {
+		if steps := int(now.Sub(h.since) / h.pace.step); h.share < 100 {
 			h.share = ramp[min(steps, len(ramp)-1)]
 		}
 	case HealthSuspect:
@@ -163,7 +164,7 @@ func (h *regionHealth) enter(state Health, now time.Time) {
 }
 
 func (h *regionHealth) eject(now time.Time, gray bool) {
-	if now.Sub(h.ejected) > ejectionsForget {
+	if now.Sub(h.ejected) > ejectionsForget*h.pace.hold {
 		h.ejections = 0
 	}
 	h.ejections++
@@ -172,5 +173,5 @@ func (h *regionHealth) eject(now time.Time, gray bool) {
 }
 
 func (h *regionHealth) hold() time.Duration {
-	return min(holdUnhealthy*time.Duration(h.ejections), holdLimit)
+	return h.pace.hold * time.Duration(min(h.ejections, ejectionsCount))
 }

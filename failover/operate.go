@@ -18,10 +18,10 @@ type Request struct {
 	Second string // who approves at once; another person than By. Empty: the request waits for Approve
 
 	// Planned asks for a move without loss: reads move first, writes are cut, and the move goes on only when everything
-	// acknowledged is present on the target; else it goes back.
+	// acknowledged is present on the target; else, after two minutes, it goes back. It is refused while the target is further behind than that.
 	Planned bool
 
-	// AcceptLoss accepts an exposure above the RPO, or an unknown one.
+	// AcceptLoss accepts an exposure above the RPO, or an unknown one. A planned move still waits as long for the last write.
 	AcceptLoss *AcceptLoss
 }
 
@@ -29,17 +29,21 @@ func (q Request) check(c *Controller, to Region) error {
 	refuse := func(reason string) error {
 		return c.refuse(to, GuardRequest, "%s", reason)
 	}
-	switch l := q.AcceptLoss; {
+	switch {
 	case strings.TrimSpace(q.Reason) == "":
 		return refuse("Request.Reason is empty")
 	case strings.TrimSpace(q.By) == "":
 		return refuse("Request.By is empty")
 	case samePerson(q.Second, q.By):
 		return refuse("Request.Second is the requester")
-	case l != nil && (l.Reason == "" || l.By == "" || l.Exposure <= 0):
+	case q.AcceptLoss != nil && !q.AcceptLoss.complete():
 		return refuse("Request.AcceptLoss needs Exposure, Reason and By")
 	}
 	return nil
+}
+
+func (l *AcceptLoss) complete() bool {
+	return strings.TrimSpace(l.Reason) != "" && strings.TrimSpace(l.By) != "" && l.Exposure > 0
 }
 
 // Failover asks for a move of the writer to another Region and returns the transition once it is recorded: waiting for
@@ -82,6 +86,19 @@ func (c *Controller) moved(rec Record, err error) (Transition, error) {
 // Approve lets the request id begin. by must be another person than the requester; the guards are checked again, with the exposure of
 // now. Errors as [Controller.Failover].
 func (c *Controller) Approve(ctx context.Context, id, by string) (Transition, error) {
+	return c.approve(ctx, id, by, nil)
+}
+
+// ApproveLoss is [Controller.Approve] by loss.By, who also accepts the loss: loss takes the place of the request's own AcceptLoss, for
+// this request alone. It is how a request of the group, which cannot accept anything, passes the exposure guard.
+func (c *Controller) ApproveLoss(ctx context.Context, id string, loss AcceptLoss) (Transition, error) {
+	if !loss.complete() {
+		return Transition{}, c.refuse("", GuardRequest, "AcceptLoss needs Exposure, Reason and By")
+	}
+	return c.approve(ctx, id, loss.By, &loss)
+}
+
+func (c *Controller) approve(ctx context.Context, id, by string, loss *AcceptLoss) (Transition, error) {
 	if err := c.refreshVotes(ctx); err != nil {
 		return Transition{}, err
 	}
@@ -97,6 +114,9 @@ func (c *Controller) Approve(ctx context.Context, id, by string) (Transition, er
 		}
 		approved := *t
 		approved.Second = by
+		if loss != nil {
+			approved.AcceptLoss = loss
+		}
 		return c.launch(r, approved)
 	})
 	return c.moved(rec, err)

@@ -98,8 +98,9 @@ func (r Record) opened() uint64 {
 
 // A Move is a past change of the writer.
 type Move struct {
-	At   time.Time `json:"at"`
-	Auto bool      `json:"auto,omitempty"`
+	At      time.Time `json:"at"`
+	Auto    bool      `json:"auto,omitempty"`
+	Planned bool      `json:"planned,omitempty"`
 }
 
 // Writable reports whether the Record's Writer may write in its phase.

@@ -90,6 +90,17 @@ func TestSim(t *testing.T) {
 	for _, event := range slices.Sorted(maps.Keys(counts.events)) {
 		t.Logf("%6d  %s", counts.events[event], event)
 	}
+	for event := range counts.events {
+		if arrow, ok := strings.CutPrefix(event, "phase "); ok {
+			from, to, _ := strings.Cut(arrow, " → ")
+			ok = from != to
+			if ok && !slices.Contains(simMustSee, event) {
+				t.Errorf("%q is an arrow that nobody expects", event)
+			}
+		} else if strings.HasPrefix(event, "health ") && !slices.Contains(simMustSee, event) {
+			t.Errorf("%q is an arrow that nobody expects", event)
+		}
+	}
 	for _, event := range simMustSee {
 		if seeds < 10_000 {
 			break

@@ -143,6 +143,8 @@ func (s *sim) promoted(t Transition) {
 	case s.unreliable:
 	case t.Planned && t.AcceptLoss == nil && lost > 0:
 		s.failLocked("I8", "a planned move lost %v of acknowledged writes", lost)
+	case t.AcceptLoss != nil && t.Planned && lost > t.AcceptLoss.Exposure && lost > time.Minute:
+		s.failLocked("I8", "a planned move lost %v of acknowledged writes; %v was accepted", lost, t.AcceptLoss.Exposure)
 	case t.Auto && lost > time.Minute:
 		s.failLocked("I8", "an automatic move lost %v of acknowledged writes; the RPO is %v", lost, time.Minute)
 	case t.Exposure.Known && lost > t.Exposure.Bound && !s.token:
@@ -164,8 +166,11 @@ func (s *sim) swapped(before, next Record, votes []Vote) {
 		s.fail("I2", "stored epoch %x after %x", next.Epoch, before.Epoch)
 	}
 	s.checkEntry(before, next)
-	if t := next.Transition; t != nil && t.Auto && !t.Planned && next.Phase == PhaseFenced && before.Phase != PhaseFenced {
-		s.checkAutomatic(before, t, votes)
+	if t := next.Transition; t != nil && t.Auto && next.Phase == PhaseFenced && before.Phase != PhaseFenced {
+		s.checkPace(before, t)
+		if !t.Planned {
+			s.checkAutomatic(t, votes)
+		}
 	}
 }
 
@@ -184,7 +189,7 @@ func (s *sim) checkEntry(before, next Record) {
 }
 
 // checkAutomatic checks the group's own decision to cut the writer off.
-func (s *sim) checkAutomatic(before Record, t *Transition, votes []Vote) {
+func (s *sim) checkAutomatic(t *Transition, votes []Vote) {
 	now := time.Now()
 	places := map[Region]bool{}
 	for _, v := range votes {
@@ -198,17 +203,25 @@ func (s *sim) checkAutomatic(before Record, t *Transition, votes []Vote) {
 	if !s.faulty[t.From] && now.Sub(s.lastFault[t.From]) > 2*time.Minute || s.lastFault[t.From].IsZero() {
 		s.failLocked("I11", "an automatic move away from %s, which has had no fault", t.From)
 	}
+}
+
+// checkPace: I9, automatic moves and automatic failbacks each within their budget, and never too soon after another move. A failback
+// cuts the writer two minutes after it began.
+func (s *sim) checkPace(before Record, t *Transition) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	recent := 0
 	for _, m := range before.Moves {
 		if now.Sub(m.At) < s.cooldown {
 			s.failLocked("I9", "an automatic move %v after the last one", now.Sub(m.At))
 		}
-		if m.Auto && now.Sub(m.At) < budgetWindow {
+		if m.Auto && m.Planned == t.Planned && now.Sub(m.At) < budgetWindow {
 			recent++
 		}
 	}
 	if recent >= 1 {
-		s.failLocked("I9", "a second automatic move within %v", budgetWindow)
+		s.failLocked("I9", "a second automatic move (planned: %t) within %v", t.Planned, budgetWindow)
 	}
 }
 

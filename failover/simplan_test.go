@@ -272,7 +272,11 @@ func (s *sim) planned() {
 		s.mu.Unlock()
 	}
 	second := []string{"", "bob"}[s.pick(2)]
-	tr, err := n.ctl.Failover(context.Background(), west, Request{Reason: "drill", By: "ann", Second: second, Planned: true})
+	var accepted *AcceptLoss
+	if s.chance(0.3) {
+		accepted = &AcceptLoss{Exposure: s.between(0, 6*time.Minute), Reason: "it is copied later", By: "ann"}
+	}
+	tr, err := n.ctl.Failover(context.Background(), west, Request{Reason: "drill", By: "ann", Second: second, Planned: true, AcceptLoss: accepted})
 	if err == nil && second == "" {
 		_, err = n.ctl.Approve(context.Background(), tr.ID, "bob")
 	}
@@ -313,6 +317,11 @@ func (s *sim) accept(loss time.Duration) {
 	err := errors.New("not asked")
 	for i := 0; i < 5 && err != nil; i++ { // the coordinator may have lost the request
 		if rec := s.settles(0); rec.Phase == PhaseAwaitApproval { // the group has asked, but could not accept the loss
+			if s.chance(0.5) {
+				_, err = s.of(west)[0].ctl.ApproveLoss(context.Background(), rec.Transition.ID, AcceptLoss{Exposure: loss, Reason: "customers wait", By: "ann"})
+				s.note("ApproveLoss: %v", err)
+				continue
+			}
 			err := s.of(west)[0].ctl.Deny(context.Background(), rec.Transition.ID, "ann", "asks again, with the loss accepted")
 			s.note("Deny: %v", err)
 		}

@@ -142,6 +142,19 @@ func (c *Controller) lintVotersLocked() (problems []Problem) {
 	return problems
 }
 
+// lagKnown: every Member of region that has a Lag has seen a sample, and there is one.
+func lagKnown(deciding []*source, region Region) bool {
+	known := false
+	for _, s := range deciding {
+		r := s.regions[region]
+		if _, ok := r.lag.get(); r.measured && !ok {
+			return false
+		}
+		known = known || r.measured
+	}
+	return known
+}
+
 // lintMembersLocked: a move needs probes and a measured lag in every Region.
 func (c *Controller) lintMembersLocked() (problems []Problem) {
 	deciding := c.decidingLocked()
@@ -149,11 +162,7 @@ func (c *Controller) lintMembersLocked() (problems []Problem) {
 		return []Problem{{"Member", "no Client is registered: no Region is ever known to be healthy"}}
 	}
 	for _, r := range c.cfg.Regions {
-		measured := slices.ContainsFunc(deciding, func(s *source) bool {
-			_, ok := s.regions[r].lag.get()
-			return ok
-		})
-		if !measured && len(c.cfg.Regions) > 1 {
+		if len(c.cfg.Regions) > 1 && !lagKnown(deciding, r) {
 			problems = append(problems, Problem{"Member.Lag", fmt.Sprintf("no sample of %q: a move there needs an AcceptLoss", r)})
 		}
 	}

@@ -81,7 +81,7 @@ type Exposure struct {
 
 // AcceptLoss is an operator's written acceptance of an exposure above the RPO.
 type AcceptLoss struct {
-	Exposure time.Duration `json:"exposure"` // accepted up to this; [UnknownExposure] accepts one that nobody could measure
+	Exposure time.Duration `json:"exposure"` // accepted up to this when writes are cut; [UnknownExposure] accepts one that nobody could measure
 	Reason   string        `json:"reason"`
 	By       string        `json:"by"`
 }

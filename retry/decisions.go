@@ -37,7 +37,7 @@ func (p *Policy) Admit(ctx context.Context) error {
 		return s.refuse(ctx, false)
 	}
 	if !s.settleGranted() {
-		s.admitCall(ctx)
+		s.budget.payIn(ctx, s.owner)
 	}
 	return nil
 }

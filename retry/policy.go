@@ -95,7 +95,6 @@ func Do[T any](ctx context.Context, p *Policy, fn func(context.Context) (T, erro
 	if s == nil || !s.plain || fn == nil || ctx.Err() != nil {
 		return doWithCare(ctx, p.stateOf(), fn)
 	}
-	s.calls.Add(1)
 	s.budget.payIn(ctx, s.owner)
 	value, err := fn(ctx)
 	if err == nil {
@@ -111,7 +110,6 @@ func (p *Policy) Do(ctx context.Context, call func(context.Context) error) error
 	if s == nil || !s.plain || call == nil || ctx.Err() != nil {
 		return p.stateOf().doWithCare(ctx, call)
 	}
-	s.calls.Add(1)
 	s.budget.payIn(ctx, s.owner)
 	err := call(ctx)
 	if err == nil {

@@ -24,7 +24,6 @@ type state struct {
 	set     telemetry.Set
 	reasons [reasons]telemetry.Set
 
-	calls   striped.Counter
 	retries striped.Counter
 	gaveUp  [reasons]atomic.Int64
 	granted atomic.Int64 // by Policy.Spend, not yet begun
@@ -87,7 +86,6 @@ func (p *Policy) buildState() *state {
 }
 
 func (s *state) collect(c *telemetry.Collector) {
-	c.Int(telemetry.RetryCalls, s.calls.Load(), s.set)
 	c.Int(telemetry.RetryRetries, s.retries.Load(), s.set)
 	for r := ReasonAttempts; r < reasons; r++ {
 		c.Int(telemetry.RetryGiveUps, s.gaveUp[r].Load(), s.reasons[r])
@@ -100,19 +98,12 @@ func (s *state) begin(ctx context.Context, nilFunc bool) error {
 	if nilFunc || ctx.Err() != nil || s.invalid != nil {
 		return s.refuse(ctx, nilFunc)
 	}
-	s.admitCall(ctx)
+	s.budget.payIn(ctx, s.owner)
 	return nil
 }
 
-// admitCall counts a call and pays in for it. Do has the same two lines: they are on the path of every call, with no clock,
-// no lock, no allocation, and no look into ctx while the budget is full.
-func (s *state) admitCall(ctx context.Context) {
-	s.calls.Add(1)
-	s.budget.payIn(ctx, s.owner)
-}
-
 // settleGranted reports whether an attempt that begins is one that Spend granted. Which one does not matter: the
-// sums of calls and deposits come out right.
+// sums of retries and deposits come out right.
 func (s *state) settleGranted() bool {
 	for n := s.granted.Load(); n > 0; n = s.granted.Load() {
 		if s.granted.CompareAndSwap(n, n-1) {

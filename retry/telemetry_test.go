@@ -56,7 +56,7 @@ func TestMetrics(t *testing.T) {
 	})
 	got := read(t, reader)
 	want := map[string]float64{
-		"calls": 3, "retries": 2, "give_ups attempts": 1, "give_ups not_retryable": 1, "give_ups budget": 0,
+		"retries": 2, "give_ups attempts": 1, "give_ups not_retryable": 1, "give_ups budget": 0,
 		"budget.spent": 2, "budget.refused": 0, "hedge.calls": 1, "hedge.hedges": 1, "hedge.wins": 1,
 	}
 	for name, value := range want {

@@ -35,6 +35,11 @@ type Verdict struct {
 
 	// Seconds is the measured duration of RTO and RPO; 0 for other checks.
 	Seconds float64 `json:"seconds,omitempty"`
+
+	// From and To are where on the timeline the measured duration lies, in seconds: for RTO from the fault to
+	// recovery (To is 0 if there was none), for RPO from the oldest lost write on. Both are 0 where there is none.
+	From float64 `json:"from_seconds,omitempty"`
+	To   float64 `json:"to_seconds,omitempty"`
 }
 
 // A Phase is a part of a recovery. The phases of one RTO follow each other and add up to it.

@@ -113,7 +113,10 @@ func (c LossCheck) Evaluate(h *history.History) Verdict {
 	v.Why = append(v.Why, fmt.Sprintf("%d of %d acknowledged writes lost", len(gone), acks))
 	ok := len(gone) <= c.max
 	if c.name == "RPO" {
-		reach, why := reachBack(h, gone)
+		from, reach, why := reachBack(h, gone)
+		if reach > 0 {
+			v.From, v.To = from.Seconds(), (from + reach).Seconds()
+		}
 		v.Got, v.Seconds = reach.Round(time.Microsecond).String(), reach.Seconds()
 		v.Why = append(v.Why, why...)
 		ok = reach <= c.limit
@@ -122,22 +125,23 @@ func (c LossCheck) Evaluate(h *history.History) Verdict {
 	return v.judge(ok)
 }
 
-// reachBack returns the RPO of lost writes.
-func reachBack(h *history.History, gone []lost) (time.Duration, []string) {
+// reachBack returns when the oldest of the lost writes was committed, and the RPO, measured from there.
+func reachBack(h *history.History, gone []lost) (oldest, reach time.Duration, why []string) {
 	if len(gone) == 0 {
-		return 0, nil
+		return 0, 0, nil
 	}
-	oldest, newest := gone[0].committed, gone[0].committed
+	oldest = gone[0].committed
+	newest := oldest
 	for _, l := range gone {
 		oldest, newest = min(oldest, l.committed), max(newest, l.committed)
 	}
-	why := []string{fmt.Sprintf("oldest committed at %v, newest at %v", oldest, newest)}
-	reach := newest - oldest
+	why = []string{fmt.Sprintf("oldest committed at %v, newest at %v", oldest, newest)}
+	reach = newest - oldest
 	if at, what := turningPoint(h, oldest); what != "" {
 		why = append(why, fmt.Sprintf("%s at %v, %v after the oldest", what, at, at-oldest))
 		reach = max(reach, at-oldest)
 	}
-	return reach, why
+	return oldest, reach, why
 }
 
 // turningPoint returns the first fault after an instant, or the first promotion if that came before.

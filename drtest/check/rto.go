@@ -15,6 +15,7 @@ type RTOCheck struct {
 	window   time.Duration
 	share    float64
 	settings []Setting
+	from     *history.Fault // what to measure from, in place of every fault
 	filter
 }
 
@@ -58,8 +59,20 @@ func (c RTOCheck) Floor(settings ...Setting) RTOCheck {
 	return c
 }
 
-// Name returns "RTO" and the class.
-func (c RTOCheck) Name() string { return c.name("RTO") }
+// Since measures from one instant instead of from every fault: from then on all must be well within the limit,
+// whatever fault is still there. What says what happened then.
+func (c RTOCheck) Since(at time.Duration, what string) RTOCheck {
+	c.from = &history.Fault{Text: what, From: at, To: at, Ended: true}
+	return c
+}
+
+// Name returns "RTO", or "Recovery" after [RTOCheck.Since], and the class.
+func (c RTOCheck) Name() string {
+	if c.from != nil {
+		return c.name("Recovery")
+	}
+	return c.name("RTO")
+}
 
 // A recovery is how one fault went for callers.
 type recovery struct {
@@ -79,6 +92,9 @@ func (c RTOCheck) Evaluate(h *history.History) Verdict {
 		return inconclusive(c.Name(), want, fmt.Sprintf("Window(%v, %v) makes no sense", c.window, c.share))
 	}
 	faults := h.Faults()
+	if c.from != nil {
+		faults = []history.Fault{*c.from}
+	}
 	if len(faults) == 0 {
 		return inconclusive(c.Name(), want, "no fault was injected")
 	}
@@ -194,6 +210,7 @@ func (c RTOCheck) verdict(h *history.History, r recovery, want string) Verdict {
 	switch {
 	case r.recovered < 0:
 		v.Got = "not recovered"
+		v.From = r.fault.From.Seconds()
 		v.Why = append(v.Why, fmt.Sprintf("after %q at %v, the window that ended at %v was still bad and nothing came after it", r.fault.Text, r.fault.From, r.lastBad))
 	case !r.hurt:
 		v.Got = "0s"
@@ -202,6 +219,7 @@ func (c RTOCheck) verdict(h *history.History, r recovery, want string) Verdict {
 		took := r.recovered - r.fault.From
 		v.Got = took.Round(time.Microsecond).String()
 		v.Seconds = took.Seconds()
+		v.From, v.To = r.fault.From.Seconds(), r.recovered.Seconds()
 		v.Phases = phases(h, r)
 		v.Why = append(v.Why, fmt.Sprintf("%q at %v; worst window %.4g %% success", r.fault.Text, r.fault.From, r.worst*100))
 	}

@@ -2,6 +2,7 @@ package fault
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/holdfast-go/holdfast/drtest/simnet"
 )
@@ -11,13 +12,26 @@ type kind struct {
 	names  []string // fields that must be set
 	others []string // further fields that may be
 	degree bool
+	flaps  bool
 	check  func(Fault) error
 	text   func(Fault) string
 	code   func(Fault) string // the Go expression
 }
 
-var kinds = map[Kind]kind{
+// kinds is what the package knows of all.
+var kinds = join(basicKinds, moreKinds)
+
+func join(tables ...map[Kind]kind) map[Kind]kind {
+	all := map[Kind]kind{}
+	for _, t := range tables {
+		maps.Copy(all, t)
+	}
+	return all
+}
+
+var basicKinds = map[Kind]kind{
 	KindRegionDown: {
+		flaps: true,
 		names: []string{"region"}, others: []string{"mode"},
 		check: func(f Fault) error {
 			if f.Mode == simnet.ModeUp || f.Mode > simnet.ModeHang {
@@ -29,6 +43,7 @@ var kinds = map[Kind]kind{
 		code: func(f Fault) string { return fmt.Sprintf("fault.RegionDown(%q, fault.%s)", f.Region, modeCode[f.Mode]) },
 	},
 	KindPartition: {
+		flaps: true,
 		names: []string{"region", "to"}, others: []string{"one_way"},
 		check: Fault.twoEnds,
 		text: func(f Fault) string {
@@ -45,6 +60,7 @@ var kinds = map[Kind]kind{
 		},
 	},
 	KindLatency: {
+		flaps: true,
 		names: []string{"region", "to"}, others: []string{"delay", "jitter"}, degree: true,
 		check: func(f Fault) error {
 			if err := f.twoEnds(); err != nil {
@@ -73,6 +89,7 @@ var kinds = map[Kind]kind{
 		},
 	},
 	KindGray: {
+		flaps: true,
 		names: []string{"host"}, others: []string{"op", "share", "status"}, degree: true,
 		check: Fault.answers,
 		text: func(f Fault) string {
@@ -87,6 +104,7 @@ var kinds = map[Kind]kind{
 		},
 	},
 	KindThrottle: {
+		flaps: true,
 		names: []string{"host"}, others: []string{"op", "share", "status", "retry_after"}, degree: true,
 		check: func(f Fault) error {
 			if f.RetryAfter < 0 {
@@ -113,6 +131,7 @@ var kinds = map[Kind]kind{
 		code: func(f Fault) string { return fmt.Sprintf("fault.ReplicationLag(%q, %s)", f.Store, Duration(f.Delay)) },
 	},
 	KindReplicationPause: {
+		flaps: true,
 		names: []string{"store"}, check: func(Fault) error { return nil },
 		text: func(f Fault) string { return fmt.Sprintf("replication to %s is paused", f.Store) },
 		code: func(f Fault) string { return fmt.Sprintf("fault.ReplicationPause(%q)", f.Store) },
@@ -152,10 +171,10 @@ func (f Fault) twoEnds() error {
 
 // answers checks a fault in which a host gives wrong answers.
 func (f Fault) answers() error {
-	switch {
-	case !(f.Share > 0 && f.Share <= 1): // also for NaN
-		return bad("share", "%v is not above 0 and up to 1", f.Share)
-	case f.Status < 400 || f.Status > 599:
+	if err := f.part(); err != nil {
+		return err
+	}
+	if f.Status < 400 || f.Status > 599 {
 		return bad("status", "%d is not the status of an error", f.Status)
 	}
 	return nil

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -40,7 +39,8 @@ type Server struct {
 }
 
 // Start runs a Redis server in the Region. A Region may have several; each has an address of its
-// own. Start panics when another World that has a Redis server is still running in this process.
+// own. Start panics when another World that has a Redis server is still running in this process, unless both run
+// in real time.
 func Start(r *drtest.Region) *Server {
 	claim(r.World())
 	s := &Server{region: r, done: make(chan struct{}), conns: map[*conn]bool{}, counts: map[string]int{}}
@@ -51,22 +51,25 @@ func Start(r *drtest.Region) *Server {
 	return s
 }
 
-// owner is the World whose bubble may use go-redis, and its number of servers.
+// owner is the World whose bubble may use go-redis, nil for those in real time, and its number of servers.
 var owner struct {
 	sync.Mutex
-	world   atomic.Pointer[drtest.World]
+	world   *drtest.World
 	servers int
 }
 
 // claim takes the process for one World; go-redis keeps timers in a package-level pool, and a
-// timer of one bubble is fatal in another.
+// timer of one bubble is fatal in another. Worlds in real time can share them.
 func claim(w *drtest.World) {
+	if w.RealTime() {
+		w = nil
+	}
 	owner.Lock()
 	defer owner.Unlock()
-	if other := owner.world.Load(); other != nil && other != w {
+	if owner.servers > 0 && owner.world != w {
 		panic("redistest: another World with a Redis server is running; go-redis shares timers between bubbles, so such tests cannot run in parallel")
 	}
-	owner.world.Store(w)
+	owner.world = w
 	owner.servers++
 }
 
@@ -74,16 +77,16 @@ func release() {
 	owner.Lock()
 	defer owner.Unlock()
 	if owner.servers--; owner.servers == 0 {
-		owner.world.Store(nil)
+		owner.world = nil // do not keep a World that has ended
 	}
 }
 
 // listen takes the first free name in the Region.
 func listen(r *drtest.Region) (host string, l net.Listener) {
 	for n := 1; ; n++ {
-		host = "redis." + r.Name() + ".internal"
+		host = "redis." + r.HostPart() + ".internal"
 		if n > 1 {
-			host = fmt.Sprintf("redis-%d.%s.internal", n, r.Name())
+			host = fmt.Sprintf("redis-%d.%s.internal", n, r.HostPart())
 		}
 		l, err := r.Listen(net.JoinHostPort(host, port))
 		if err == nil {

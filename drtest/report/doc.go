@@ -1,3 +1,3 @@
-// Package report writes what a World, or a drill against real servers, came to: as text for people and as JSON
+// Package report writes what a World, or a drill against real servers, came to: as text and HTML for people, and as JSON
 // for machines. One engine serves both.
 package report

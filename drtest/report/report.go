@@ -18,6 +18,7 @@ type Report struct {
 	Name      string            `json:"name"`
 	Seed      uint64            `json:"seed"`
 	StartAt   time.Time         `json:"start_at"`
+	RealTime  bool              `json:"real_time,omitempty"`
 	Fidelity  string            `json:"fidelity"`
 	Length    float64           `json:"length_seconds"`
 	Hash      string            `json:"hash"`
@@ -27,6 +28,8 @@ type Report struct {
 	Loads     []Load            `json:"loads"`
 	Timeline  []Line            `json:"timeline"`
 	Verdicts  []check.Verdict   `json:"verdicts"`
+	Lanes     Lanes             `json:"lanes"`
+	Windows   []Window          `json:"windows"` // the whole run, then the slowest recovery if that is short
 }
 
 // version is the version of the JSON form.
@@ -56,22 +59,38 @@ type Info struct {
 	Name      string
 	Seed      uint64
 	StartAt   time.Time
+	RealTime  bool
 	Fidelity  string
 	Scenarios []json.RawMessage
+	Regions   []string          // all there are, in the order of the report
 	Rules     map[string]string // load → how it was thinned
 }
 
 // New evaluates checks on a finished history and returns the report.
 func New(info Info, h *history.History, checks []check.Check) *Report {
 	r := &Report{
-		Version: version, Name: info.Name, Seed: info.Seed, StartAt: info.StartAt.UTC(), Fidelity: info.Fidelity, Length: h.End().Seconds(),
+		Version: version, Name: info.Name, Seed: info.Seed, StartAt: info.StartAt.Round(0).UTC(), RealTime: info.RealTime, Fidelity: info.Fidelity, Length: h.End().Seconds(),
 		Hash: h.Hash(), Scenarios: info.Scenarios, Loads: loads(h, info.Rules), Timeline: timeline(h), Verdicts: []check.Verdict{},
 	}
 	r.Ties, r.FirstTie = h.Ties()
 	for _, c := range checks {
 		r.Verdicts = append(r.Verdicts, c.Evaluate(h))
 	}
+	r.Lanes = lanes(h, info.Regions)
+	r.Windows = windows(h, r.Verdicts)
 	return r
+}
+
+// Parse reads a report's JSON form. It refuses one of a later version.
+func Parse(data []byte) (*Report, error) {
+	var r Report
+	if err := json.Unmarshal(data, &r); err != nil {
+		return nil, fmt.Errorf("report: %w", err)
+	}
+	if r.Version != version {
+		return nil, fmt.Errorf("report: version %d is not known, want %d", r.Version, version)
+	}
+	return &r, nil
 }
 
 // Passed reports whether every check passed.
@@ -152,7 +171,7 @@ const maxLines = 60
 // WriteText writes the report for people.
 func (r *Report) WriteText(out io.Writer) error {
 	b := &strings.Builder{}
-	fmt.Fprintf(b, "%s: %v of virtual time from %s, seed %d, %s\n", r.Name, span(r.Length), r.StartAt.Format(time.RFC3339), r.Seed, r.Fidelity)
+	fmt.Fprintf(b, "%s: %v of %s time from %s, seed %d, %s\n", r.Name, span(r.Length), r.clock(), r.StartAt.Format(time.RFC3339), r.Seed, r.Fidelity)
 	fmt.Fprintf(b, "event hash %s%s\n", r.Hash, r.tieNote())
 	r.writeLoads(b)
 	b.WriteString("timeline:\n")
@@ -190,7 +209,17 @@ func (r *Report) writeLoads(b *strings.Builder) {
 	}
 }
 
+func (r *Report) clock() string {
+	if r.RealTime {
+		return "real"
+	}
+	return "virtual"
+}
+
 func (r *Report) tieNote() string {
+	if r.RealTime {
+		return ", in real time: the order of events is its own in each run"
+	}
 	if r.Ties == 0 {
 		return ", no ties: the seed fixes the order of events"
 	}

@@ -28,7 +28,7 @@ type adminRequest struct {
 //	GET  /                        status
 //	GET  /lint                    problems that would hurt in an outage
 //	POST /moves                   {"to", "reason", "planned", "accept_loss"}: asks; another person approves
-//	POST /moves/{id}/approve
+//	POST /moves/{id}/approve      {"accept_loss", "reason"}: both optional; this person accepts the loss too
 //	POST /moves/{id}/deny         {"reason"}: also takes a move back that is not promoted yet
 //	POST /moves/{id}/waive-fence  {"reason"}: this person vouches that the old writer cannot write
 //	POST /moves/{id}/promoted     {"evidence"}: for promotions by hand
@@ -97,22 +97,38 @@ func (a *admin) action(do func(r *http.Request, q adminRequest, by string) (fail
 }
 
 func (a *admin) move(r *http.Request, q adminRequest, by string) (failover.Transition, error) {
-	ask := failover.Request{Reason: q.Reason, By: by, Planned: q.Planned}
-	switch q.AcceptLoss {
-	case "":
-	case "unknown":
-		ask.AcceptLoss = &failover.AcceptLoss{Exposure: failover.UnknownExposure, Reason: q.Reason, By: by}
-	default:
-		d, err := time.ParseDuration(q.AcceptLoss)
-		if err != nil {
-			return failover.Transition{}, errors.Join(failover.ErrRefused, err)
-		}
-		ask.AcceptLoss = &failover.AcceptLoss{Exposure: d, Reason: q.Reason, By: by}
+	loss, err := q.loss(by)
+	if err != nil {
+		return failover.Transition{}, err
 	}
-	return a.c.Failover(r.Context(), q.To, ask)
+	return a.c.Failover(r.Context(), q.To, failover.Request{Reason: q.Reason, By: by, Planned: q.Planned, AcceptLoss: loss})
 }
 
-func (a *admin) approve(r *http.Request, _ adminRequest, by string) (failover.Transition, error) {
+// loss is what by accepts with the request; nil if nothing.
+func (q adminRequest) loss(by string) (*failover.AcceptLoss, error) {
+	accepted := &failover.AcceptLoss{Exposure: failover.UnknownExposure, Reason: q.Reason, By: by}
+	switch q.AcceptLoss {
+	case "":
+		return nil, nil
+	case "unknown":
+		return accepted, nil
+	}
+	d, err := time.ParseDuration(q.AcceptLoss)
+	if err != nil {
+		return nil, errors.Join(failover.ErrRefused, err)
+	}
+	accepted.Exposure = d
+	return accepted, nil
+}
+
+func (a *admin) approve(r *http.Request, q adminRequest, by string) (failover.Transition, error) {
+	loss, err := q.loss(by)
+	switch {
+	case err != nil:
+		return failover.Transition{}, err
+	case loss != nil:
+		return a.c.ApproveLoss(r.Context(), r.PathValue("id"), *loss)
+	}
 	return a.c.Approve(r.Context(), r.PathValue("id"), by)
 }
 

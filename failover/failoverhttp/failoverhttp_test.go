@@ -119,7 +119,11 @@ func (p *pair) move(to failover.Region) {
 }
 
 func get(h http.Handler, method, path string, header ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, "http://here.test"+path, strings.NewReader(`{"reason":"drill","to":"us-west-2"}`))
+	return send(h, method, path, `{"reason":"drill","to":"us-west-2"}`, header...)
+}
+
+func send(h http.Handler, method, path, body string, header ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, "http://here.test"+path, strings.NewReader(body))
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
@@ -221,8 +225,18 @@ func TestAdminTakesTwoPeople(t *testing.T) {
 		if w := get(admin, "POST", "/moves/"+id+"/approve", "User", "ann"); w.Code != 422 {
 			t.Errorf("approval by the requester = %d %s, want 422", w.Code, w.Body)
 		}
-		if w := get(admin, "POST", "/moves/"+id+"/approve", "User", "bob"); w.Code != 200 {
+		for what, body := range map[string]string{
+			"a loss without a reason": `{"accept_loss": "1m"}`, "what is no duration": `{"accept_loss": "lots", "reason": "x"}`,
+		} {
+			if w := send(admin, "POST", "/moves/"+id+"/approve", body, "User", "bob"); w.Code != 422 {
+				t.Errorf("approval with %s = %d %s, want 422", what, w.Code, w.Body)
+			}
+		}
+		if w := send(admin, "POST", "/moves/"+id+"/approve", `{"accept_loss": "1m", "reason": "customers wait"}`, "User", "bob"); w.Code != 200 {
 			t.Errorf("approval = %d %s, want 200", w.Code, w.Body)
+		}
+		if tr := p.east.Decision().Transition; tr.AcceptLoss == nil || tr.AcceptLoss.By != "bob" || tr.AcceptLoss.Exposure != time.Minute {
+			t.Errorf("accepted loss %+v, want bob's", tr.AcceptLoss)
 		}
 		time.Sleep(time.Minute)
 		if w := get(admin, "GET", "/", "User", "eve"); w.Code != 200 || !strings.Contains(w.Body.String(), `"writer":"us-west-2"`) {

@@ -1,19 +1,15 @@
 package telemetry
 
-// Retry are the instruments of package retry. The hot path counts calls alone; calls that failed are the
-// give-ups, and attempts are calls plus retries.
+// Retry are the instruments of package retry. A first attempt that succeeds writes nothing: the client's
+// own request metric has those. Calls that failed are the give-ups.
 var Retry = &Package{Name: "retry", Instruments: []*Instrument{
-	RetryCalls, RetryRetries, RetryGiveUps,
+	RetryRetries, RetryGiveUps,
 	RetryBudgetTokens, RetryBudgetSpent, RetryBudgetRefused,
 	RetryHedgeCalls, RetryHedgeHedges, RetryHedgeWins,
 }}
 
 // The instruments of package retry.
 var (
-	RetryCalls = &Instrument{
-		Name: "holdfast.retry.calls", Unit: "{call}", Kind: KindCounter, Attributes: []Attribute{NameAttribute},
-		Description: "Calls that made a first attempt.",
-	}
 	RetryRetries = &Instrument{
 		Name: "holdfast.retry.retries", Unit: "{attempt}", Kind: KindCounter, Attributes: []Attribute{NameAttribute},
 		Description: "Attempts after the first.",

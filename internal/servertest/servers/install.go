@@ -43,6 +43,11 @@ func (in *installer) postgres(ctx context.Context) error {
 	return in.orDebian(ctx, err, func() error { _, err := findPostgres(); return err }, "postgresql")
 }
 
+func (in *installer) chromium(ctx context.Context) error {
+	_, err := FindChromium()
+	return in.orDebian(ctx, err, func() error { _, err := FindChromium(); return err }, "chromium")
+}
+
 // orDebian installs packages when missing is a [MissingError], and looks again.
 func (in *installer) orDebian(ctx context.Context, missing error, again func() error, packages ...string) error {
 	if missing == nil {

@@ -25,7 +25,8 @@ const usage = `usage: scripts/servers <command> [kind ...]
   status  say what runs and whether it answers
   down    stop them
 
-Kinds are redis, sqs, moto and postgres; up without one starts all.
+Kinds are redis, sqs, moto and postgres; up without one starts all. Kind chromium
+is only installed: tests start it themselves.
 
 Variables:
   HOLDFAST_INSTALL=0      install nothing

@@ -13,7 +13,8 @@ import (
 	"sync"
 )
 
-// A kind is a kind of server in the shared set: what it needs, and the servers it consists of.
+// A kind is a kind of server in the shared set: what it needs, and the servers it consists of. One without servers
+// is a program that tests start themselves.
 type kind struct {
 	name    string
 	members []member
@@ -31,6 +32,7 @@ func kinds() []kind {
 		{"sqs", []member{{"sqs-a", "HOLDFAST_TEST_SQS_A"}, {"sqs-b", "HOLDFAST_TEST_SQS_B"}}, (*installer).fauxqs, startTwoFauxqs},
 		{"moto", []member{{"moto", "HOLDFAST_TEST_MOTO"}}, (*installer).moto, startOneMoto},
 		{"postgres", []member{{"pg-primary", "HOLDFAST_TEST_PG_PRIMARY"}, {"pg-standby", "HOLDFAST_TEST_PG_STANDBY"}}, (*installer).postgres, startPair},
+		{"chromium", nil, (*installer).chromium, func(context.Context, []Place) ([]*Server, error) { return nil, nil }},
 	}
 }
 
@@ -39,7 +41,7 @@ func SkipVariable(address string) string { return address + "_SKIPPED" }
 
 // external reports whether the environment already names a server for every member.
 func (k kind) external() bool {
-	return !slices.ContainsFunc(k.members, func(m member) bool { return os.Getenv(m.variable) == "" })
+	return len(k.members) > 0 && !slices.ContainsFunc(k.members, func(m member) bool { return os.Getenv(m.variable) == "" })
 }
 
 func (k kind) places(dir string, ports map[string]int) []Place {
@@ -153,7 +155,7 @@ func pick(names []string) ([]kind, error) {
 	for _, name := range names {
 		i := slices.IndexFunc(all, func(k kind) bool { return k.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("servers: no kind %q; there are redis, sqs, moto and postgres", name)
+			return nil, fmt.Errorf("servers: no kind %q; there are redis, sqs, moto, postgres and chromium", name)
 		}
 		picked = append(picked, all[i])
 	}

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/holdfast-go/holdfast/internal/chromium"
 )
 
 // pinned holds the exact versions of all that is installed from npm and PyPI.
@@ -42,6 +44,15 @@ func findRedis() (string, error) {
 	bin, err := exec.LookPath("redis-server")
 	if err != nil {
 		return "", &MissingError{What: "redis-server", Reason: notYet}
+	}
+	return bin, nil
+}
+
+// FindChromium returns the browser that tests start, or a [MissingError].
+func FindChromium() (string, error) {
+	bin, err := chromium.Find()
+	if err != nil {
+		return "", &MissingError{What: "Chromium", Reason: notYet}
 	}
 	return bin, nil
 }

@@ -1,0 +1,227 @@
+package drtest
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/drtest/check"
+	"github.com/holdfast-go/holdfast/drtest/history"
+	"github.com/holdfast-go/holdfast/drtest/report"
+)
+
+// A plan is what decides how a World of Explore goes, beside the code.
+type plan struct {
+	seed     uint64
+	fixed    bool // scenario and heal are given; else they are drawn from the seed
+	scenario Scenario
+	heal     time.Duration // end of the safety phase, since the scenario started
+	clients  int           // most clients of a load; 0 = as the load says
+}
+
+// A trial is a World of Explore that has ended.
+type trial struct {
+	plan       plan // as it was played
+	violations []Violation
+	skipped    string
+	history    *history.History // nil for a World that was given up
+	report     *report.Report
+	log        string // what f logged
+	clients    int    // of the largest load
+}
+
+// A Violation is one thing that went wrong in a World of [Explore].
+type Violation struct {
+	Check string // the name of the check; "test" for what the function reported, "world" for panics, leaks and standstills
+	Text  string
+}
+
+// try runs one World without failing the test. The trace, if any, gets every record of the history.
+func (e *explorer) try(p plan, trace func(line []byte)) *trial {
+	config := e.config.World
+	config.Seed = p.seed
+	prepareProcess()
+	r := newRun(e.t, config)
+	rec := &seedT{}
+	s := &storm{e: e, plan: p}
+	r.play(func(t *testing.T, w *World) {
+		rec.TB = t
+		r.inner, w.helper, w.storm = rec, rec.Helper, s
+		if trace != nil {
+			w.history.Trace(trace)
+		}
+		rec.contain(func() { e.f(rec, w) })
+		if rec.over() {
+			return
+		}
+		rec.contain(func() { w.playStorm() })
+		w.Wait()
+		w.linger()
+	})
+	x := &trial{skipped: rec.skipped, log: rec.text(), plan: s.plan}
+	if w := r.current(); w != nil && rec.skipped == "" {
+		x.history, x.report = w.history, w.conclude()
+		x.violations = verdicts(x.report, config.TieFree)
+		x.clients = w.clients()
+	}
+	for _, text := range rec.failures {
+		x.violations = append(x.violations, Violation{"test", text})
+	}
+	for _, text := range r.failed() {
+		x.violations = append(x.violations, Violation{"world", text})
+	}
+	return x
+}
+
+// verdicts returns what the checks found.
+func verdicts(r *report.Report, tieFree bool) []Violation {
+	var out []Violation
+	for _, v := range r.Verdicts {
+		if v.Status == check.StatusFailed {
+			out = append(out, Violation{v.Check, v.String()})
+		}
+	}
+	if r.Ties > 0 && tieFree {
+		out = append(out, Violation{"world", tied(r)})
+	}
+	return out
+}
+
+// violates reports whether a trial went wrong in one of the ways of another.
+func (x *trial) violates(as *trial) bool {
+	for _, v := range x.violations {
+		for _, was := range as.violations {
+			if v.Check == was.Check {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// A seedT is the t of a seed: what fails it is a finding and not a failure of the test.
+type seedT struct {
+	testing.TB // of the bubble, for all that does not fail
+
+	mu       sync.Mutex // guards all below
+	failures []string
+	skipped  string
+	stopped  bool // FailNow or SkipNow was called
+	lines    strings.Builder
+}
+
+// maxLog is how much of what a function logs is kept.
+const maxLog = 16 << 10
+
+func (r *seedT) note(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.lines.Len() < maxLog {
+		r.lines.WriteString(strings.TrimSuffix(text, "\n") + "\n")
+	}
+}
+
+func (r *seedT) failed(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failures = append(r.failures, strings.TrimSuffix(text, "\n"))
+}
+
+func (r *seedT) stop() {
+	r.mu.Lock()
+	r.stopped = true
+	r.mu.Unlock()
+	runtime.Goexit()
+}
+
+// over reports whether the function gave up.
+func (r *seedT) over() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stopped
+}
+
+func (r *seedT) text() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lines.String()
+}
+
+// contain runs f to its end on a goroutine that it may leave by FailNow, and takes its panic for a failure.
+func (r *seedT) contain(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				r.failed(fmt.Sprintf("panic: %v, at %s", p, panicPlace()))
+				r.mu.Lock()
+				r.stopped = true
+				r.mu.Unlock()
+			}
+		}()
+		f()
+	}()
+	<-done
+}
+
+func (r *seedT) Log(args ...any)                   { r.note(fmt.Sprintln(args...)) }
+func (r *seedT) Logf(format string, args ...any)   { r.note(fmt.Sprintf(format, args...)) }
+func (r *seedT) Output() io.Writer                 { return seedLog{r} }
+func (r *seedT) Error(args ...any)                 { r.failed(fmt.Sprintln(args...)) }
+func (r *seedT) Errorf(format string, args ...any) { r.failed(fmt.Sprintf(format, args...)) }
+func (r *seedT) Fail()                             { r.failed("failed without a message") }
+
+func (r *seedT) FailNow() {
+	if !r.Failed() {
+		r.Fail()
+	}
+	r.stop()
+}
+
+func (r *seedT) Fatal(args ...any) {
+	r.Error(args...)
+	r.stop()
+}
+
+func (r *seedT) Fatalf(format string, args ...any) {
+	r.Errorf(format, args...)
+	r.stop()
+}
+
+func (r *seedT) Failed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.failures) > 0
+}
+
+func (r *seedT) skip(text string) {
+	r.mu.Lock()
+	r.skipped = cmpZero(strings.TrimSpace(text), "skipped")
+	r.mu.Unlock()
+	r.stop()
+}
+
+func (r *seedT) Skip(args ...any)                 { r.skip(fmt.Sprintln(args...)) }
+func (r *seedT) Skipf(format string, args ...any) { r.skip(fmt.Sprintf(format, args...)) }
+func (r *seedT) SkipNow()                         { r.skip("") }
+
+func (r *seedT) Skipped() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.skipped != ""
+}
+
+// Cleanup registers a function that may fail as the function of the World may.
+func (r *seedT) Cleanup(f func()) { r.TB.Cleanup(func() { r.contain(f) }) }
+
+type seedLog struct{ r *seedT }
+
+func (o seedLog) Write(b []byte) (int, error) {
+	o.r.note(string(b))
+	return len(b), nil
+}
