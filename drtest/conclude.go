@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/holdfast-go/holdfast/drtest/check"
 	"github.com/holdfast-go/holdfast/drtest/history"
 	"github.com/holdfast-go/holdfast/drtest/report"
 )
@@ -14,21 +15,26 @@ import (
 // evaluated on the record up to now, each time Report is called. It is nil when a World was given up.
 func (w *World) Report() *report.Report {
 	w.mu.Lock()
-	r := w.report
+	r, lost := w.report, w.lost
 	w.mu.Unlock()
-	if r != nil {
+	if r != nil || lost {
 		return r
 	}
+	return w.ReportWith()
+}
+
+// ReportWith is [World.Report] up to now with further checks.
+func (w *World) ReportWith(checks ...check.Check) *report.Report {
 	h := w.history.Snapshot(w.now())
 	for group, keys := range w.survivors() {
 		h.SetSurvivors(group, keys)
 	}
-	return w.reportOn(h)
+	return w.reportOn(h, checks...)
 }
 
-func (w *World) reportOn(h *history.History) *report.Report {
+func (w *World) reportOn(h *history.History, more ...check.Check) *report.Report {
 	w.mu.Lock()
-	info, checks := w.infoLocked(), slices.Clone(w.checks)
+	info, checks := w.infoLocked(), append(slices.Clone(w.checks), more...)
 	w.mu.Unlock()
 	return report.New(info, h, checks)
 }

@@ -38,7 +38,7 @@
 // say the same.
 //
 // A [Load] is open-loop traffic: operations start when they are due. What happens is recorded (package
-// history), judged (package check) and written down (package report).
+// history), judged (package check) and written down (package report): as text, JSON and one HTML page.
 //
 // # What counts
 //
@@ -46,6 +46,22 @@
 // it may write, [World.Gauge] how long a queue is, [World.Mark] when somebody detected, decided and
 // switched. Checks compare them with each other and with what the stores hold at the end. A time-out is
 // unknown, never failed.
+//
+// # Real time
+//
+// [NewReal] makes the same World on the machine's clock, without a test: for a program that runs its Regions on embedded
+// parts, and for real servers. Load, Play, Check and Report are the same; Redis and SQS servers of redistest and
+// sqstest run there. [World.Inject] breaks something now and returns what mends it, [World.Heal] mends everything,
+// [history.History.Since] follows what happens, Report may be asked at any time, and [World.Close] ends it with every
+// goroutine. Inject, Heal and Since work in a bubble as well.
+//
+// [Region.Attach] makes a real TCP server a host of a Region, and [Region.Expose] opens a real address that leads to a
+// host, so that programs in other processes meet the faults too (package proxy). Servers must be on the loopback
+// interface or in Config.Targets. Package drill plays scenarios there as exercises with a lease, stop conditions and
+// evidence.
+//
+// Real time has no lanes, seeds fix only what is drawn, and there is no watchdog: a World waits as long as its code does.
+// A goroutine that Close cannot end is named by its error.
 //
 // # Fidelity
 //

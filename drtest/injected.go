@@ -89,11 +89,18 @@ func (w *World) removeInjected(in *injected) {
 // OnFault registers what else is to happen when a fault begins: what the network of the World cannot do, as to
 // freeze a server that is attached. It runs before the fault acts, on the goroutine that injects it, and may wait; an
 // error keeps the fault from acting. The undo it returns, which may be nil, runs after the fault has ended. A fault
-// that flaps begins each time, one that grows begins once. Register before the first fault.
-func (w *World) OnFault(f func(f fault.Fault) (undo func(), err error)) {
+// that flaps begins each time, one that grows begins once. Faults that are there already are not told, nor are later
+// ones after remove.
+func (w *World) OnFault(f func(f fault.Fault) (undo func(), err error)) (remove func()) {
+	one := &f
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.onFault = append(w.onFault, f)
+	w.onFault = append(w.onFault, one)
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.onFault = slices.DeleteFunc(slices.Clone(w.onFault), func(x *func(fault.Fault) (func(), error)) bool { return x == one })
+	}
 }
 
 // tell runs what was registered with OnFault.
@@ -108,7 +115,7 @@ func (w *World) tell(f fault.Fault) (undo func(), err error) {
 		}
 	}
 	for _, tell := range all {
-		u, err := tell(f)
+		u, err := (*tell)(f)
 		if err != nil {
 			undo()
 			return nil, err
@@ -141,7 +148,8 @@ func (w *World) refused(f fault.Fault, err error) {
 }
 
 // Heal takes every fault away, drops what scenarios still have to come, and returns when that is done. Loads and
-// processes go on, and so may new scenarios. The reason becomes a mark of the timeline.
+// processes go on, and so may new scenarios. The reason becomes a mark of the timeline. It must not be called by what
+// [World.OnFault] registered.
 func (w *World) Heal(reason string) {
 	w.Mark(history.MarkScenario, "healed", reason)
 	now := w.now()
@@ -163,6 +171,20 @@ func (w *World) Heal(reason string) {
 	for _, c := range over {
 		<-c
 	}
+}
+
+// Done returns a channel that is closed when the World ends.
+func (w *World) Done() <-chan struct{} { return w.ctx.Done() }
+
+// Regions returns the names of the Regions in the order in which they were made.
+func (w *World) Regions() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var names []string
+	for _, r := range w.order {
+		names = append(names, r.name)
+	}
+	return names
 }
 
 // Elapsed returns the time since the World began: the time in which its history is written.

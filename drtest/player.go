@@ -34,17 +34,27 @@ func (w *World) Play(s Scenario) {
 	}
 }
 
+// Fits returns a [*ScenarioError] if the scenario is invalid or names what the World does not have.
+func (w *World) Fits(s Scenario) error {
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	for i, e := range s.Events {
+		if field, reason := w.missing(e.Fault); reason != "" {
+			return &ScenarioError{s.Name, i, "fault." + field, reason}
+		}
+	}
+	return nil
+}
+
 // Schedule is [World.Play] for those who handle the error: a [*ScenarioError].
 func (w *World) Schedule(s Scenario) error {
-	if err := s.Validate(); err != nil {
+	if err := w.Fits(s); err != nil {
 		return err
 	}
 	base := nextPhase(w.now(), 0) // so that every event keeps to its lane, whoever called
 	var all []*played
 	for i, e := range s.Events {
-		if field, reason := w.missing(e.Fault); reason != "" {
-			return &ScenarioError{s.Name, i, "fault." + field, reason}
-		}
 		p := &played{Event: e, index: i, base: base, phase: w.phase()}
 		if e.Cond != nil {
 			p.wanted = make(chan struct{})

@@ -39,9 +39,10 @@ func NewReal(ctx context.Context, config Config) (*World, error) {
 type machine struct {
 	config Config
 
-	mu       sync.Mutex // guards all below
+	closing sync.Once
+
+	mu       sync.Mutex // guards failures
 	failures []error
-	closed   bool
 }
 
 func (m *machine) name() string { return cmp.Or(m.config.Name, "drtest") }
@@ -82,24 +83,24 @@ func (w *World) Close() error {
 	if !ok {
 		panic("drtest: Close of a World made by Run, which ends by itself")
 	}
-	m.mu.Lock()
-	first := !m.closed
-	m.closed = true
-	m.mu.Unlock()
-	if first {
-		w.finish()
-		w.takeDown()
-		if !w.wait(closeGrace) {
-			m.fail("drtest: Close: goroutines of the World are left after %v:\n%s", closeGrace, describe(ownLeft(allGoroutines())))
-		}
-		r := w.conclude()
-		if w.config.Artifacts != "" {
-			if err := writeReport(w.config.Artifacts, m.name(), r); err != nil {
-				m.fail("%w", err)
-			}
-		}
-	}
+	m.closing.Do(func() { w.shut(m) })
 	return errors.Join(w.Failures()...)
+}
+
+// shut ends the World and judges it.
+func (w *World) shut(m *machine) {
+	w.finish()
+	w.takeDown()
+	if !w.wait(closeGrace) {
+		m.fail("drtest: Close: goroutines of the World are left after %v:\n%s", closeGrace, describe(ownLeft(allGoroutines())))
+	}
+	r := w.conclude()
+	if w.config.Artifacts == "" {
+		return
+	}
+	if err := writeReport(w.config.Artifacts, m.name(), r); err != nil {
+		m.fail("%w", err)
+	}
 }
 
 // ownLeft returns the goroutines that a World started, the caller aside.

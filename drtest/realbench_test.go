@@ -17,8 +17,8 @@ import (
 	"github.com/holdfast-go/holdfast/drtest/simnet"
 )
 
-// BenchmarkRealHop sends 200 requests/s in real time over a simulated link without delay, and over loopback. It
-// reports the processor's and the caller's time for one request.
+// BenchmarkRealHop sends 200 requests/s in real time over a simulated link without delay, over loopback, and over both
+// as a proxy does. It reports the processor's and the caller's time for one request.
 func BenchmarkRealHop(b *testing.B) {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
 	b.Run("simnet", func(b *testing.B) {
@@ -30,6 +30,24 @@ func BenchmarkRealHop(b *testing.B) {
 		w.Net().SetLinks("users", "east", simnet.Shape{})
 		w.Region("east").Serve("api", handler)
 		paced(b, w.Region("users").HTTPClient(), "http://api/")
+	})
+	b.Run("proxy", func(b *testing.B) { // loopback, a simulated link, loopback
+		s := httptest.NewServer(handler)
+		defer s.Close()
+		w, err := drtest.NewReal(b.Context(), drtest.Config{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer w.Close()
+		w.Net().SetLinks("users", "east", simnet.Shape{})
+		if err := w.Region("east").Attach("api:80", s.Listener.Addr().String()); err != nil {
+			b.Fatal(err)
+		}
+		front, err := w.Region("users").Expose("api:80")
+		if err != nil {
+			b.Fatal(err)
+		}
+		paced(b, &http.Client{Transport: &http.Transport{}}, "http://"+front)
 	})
 	b.Run("loopback", func(b *testing.B) {
 		s := httptest.NewServer(handler)

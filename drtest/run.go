@@ -307,6 +307,11 @@ func (r *run) current() *World {
 func (r *run) abandon() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.world != nil {
+		r.world.mu.Lock()
+		r.world.lost = true
+		r.world.mu.Unlock()
+	}
 	r.world = nil
 }
 

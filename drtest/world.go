@@ -50,7 +50,7 @@ type World struct {
 	injected     map[*injected]bool
 	playCtx      context.Context // ends when the World is healed
 	playEnd      context.CancelFunc
-	onFault      []func(fault.Fault) (undo func(), err error)
+	onFault      []*func(fault.Fault) (undo func(), err error)
 	disturbances []*disturbance
 	traffic      []*Traffic
 	lattices     lattices
@@ -64,6 +64,7 @@ type World struct {
 	horizon      time.Duration  // no load without a length ends before Config.Settle after it
 	storm        *storm         // what Explore lets happen; nil in Run
 	report       *report.Report // of a World that has ended
+	lost         bool           // it was given up: its record is not complete and its clock gone
 }
 
 // A host is what a World lives in: the bubble of a test, or real time.

@@ -155,6 +155,7 @@ type History struct {
 	content map[string]content         // what stores held at the end
 	alive   map[string]map[string]bool // group → keys in the store that is its writer at the end
 	groups  map[string]string          // store → group
+	gone    Cursor                     // how many records were forgotten
 	end     time.Duration
 	done    bool // Finish was called
 }

@@ -126,3 +126,55 @@ func TestNothingIsRecordedAfterTheEnd(t *testing.T) {
 		t.Errorf("faults %+v", f)
 	}
 }
+
+func TestSinceAndForget(t *testing.T) {
+	h := history.New()
+	add := func(n int) {
+		for range n {
+			at := time.Duration(len(h.Marks())) * time.Second
+			h.AddMark(history.Mark{Kind: "tick", At: at})
+			h.AddOp(history.Op{End: at})
+			h.AddAck(history.Ack{At: at})
+			h.AddEffect(history.Effect{At: at})
+			h.AddWrite(history.Write{At: at})
+			h.AddSample("g", history.Sample{At: at})
+		}
+	}
+	counts := func(n history.News) [6]int {
+		return [6]int{len(n.Marks), len(n.Ops), len(n.Acks), len(n.Effects), len(n.Writes), len(n.Samples["g"])}
+	}
+	expect := func(what string, n history.News, want int) {
+		t.Helper()
+		if got := counts(n); got != [6]int{want, want, want, want, want, want} {
+			t.Errorf("%s: %v, want %d each", what, got, want)
+		}
+	}
+	var none history.Cursor
+	add(10)
+	news, at := h.Since(none)
+	expect("the first ten", news, 10)
+	news, at = h.Since(at)
+	expect("nothing new", news, 0)
+	ops := h.Ops()
+	h.Forget(4 * time.Second)
+	if len(ops) != 10 || ops[0].End != 0 || ops[9].End != 9*time.Second {
+		t.Error("Forget changed what was read before")
+	}
+	news, _ = h.Since(none)
+	expect("what is left", news, 6)
+	news, at = h.Since(at)
+	expect("nothing new after Forget", news, 0)
+	add(3) // at 6 s, 7 s and 8 s: times come from the number of marks that are left
+	h.Forget(100 * time.Second)
+	news, at = h.Since(at)
+	expect("new and forgotten", news, 0)
+	add(2)
+	news, _ = h.Since(at)
+	expect("two more", news, 2)
+	s := h.Snapshot(time.Hour)
+	if s.End() != time.Hour || len(s.Ops()) != 2 || s.Hash() != h.Hash() || h.End() != 0 {
+		t.Errorf("snapshot: end %v, %d operations", s.End(), len(s.Ops()))
+	}
+	h.Forget(0)
+	history.New().Forget(time.Hour)
+}

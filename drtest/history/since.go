@@ -39,19 +39,57 @@ type News struct {
 func (h *History) Since(c Cursor) (News, Cursor) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	n := News{
-		Ops: slices.Clone(h.ops[c.ops:]), Acks: slices.Clone(h.acks[c.acks:]), Effects: slices.Clone(h.effects[c.effects:]),
-		Writes: slices.Clone(h.writes[c.writes:]), Marks: slices.Clone(h.marks[c.marks:]), Samples: map[string][]Sample{},
-		Faults: slices.Clone(h.faults), Terms: slices.Clone(h.closed),
-	}
-	next := Cursor{ops: len(h.ops), acks: len(h.acks), effects: len(h.effects), writes: len(h.writes), marks: len(h.marks), samples: map[string]int{}}
+	n := News{Samples: map[string][]Sample{}, Faults: slices.Clone(h.faults), Terms: slices.Clone(h.closed)}
+	next := Cursor{samples: map[string]int{}}
+	n.Ops, next.ops = behind(h.ops, c.ops, h.gone.ops)
+	n.Acks, next.acks = behind(h.acks, c.acks, h.gone.acks)
+	n.Effects, next.effects = behind(h.effects, c.effects, h.gone.effects)
+	n.Writes, next.writes = behind(h.writes, c.writes, h.gone.writes)
+	n.Marks, next.marks = behind(h.marks, c.marks, h.gone.marks)
 	for gauge, all := range h.samples {
-		next.samples[gauge] = len(all)
-		if from := c.samples[gauge]; from < len(all) {
-			n.Samples[gauge] = slices.Clone(all[from:])
+		var news []Sample
+		if news, next.samples[gauge] = behind(all, c.samples[gauge], h.gone.samples[gauge]); len(news) > 0 {
+			n.Samples[gauge] = news
 		}
 	}
 	return n, next
+}
+
+// behind returns a copy of what a list has behind a place, and the place behind it, when gone elements in front are
+// forgotten.
+func behind[T any](list []T, at, gone int) (news []T, next int) {
+	return slices.Clone(list[min(max(at-gone, 0), len(list)):]), gone + len(list)
+}
+
+// Forget drops what ended before an instant, so that the record of a World that runs for days does not fill the memory.
+// Faults and terms stay. Checks and reports judge what is left: call it for times long before anything they are to find. What
+// was forgotten is not new to a [Cursor].
+func (h *History) Forget(before time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.gone.samples == nil {
+		h.gone.samples = map[string]int{}
+	}
+	h.gone.ops += forget(&h.ops, func(x Op) bool { return x.End < before })
+	h.gone.acks += forget(&h.acks, func(x Ack) bool { return x.At < before })
+	h.gone.effects += forget(&h.effects, func(x Effect) bool { return x.At < before })
+	h.gone.writes += forget(&h.writes, func(x Write) bool { return x.At < before })
+	h.gone.marks += forget(&h.marks, func(x Mark) bool { return x.At < before })
+	for gauge, all := range h.samples {
+		h.gone.samples[gauge] += forget(&all, func(x Sample) bool { return x.At < before })
+		h.samples[gauge] = all
+	}
+}
+
+// forget drops the first elements of a list that are old and returns how many. Others may still read the old list.
+func forget[T any](list *[]T, old func(T) bool) (n int) {
+	for n < len(*list) && old((*list)[n]) {
+		n++
+	}
+	if n > 0 {
+		*list = slices.Clone((*list)[n:])
+	}
+	return n
 }
 
 // Snapshot returns a copy that is finished at an instant, to judge what has been recorded so far. It has no

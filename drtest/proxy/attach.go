@@ -85,7 +85,7 @@ func (p *pairs) init() {
 
 // carry joins two connections until both directions have ended.
 func (p *pairs) carry(sim *simnet.Conn, real *net.TCPConn) {
-	pair := &pair{sim: sim, real: real}
+	pair := newPair(sim, real)
 	p.mu.Lock()
 	p.all[pair] = true
 	p.mu.Unlock()
@@ -98,7 +98,7 @@ func (p *pairs) carry(sim *simnet.Conn, real *net.TCPConn) {
 		pair.reset()
 		return
 	}
-	pair.run(p.ctx)
+	pair.run()
 }
 
 // close resets all connections and waits for the goroutines. New ones must have been stopped.

@@ -72,7 +72,7 @@ func (f *Front) Addr() string { return f.l.Addr().String() }
 
 // run opens and shuts the door as the links ask for, until the front is closed.
 func (f *Front) run() {
-	defer f.door.open() // lets a connection that fills the queue go
+	defer f.door.letGo()
 	for f.pairs.ctx.Err() == nil {
 		there, changed := f.n.Changes(f.zone, f.host)
 		back, changedBack := f.n.Changes(f.host, f.zone)

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -16,11 +15,17 @@ type pair struct {
 	sim  *simnet.Conn
 	real *net.TCPConn
 	once sync.Once
+	done chan struct{} // closed when it is over
+}
+
+func newPair(sim *simnet.Conn, real *net.TCPConn) *pair {
+	return &pair{sim: sim, real: real, done: make(chan struct{})}
 }
 
 // reset breaks both connections; each peer learns it as TCP tells it.
 func (p *pair) reset() {
 	p.once.Do(func() {
+		close(p.done)
 		p.sim.Reset()
 		_ = p.real.SetLinger(0) // a reset, not the end of the stream
 		_ = p.real.Close()
@@ -28,12 +33,13 @@ func (p *pair) reset() {
 }
 
 // run carries bytes both ways until both streams have ended or one connection broke.
-func (p *pair) run(ctx context.Context) {
+func (p *pair) run() {
 	var wg sync.WaitGroup
 	wg.Go(func() { p.pump(p.real, p.sim, func() bool { return true }) })
-	wg.Go(func() { p.pump(p.sim, p.real, func() bool { return p.room(ctx) }) })
+	wg.Go(func() { p.pump(p.sim, p.real, p.room) })
 	wg.Wait()
 	p.once.Do(func() {
+		close(p.done)
 		_ = p.sim.Close()
 		_ = p.real.Close()
 	})
@@ -78,12 +84,12 @@ func (p *pair) pump(to, from stream, room func() bool) {
 const window = 1 << 20
 
 // room waits until the simulated connection has taken what it was given; false at the end.
-func (p *pair) room(ctx context.Context) bool {
+func (p *pair) room() bool {
 	for p.sim.Unread() > window {
 		timer := time.NewTimer(time.Millisecond)
 		select {
 		case <-timer.C:
-		case <-ctx.Done():
+		case <-p.done:
 			timer.Stop()
 			return false
 		}

@@ -172,6 +172,27 @@ func TestBlackHoleHoldsTheSenderUp(t *testing.T) {
 	}
 }
 
+// A client that hangs up without reading does not leave the proxy waiting for room.
+func TestClientThatDoesNotRead(t *testing.T) {
+	r := newRig(t, simnet.Shape{})
+	sim, err := r.n.Dialer("users")(t.Context(), "tcp", "echo:7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := <-r.ends
+	if _, err := sim.Write(make([]byte, 8<<20)); err != nil { // comes back, more than the window
+		t.Fatal(err)
+	}
+	for sim.(*simnet.Conn).Unread() > 0 {
+		time.Sleep(5 * time.Millisecond)
+	}
+	_ = sim.Close()
+	_ = end.SetReadDeadline(time.Now().Add(patience))
+	if _, err := io.Copy(io.Discard, end); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the server's connection lives on")
+	}
+}
+
 func TestBlackHoleKeepsBytes(t *testing.T) {
 	r := newRig(t, simnet.Shape{})
 	c := r.mustDial()
