@@ -1,6 +1,7 @@
 package drtest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,8 +29,8 @@ type ExploreConfig struct {
 	// Seeds is how many seeds are tried. Zero means 100. The environment variable HOLDFAST_SEEDS takes its place.
 	Seeds int
 
-	// Budget ends the search, between two seeds, when the process has spent that much processor time in it.
-	// Zero means no limit.
+	// Budget ends the search, between two seeds, when the process has spent that much processor time since it
+	// began, parallel tests included. Zero means no limit.
 	Budget time.Duration
 
 	// Faults is the menu: what may happen, at its full strength. The search chooses when, how long, how strong
@@ -203,6 +204,9 @@ type explorer struct {
 }
 
 func newExplorer(t *testing.T, config ExploreConfig, f func(testing.TB, *World)) (*explorer, error) {
+	if bubbleOf(ownGoroutine()) != 0 {
+		return nil, errors.New("drtest: Explore called inside a bubble; call it from an ordinary test")
+	}
 	config, err := config.withDefaults(t)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -62,16 +63,26 @@ func TestEveryFailureOfASeedIsAFinding(t *testing.T) {
 		"panic of a load": {func(_ testing.TB, w *drtest.World) {
 			w.Load(drtest.Load{Name: "l", Rate: drtest.Constant(1), Do: func(context.Context, *drtest.Op) error { panic("load") }})
 		}, "world", "panicked: load"},
+		"no end": {func(_ testing.TB, w *drtest.World) {
+			w.Load(drtest.Load{Name: "l", Rate: drtest.Constant(1), Timeout: time.Second, Length: 100 * time.Hour, Do: func(context.Context, *drtest.Op) error { return nil }})
+			<-make(chan int)
+		}, "world", "reached its limit"},
+		"standstill": {func(testing.TB, *drtest.World) {
+			var mu sync.Mutex
+			mu.Lock()
+			go func() { time.Sleep(time.Second); mu.Unlock() }()
+			mu.Lock()
+		}, "world", "virtual time has not moved"},
 		"leak": {func(_ testing.TB, w *drtest.World) { api(w); go func() { time.Sleep(time.Hour) }() }, "world", "goroutines left"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := quick(t)
-			config.ShrinkBudget = 200 * time.Millisecond
+			config.World.Limit = time.Hour
 			x, problems := explored(t, config, tt.f)
 			if x.Finding == nil || x.Finding.Violations[0].Check != tt.check || !strings.Contains(x.Finding.Violations[0].Text, tt.text) {
 				t.Fatalf("finding %+v", x.Finding)
 			}
-			if x.Finding.Diverged != "" || x.Seeds != 1 || len(problems) != 1 || len(x.Finding.Scenario.Events) != 0 {
+			if x.Finding.Diverged != "" || x.Seeds != 1 || len(problems) != 1 || name != "standstill" && len(x.Finding.Scenario.Events) != 0 {
 				t.Errorf("%d seeds, %d problems, diverged %q, events left:\n%s", x.Seeds, len(problems), x.Finding.Diverged, x.Finding.Scenario.Go())
 			}
 		})

@@ -221,7 +221,10 @@ func (e *explorer) found(x *trial) {
 		e.fail("drtest: Explore: seed %d: the replay diverged: %s", x.plan.seed, e.result.Finding.Diverged)
 		return
 	}
-	best, worlds := e.shrink(x)
+	best, worlds := x, 0
+	if x.history != nil { // each of the others would stand still for Config.Watchdog as well
+		best, worlds = e.shrink(x)
+	}
 	f := e.finding(best, x, worlds+1)
 	again, seen := e.trace(best.plan)
 	if diverged == "" && again.hash() != best.hash() {

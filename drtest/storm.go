@@ -79,14 +79,15 @@ func (s *storm) played() plan {
 	return p
 }
 
-// linger lets a World without loads go through its liveness phase.
+// linger lets a World come to the end of its safety phase, and one without loads go through its liveness phase.
 func (w *World) linger() {
 	w.mu.Lock()
-	loads, end := len(w.traffic), w.horizon+w.config.Settle
-	w.mu.Unlock()
-	if loads == 0 {
-		w.sleepUntil(w.ctx, end)
+	end := w.horizon
+	if len(w.traffic) == 0 {
+		end += w.config.Settle
 	}
+	w.mu.Unlock()
+	w.sleepUntil(w.ctx, end)
 }
 
 // atMost returns how many clients a load may have.
@@ -170,7 +171,11 @@ func (g generator) event(f fault.Fault, before []Event) Event {
 	e := At(g.start(before), f)
 	longest := g.Safety / 2
 	if g.isCore(f) {
-		longest = min(longest, g.Safety-e.Start)
+		longest = min(longest, g.Safety-e.Start-f.Recovery)
+		if longest < time.Second { // no room for symptoms
+			e.Fault = e.Fault.Recovering(0, 0, 0)
+			longest = min(g.Safety/2, g.Safety-e.Start)
+		}
 	} else if f.Lasts() && g.rng.IntN(oneInForever) == 0 {
 		return e
 	}
