@@ -222,12 +222,12 @@ func (e *explorer) found(x *trial) {
 		return
 	}
 	best, worlds := x, 0
-	if x.history != nil { // each of the others would stand still for Config.Watchdog as well
+	if x.took < e.config.World.Watchdog { // each of the others would stand still as long
 		best, worlds = e.shrink(x)
 	}
 	f := e.finding(best, x, worlds+1)
 	again, seen := e.trace(best.plan)
-	if diverged == "" && again.hash() != best.hash() {
+	if diverged == "" && again.differs(best) {
 		diverged = e.difference(best.plan, seen)
 	}
 	f.Diverged = diverged
@@ -300,7 +300,7 @@ func (e *explorer) command(variable string) string {
 // thing goes wrong.
 func (e *explorer) confirm(x *trial) (diverged string, repeats bool) {
 	again, seen := e.trace(x.plan)
-	if again.hash() != x.hash() {
+	if again.differs(x) {
 		diverged = e.difference(x.plan, seen)
 	}
 	return diverged, again.violates(x)
@@ -328,12 +328,17 @@ func (x *trial) ties() string {
 	return fmt.Sprintf(" (%d events share a nanosecond with another, first %s)", x.report.Ties, x.report.FirstTie)
 }
 
-// hash returns the hash of the history; "" for a World that was given up.
+// hash returns the hash of the history; "" for a World that did not end as it should: its record may not be complete.
 func (x *trial) hash() string {
-	if x.report == nil {
+	if x.report == nil || slices.ContainsFunc(x.violations, func(v Violation) bool { return v.Check == "world" }) {
 		return ""
 	}
 	return x.report.Hash
+}
+
+// differs reports whether two trials that both ended went different ways.
+func (x *trial) differs(from *trial) bool {
+	return x.hash() != "" && from.hash() != "" && x.hash() != from.hash()
 }
 
 // A trace is the records of a history.

@@ -31,13 +31,14 @@ type trial struct {
 	skipped    string
 	history    *history.History // nil for a World that was given up
 	report     *report.Report
-	log        string // what f logged
-	clients    int    // of the largest load
+	log        string        // what f logged
+	took       time.Duration // in real time
+	clients    int           // of the largest load
 }
 
 // A Violation is one thing that went wrong in a World of [Explore].
 type Violation struct {
-	Check string // the name of the check; "test" for what the function reported, "world" for panics, leaks and standstills
+	Check string // its name; "test" for what the function reported, "world" for panics, leaks and standstills, "ties"
 	Text  string
 }
 
@@ -46,6 +47,7 @@ func (e *explorer) try(p plan, trace func(line []byte)) *trial {
 	config := e.config.World
 	config.Seed = p.seed
 	prepareProcess()
+	start := time.Now()
 	r := newRun(e.t, config)
 	rec := &seedT{}
 	s := &storm{e: e, plan: p}
@@ -63,7 +65,7 @@ func (e *explorer) try(p plan, trace func(line []byte)) *trial {
 		w.Wait()
 		w.linger()
 	})
-	x := &trial{skipped: rec.why(), log: rec.text(), plan: s.played()}
+	x := &trial{skipped: rec.why(), log: rec.text(), plan: s.played(), took: time.Since(start)}
 	if w := r.current(); w != nil && x.skipped == "" {
 		x.history, x.report = w.history, w.conclude()
 		x.violations = verdicts(x.report, config.TieFree)
@@ -87,7 +89,7 @@ func verdicts(r *report.Report, tieFree bool) []Violation {
 		}
 	}
 	if r.Ties > 0 && tieFree {
-		out = append(out, Violation{"world", tied(r)})
+		out = append(out, Violation{"ties", tied(r)})
 	}
 	return out
 }
