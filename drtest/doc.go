@@ -31,7 +31,8 @@
 // [Run] makes a [World] in a testing/synctest bubble. A World has Regions on a simulated network (package
 // simnet), and a Region has hosts ([Region.Serve], [Region.Listen]), clients ([Region.HTTPClient],
 // [Region.DialContext], [Region.Resolver]), stores that replicate ([Region.Store]) and processes that die and
-// start again with it ([Region.Go]). A place where users sit is a Region as well.
+// start again with it ([Region.Go]). A place where users sit is a Region as well. Availability Zones
+// ([Region.Zone]) are Regions within a Region.
 //
 // A [Scenario] is a timeline of faults (package fault): [Event.For] ends them, [Event.Ramp] lets them grow,
 // [Event.Flap] lets them come and go, [When] waits for a condition. It is a value: [Scenario.Go] and its JSON
@@ -46,6 +47,28 @@
 // it may write, [World.Gauge] how long a queue is, [World.Mark] when somebody detected, decided and
 // switched. Checks compare them with each other and with what the stores hold at the end. A time-out is
 // unknown, never failed.
+//
+// # Searching
+//
+// [Run] plays the outage you thought of. [Explore] looks for the one you did not: it draws a timeline for each of many
+// seeds, from what the World has that can break, and demands the same checks.
+//
+//	func TestAnyOutage(t *testing.T) {
+//		drtest.Explore(t, drtest.ExploreConfig{
+//			World: drtest.Config{Fidelity: drtest.FidelityMessages}, Seeds: 100,
+//			Core: []string{"us-west-2", "users"}, Recover: []check.RTOCheck{check.RTO(time.Minute)},
+//		}, func(t testing.TB, w *drtest.World) {
+//			startShopAndLoad(w)
+//			w.Check(check.SingleWriter(), check.AppliedOnce(), check.LostWrites(0))
+//		})
+//	}
+//
+// First anything may happen, for ten minutes (the safety phase): nothing that a check forbids may come of it. Then the core
+// is healed, what else is broken stays broken, and the service must recover (the liveness phase). A failing timeline is
+// shrunk until every event in it is needed, printed as Go and JSON, and kept under testdata/drtest: the next go test
+// replays it first. A defect that is planted on purpose (ExploreConfig.Bug) shows that the search can find one.
+//
+// Calls of a shared object can be checked for linearizability with package linear.
 //
 // # Real time
 //

@@ -41,3 +41,17 @@ func ExampleEvent_Flap() {
 	// Output:
 	// us-east-1 and all others are partitioned for 10m0s
 }
+
+// Explore returns what it came to, to be printed.
+func ExampleExploration() {
+	x := drtest.Exploration{
+		Name: "orders", Seeds: 5000, Operations: 22_527_000, Virtual: 1249 * time.Hour, CPU: 322 * time.Second,
+		Fired: map[fault.Kind]int{fault.KindRegionDown: 1264, fault.KindPartition: 1353},
+	}
+	fmt.Print(&x)
+	// Output:
+	// orders: 5000 seeds, 22527000 operations, 1249h0m0s of virtual time, 5m22s of processor time
+	// faults: partition 1353, region-down 1264
+	// regressions replayed: 0
+	// violations: none
+}

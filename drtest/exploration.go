@@ -96,13 +96,13 @@ func (f *Finding) String() string {
 	for _, v := range f.Violations {
 		fmt.Fprintf(&b, "%s\n", v.Text)
 	}
-	fmt.Fprintf(&b, "%d events", len(f.Scenario.Events))
+	fmt.Fprintf(&b, "events: %d", len(f.Scenario.Events))
 	if f.Worlds > 0 {
-		fmt.Fprintf(&b, " of %d are needed (%d Worlds to shrink)", f.Original, f.Worlds)
+		fmt.Fprintf(&b, " of %d, found by %d Worlds", f.Original, f.Worlds)
 	}
 	fmt.Fprintf(&b, "; the core is healed at %v", f.Heal)
 	if f.Clients > 0 {
-		fmt.Fprintf(&b, "; at most %d clients in a load", f.Clients)
+		fmt.Fprintf(&b, "; clients of a load: at most %d", f.Clients)
 	}
 	fmt.Fprintf(&b, "\n%s\n", f.Scenario.Go())
 	if data, err := json.Marshal(f.Scenario); err == nil { // it was played, so it is valid

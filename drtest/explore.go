@@ -1,6 +1,7 @@
 package drtest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,8 +29,8 @@ type ExploreConfig struct {
 	// Seeds is how many seeds are tried. Zero means 100. The environment variable HOLDFAST_SEEDS takes its place.
 	Seeds int
 
-	// Budget ends the search, between two seeds, when the process has spent that much processor time in it.
-	// Zero means no limit.
+	// Budget ends the search, between two seeds, when the process has spent that much processor time since it
+	// began, parallel tests included. Zero means no limit.
 	Budget time.Duration
 
 	// Faults is the menu: what may happen, at its full strength. The search chooses when, how long, how strong
@@ -116,6 +117,8 @@ func (c ExploreConfig) withDefaults(t *testing.T) (ExploreConfig, error) {
 		return problem("Seeds", "%d is negative", c.Seeds)
 	case c.Events < 0:
 		return problem("Events", "%d is negative", c.Events)
+	case c.Bug != "" && fileName(c.Bug) != c.Bug:
+		return problem("Bug", "%q is no part of a file name: want letters, digits, dots, dashes and underscores", c.Bug)
 	case c.MinClients < 0:
 		return problem("MinClients", "%d is negative", c.MinClients)
 	case c.Safety < minSafety:
@@ -180,6 +183,9 @@ func Explore(t *testing.T, config ExploreConfig, f func(t testing.TB, w *World))
 	e.run()
 	e.result.CPU, e.result.Real = cputime.Used()-before, time.Since(start)
 	e.conclude()
+	for _, p := range e.problems {
+		t.Error(p)
+	}
 	return e.result
 }
 
@@ -192,11 +198,15 @@ type explorer struct {
 	update bool
 
 	result       *Exploration
+	problems     []string       // why the test fails
 	inconclusive map[string]int // check → seeds
 	judged       map[string]int // check → seeds that reached a verdict
 }
 
 func newExplorer(t *testing.T, config ExploreConfig, f func(testing.TB, *World)) (*explorer, error) {
+	if bubbleOf(ownGoroutine()) != 0 {
+		return nil, errors.New("drtest: Explore called inside a bubble; call it from an ordinary test")
+	}
 	config, err := config.withDefaults(t)
 	if err != nil {
 		return nil, err
@@ -228,6 +238,11 @@ func (e *explorer) environment() error {
 	e.replay = os.Getenv("HOLDFAST_REPLAY")
 	e.update = os.Getenv("HOLDFAST_UPDATE") == "1"
 	return nil
+}
+
+// fail notes why the test fails.
+func (e *explorer) fail(format string, args ...any) {
+	e.problems = append(e.problems, fmt.Sprintf(format, args...))
 }
 
 // run replays what is known and then searches.
@@ -281,7 +296,7 @@ func (e *explorer) account(x *trial) {
 	}
 }
 
-// conclude fails the test if it has to.
+// conclude says what came of it.
 func (e *explorer) conclude() {
 	e.t.Helper()
 	if testing.Verbose() {
@@ -291,12 +306,12 @@ func (e *explorer) conclude() {
 	switch {
 	case e.replay != "": // said already
 	case f != nil && e.config.Bug == "":
-		e.t.Error(f.String())
+		e.fail("%s", f)
 	case f != nil:
 		e.t.Log(f.String())
-	case e.t.Failed():
+	case len(e.problems) > 0:
 	case e.config.Bug != "":
-		e.t.Errorf("drtest: Explore: %d seeds did not find the planted bug %q", e.result.Seeds, e.config.Bug)
+		e.fail("drtest: Explore: %d seeds did not find the planted bug %q", e.result.Seeds, e.config.Bug)
 	default:
 		e.alwaysInconclusive()
 	}
@@ -304,7 +319,6 @@ func (e *explorer) conclude() {
 
 // alwaysInconclusive fails the test for checks that never had anything to judge.
 func (e *explorer) alwaysInconclusive() {
-	e.t.Helper()
 	var names []string
 	for name := range e.inconclusive {
 		if e.judged[name] == 0 {
@@ -313,6 +327,6 @@ func (e *explorer) alwaysInconclusive() {
 	}
 	if len(names) > 0 {
 		slices.Sort(names)
-		e.t.Errorf("drtest: Explore: nothing to judge in any of %d seeds: %s", e.result.Seeds, strings.Join(names, ", "))
+		e.fail("drtest: Explore: nothing to judge in any of %d seeds: %s", e.result.Seeds, strings.Join(names, ", "))
 	}
 }

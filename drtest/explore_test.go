@@ -110,6 +110,9 @@ func hunt(t *testing.T, config drtest.ExploreConfig, events int, world func(bug 
 	t.Helper()
 	config.World, config.Seeds = messages(), 200
 	found := drtest.Explore(t, config, world(true)).Finding
+	if os.Getenv("HOLDFAST_REPLAY") != "" {
+		return
+	}
 	if found == nil {
 		t.FailNow()
 	}

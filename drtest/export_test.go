@@ -1,7 +1,27 @@
 package drtest
 
+import (
+	"testing"
+
+	"github.com/holdfast-go/holdfast/drtest/fault"
+)
+
 // Admit is Play with an error in place of a stopped test.
 func (w *World) Admit(s Scenario) error { return w.Schedule(s) }
+
+// Explored is Explore with its problems in place of a failed test.
+func Explored(t *testing.T, config ExploreConfig, f func(t testing.TB, w *World)) (x *Exploration, problems []string, err error) {
+	e, err := newExplorer(t, config, f)
+	if err != nil {
+		return nil, nil, err
+	}
+	e.run()
+	e.conclude()
+	return e.result, e.problems, nil
+}
+
+// Menu returns what may happen in a World.
+func (w *World) Menu(c ExploreConfig) []fault.Fault { return w.menu(c) }
 
 // Outcome classifies an error as a load does.
 var Outcome = outcomeOf

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/holdfast-go/holdfast/drtest/fault"
 )
@@ -115,24 +116,30 @@ func (r regression) write(path string) error {
 
 // path returns the file of a regression; what is "*" for all.
 func (e *explorer) path(what string) string {
-	safe := strings.NewReplacer("/", "_", "\\", "_", " ", "_", ":", "_", "*", "_", "?", "_", "[", "_", "]", "_")
-	if what != "*" {
-		what = safe.Replace(what)
-	}
-	return filepath.Join(e.config.Dir, safe.Replace(e.config.Name)+"."+what+".json")
+	return filepath.Join(e.config.Dir, fileName(e.config.Name)+"."+what+".json")
+}
+
+// fileName returns a name with an underscore in the place of what not every file name may have.
+func fileName(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 128 && (unicode.IsLetter(r) || unicode.IsDigit(r)) || strings.ContainsRune("._-", r) {
+			return r
+		}
+		return '_'
+	}, name)
 }
 
 // replayAll replays the regressions of the name. It reports false if there is no need to search: one of them fails.
 func (e *explorer) replayAll() bool {
 	files, err := filepath.Glob(e.path("*"))
 	if err != nil {
-		e.t.Errorf("drtest: ExploreConfig.Dir: %v", err)
+		e.fail("drtest: ExploreConfig.Dir: %v", err)
 	}
 	slices.Sort(files)
 	for _, file := range files {
 		r, err := readRegression(file)
 		if err != nil {
-			e.t.Error(err)
+			e.fail("%v", err)
 			continue
 		}
 		if r.Name != e.config.Name || e.config.Bug != "" && e.config.Bug != r.Bug || e.update && e.config.Bug != "" {
@@ -143,7 +150,7 @@ func (e *explorer) replayAll() bool {
 		failed := len(x.violations) > 0
 		switch {
 		case e.config.Bug != "" && !x.shows(r.Violates):
-			e.t.Errorf("drtest: regression %s: the planted bug %q no longer violates %q in it; HOLDFAST_UPDATE=1 finds another timeline", file, r.Bug, r.Violates)
+			e.fail("drtest: regression %s: the planted bug %q no longer violates %q in it; HOLDFAST_UPDATE=1 finds another timeline", file, r.Bug, r.Violates)
 		case e.config.Bug == "" && failed:
 			e.result.Finding = e.replayed(x, file)
 			if r.Bug == "" {
@@ -164,7 +171,7 @@ func (x *trial) shows(checks []string) bool {
 func (e *explorer) replayOnly(file string) {
 	r, err := readRegression(file)
 	if err != nil {
-		e.t.Error(err)
+		e.fail("%v", err)
 		return
 	}
 	if r.Name != e.config.Name || e.config.Bug != "" && r.Bug != e.config.Bug {
@@ -176,7 +183,7 @@ func (e *explorer) replayOnly(file string) {
 	e.result.Seeds = 1
 	e.account(x)
 	if diverged := seen.compare(r); diverged != "" && r.Bug == e.config.Bug { // without its bug it must go another way
-		e.t.Errorf("drtest: regression %s: the replay diverged: %s", file, diverged)
+		e.fail("drtest: regression %s: the replay diverged: %s", file, diverged)
 	}
 	if len(x.violations) == 0 {
 		e.t.Logf("drtest: regression %s: nothing goes wrong any more\n%s", file, x.text())
@@ -185,7 +192,7 @@ func (e *explorer) replayOnly(file string) {
 	f := e.replayed(x, file)
 	e.result.Finding = f
 	if e.config.Bug == "" {
-		e.t.Error(f.String())
+		e.fail("%s", f)
 	} else {
 		e.t.Log(f.String())
 	}
@@ -211,20 +218,23 @@ func (e *explorer) found(x *trial) {
 	if !repeats {
 		e.result.Finding = e.finding(x, x, 1)
 		e.result.Finding.Diverged = diverged + "; nothing went wrong that time"
-		e.t.Errorf("drtest: Explore: seed %d: the replay diverged: %s", x.plan.seed, e.result.Finding.Diverged)
+		e.fail("drtest: Explore: seed %d: the replay diverged: %s", x.plan.seed, e.result.Finding.Diverged)
 		return
 	}
-	best, worlds := e.shrink(x)
+	best, worlds := x, 0
+	if x.took < e.config.World.Watchdog { // each of the others would stand still as long
+		best, worlds = e.shrink(x)
+	}
 	f := e.finding(best, x, worlds+1)
 	again, seen := e.trace(best.plan)
-	if diverged == "" && again.hash() != best.hash() {
+	if diverged == "" && again.differs(best) {
 		diverged = e.difference(best.plan, seen)
 	}
 	f.Diverged = diverged
 	e.result.Finding = f
 	e.keep(f, again, seen)
 	if diverged != "" && e.config.AcceptDivergence == "" {
-		e.t.Errorf("drtest: Explore: seed %d: the replay diverged: %s", x.plan.seed, diverged)
+		e.fail("drtest: Explore: seed %d: the replay diverged: %s", x.plan.seed, diverged)
 	}
 }
 
@@ -245,7 +255,7 @@ func (e *explorer) keep(f *Finding, x *trial, seen *trace) {
 	}
 	file := e.path(what)
 	if err := r.write(file); err != nil {
-		e.t.Errorf("drtest: Explore: %v", err)
+		e.fail("drtest: Explore: %v", err)
 		return
 	}
 	f.File = file
@@ -290,7 +300,7 @@ func (e *explorer) command(variable string) string {
 // thing goes wrong.
 func (e *explorer) confirm(x *trial) (diverged string, repeats bool) {
 	again, seen := e.trace(x.plan)
-	if again.hash() != x.hash() {
+	if again.differs(x) {
 		diverged = e.difference(x.plan, seen)
 	}
 	return diverged, again.violates(x)
@@ -318,12 +328,17 @@ func (x *trial) ties() string {
 	return fmt.Sprintf(" (%d events share a nanosecond with another, first %s)", x.report.Ties, x.report.FirstTie)
 }
 
-// hash returns the hash of the history; "" for a World that was given up.
+// hash returns the hash of the history; "" for a World that did not end as it should: its record may not be complete.
 func (x *trial) hash() string {
-	if x.report == nil {
+	if x.report == nil || slices.ContainsFunc(x.violations, func(v Violation) bool { return v.Check == "world" }) {
 		return ""
 	}
 	return x.report.Hash
+}
+
+// differs reports whether two trials that both ended went different ways.
+func (x *trial) differs(from *trial) bool {
+	return x.hash() != "" && from.hash() != "" && x.hash() != from.hash()
 }
 
 // A trace is the records of a history.

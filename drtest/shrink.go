@@ -126,10 +126,13 @@ func (s *shrinker) change(i int, edit func(*Event)) bool {
 	return p.scenario.Events[i] != was && s.better(p)
 }
 
-// plainer takes flapping and ramps away.
+// plainer takes flapping, ramps and symptoms away.
 func (s *shrinker) plainer(i int) {
 	s.change(i, func(e *Event) { e.FlapOn, e.FlapOff = 0, 0 })
 	s.change(i, func(e *Event) { e.RampUp = 0 })
+	if s.best.plan.scenario.Events[i].Fault.Recovery > 0 {
+		s.change(i, func(e *Event) { e.Fault = e.Fault.Recovering(0, 0, 0) })
+	}
 }
 
 // round are the durations people write.

@@ -14,9 +14,11 @@ import (
 
 // A storm is what Explore lets happen in one World.
 type storm struct {
-	e     *explorer
-	once  sync.Once
+	e *explorer
+
+	mu    sync.Mutex // guards all below; never held while waiting
 	plan  plan
+	begun bool
 	taken bool // the function of the World asked for it, and plays it itself
 }
 
@@ -27,25 +29,31 @@ func (w *World) Storm() Scenario {
 	if w.storm == nil {
 		return Scenario{Name: "calm"}
 	}
-	w.storm.once.Do(func() { w.storm.begin(w) })
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	p := w.storm.begin(w)
+	w.storm.mu.Lock()
+	defer w.storm.mu.Unlock()
 	w.storm.taken = true
-	return w.storm.plan.scenario
+	return p.scenario
 }
 
 // playStorm plays the storm unless the function of the World did.
 func (w *World) playStorm() {
-	w.mu.Lock()
+	w.storm.mu.Lock()
 	taken := w.storm.taken
-	w.mu.Unlock()
+	w.storm.mu.Unlock()
 	if !taken {
 		w.Play(w.Storm())
 	}
 }
 
-// begin fixes the timeline and what is demanded after it.
-func (s *storm) begin(w *World) {
+// begin fixes the timeline and what is demanded after it, once.
+func (s *storm) begin(w *World) plan {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.begun {
+		return s.plan
+	}
+	s.begun = true
 	if !s.plan.fixed {
 		g := generator{ExploreConfig: s.e.config, rng: simnet.Stream(s.plan.seed, "explore")}
 		s.plan.scenario, s.plan.heal, s.plan.fixed = g.scenario(s.plan.seed, w.menu(s.e.config)), s.e.config.Safety, true
@@ -57,16 +65,29 @@ func (s *storm) begin(w *World) {
 	for _, c := range s.e.config.Recover {
 		w.Check(c.Since(healed, "the core is healed"))
 	}
+	return s.plan
 }
 
-// linger lets a World without loads go through its liveness phase.
+// played returns the plan that was played. One without a timeline is that of a function that did not get so far.
+func (s *storm) played() plan {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.plan
+	if !p.fixed {
+		p.fixed, p.heal, p.scenario = true, s.e.config.Safety, Scenario{Name: fmt.Sprintf("seed %d", p.seed)}
+	}
+	return p
+}
+
+// linger lets a World come to the end of its safety phase, and one without loads go through its liveness phase.
 func (w *World) linger() {
 	w.mu.Lock()
-	loads, end := len(w.traffic), w.horizon+w.config.Settle
-	w.mu.Unlock()
-	if loads == 0 {
-		w.sleepUntil(w.ctx, end)
+	end := w.horizon
+	if len(w.traffic) == 0 {
+		end += w.config.Settle
 	}
+	w.mu.Unlock()
+	w.sleepUntil(w.ctx, end)
 }
 
 // atMost returns how many clients a load may have.
@@ -150,7 +171,11 @@ func (g generator) event(f fault.Fault, before []Event) Event {
 	e := At(g.start(before), f)
 	longest := g.Safety / 2
 	if g.isCore(f) {
-		longest = min(longest, g.Safety-e.Start)
+		longest = min(longest, g.Safety-e.Start-f.Recovery)
+		if longest < time.Second { // no room for symptoms
+			e.Fault = e.Fault.Recovering(0, 0, 0)
+			longest = min(g.Safety/2, g.Safety-e.Start)
+		}
 	} else if f.Lasts() && g.rng.IntN(oneInForever) == 0 {
 		return e
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,13 +31,14 @@ type trial struct {
 	skipped    string
 	history    *history.History // nil for a World that was given up
 	report     *report.Report
-	log        string // what f logged
-	clients    int    // of the largest load
+	log        string        // what f logged
+	took       time.Duration // in real time
+	clients    int           // of the largest load
 }
 
 // A Violation is one thing that went wrong in a World of [Explore].
 type Violation struct {
-	Check string // the name of the check; "test" for what the function reported, "world" for panics, leaks and standstills
+	Check string // its name; "test" for what the function reported, "world" for panics, leaks and standstills, "ties"
 	Text  string
 }
 
@@ -45,6 +47,7 @@ func (e *explorer) try(p plan, trace func(line []byte)) *trial {
 	config := e.config.World
 	config.Seed = p.seed
 	prepareProcess()
+	start := time.Now()
 	r := newRun(e.t, config)
 	rec := &seedT{}
 	s := &storm{e: e, plan: p}
@@ -62,13 +65,13 @@ func (e *explorer) try(p plan, trace func(line []byte)) *trial {
 		w.Wait()
 		w.linger()
 	})
-	x := &trial{skipped: rec.skipped, log: rec.text(), plan: s.plan}
-	if w := r.current(); w != nil && rec.skipped == "" {
+	x := &trial{skipped: rec.why(), log: rec.text(), plan: s.played(), took: time.Since(start)}
+	if w := r.current(); w != nil && x.skipped == "" {
 		x.history, x.report = w.history, w.conclude()
 		x.violations = verdicts(x.report, config.TieFree)
 		x.clients = w.clients()
 	}
-	for _, text := range rec.failures {
+	for _, text := range rec.findings() {
 		x.violations = append(x.violations, Violation{"test", text})
 	}
 	for _, text := range r.failed() {
@@ -86,7 +89,7 @@ func verdicts(r *report.Report, tieFree bool) []Violation {
 		}
 	}
 	if r.Ties > 0 && tieFree {
-		out = append(out, Violation{"world", tied(r)})
+		out = append(out, Violation{"ties", tied(r)})
 	}
 	return out
 }
@@ -129,6 +132,12 @@ func (r *seedT) failed(text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.failures = append(r.failures, strings.TrimSuffix(text, "\n"))
+}
+
+func (r *seedT) findings() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.failures)
 }
 
 func (r *seedT) stop() {
@@ -210,11 +219,14 @@ func (r *seedT) Skip(args ...any)                 { r.skip(fmt.Sprintln(args...)
 func (r *seedT) Skipf(format string, args ...any) { r.skip(fmt.Sprintf(format, args...)) }
 func (r *seedT) SkipNow()                         { r.skip("") }
 
-func (r *seedT) Skipped() bool {
+// why returns the reason of a skip, or "".
+func (r *seedT) why() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.skipped != ""
+	return r.skipped
 }
+
+func (r *seedT) Skipped() bool { return r.why() != "" }
 
 // Cleanup registers a function that may fail as the function of the World may.
 func (r *seedT) Cleanup(f func()) { r.TB.Cleanup(func() { r.contain(f) }) }

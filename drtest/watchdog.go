@@ -113,7 +113,7 @@ func (i *idler) look(r *run) string {
 
 // function returns the goroutine that runs the function of the World.
 func function(gs []goroutine) (goroutine, bool) {
-	for _, name := range []string{".contain.", ".(*run).bubble."} { // Explore runs it on a goroutine of its own
+	for _, name := range []string{".(*seedT).contain.", ".(*run).bubble."} { // Explore runs it on a goroutine of its own
 		for _, g := range gs {
 			for _, f := range g.frames {
 				if strings.HasPrefix(f.function, ownPackages+name) {

@@ -137,8 +137,8 @@ func (c *Config) validate(w *drtest.World) error {
 }
 
 // notTargets are the fields of a fault that do not say whom it hits. All others that are text do, also those that
-// later versions add.
-var notTargets = []string{"kind", "op", "mode", "delay", "jitter", "retry_after"}
+// later versions add. A zone belongs to its Region, which is one.
+var notTargets = []string{"kind", "op", "mode", "delay", "jitter", "retry_after", "failure", "recovery", "zone"}
 
 // permit returns an error if a fault acts on what is not allowed.
 func (c *Config) permit(w *drtest.World, f fault.Fault) error {

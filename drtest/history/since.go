@@ -75,6 +75,8 @@ func (h *History) Forget(before time.Duration) {
 	h.gone.effects += forget(&h.effects, func(x Effect) bool { return x.At < before })
 	h.gone.writes += forget(&h.writes, func(x Write) bool { return x.At < before })
 	h.gone.marks += forget(&h.marks, func(x Mark) bool { return x.At < before })
+	forget(&h.calls, func(x Call) bool { return x.End < before })
+	forget(&h.reads, func(x Read) bool { return x.At < before })
 	for gauge, all := range h.samples {
 		h.gone.samples[gauge] += forget(&all, func(x Sample) bool { return x.At < before })
 		h.samples[gauge] = all
