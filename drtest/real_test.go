@@ -104,12 +104,10 @@ func TestRealWorldLosesARegion(t *testing.T) {
 		}
 	}
 	client := users.HTTPClient()
-	w.Load(drtest.Load{Name: "orders", Clients: 4, Rate: drtest.Poisson(20), Timeout: time.Second, Do: func(ctx context.Context, op *drtest.Op) error {
+	w.Load(drtest.Load{Name: "orders", Clients: 4, Rate: drtest.Poisson(20), Timeout: 20 * time.Second, Do: func(ctx context.Context, op *drtest.Op) error {
 		var errs []error
 		for i, url := range urls {
-			ctx, cancel := context.WithTimeout(ctx, 150*time.Millisecond)
 			err := order(ctx, client, url, caches[i], queues[i])
-			cancel()
 			if err == nil {
 				return nil
 			}
@@ -117,7 +115,7 @@ func TestRealWorldLosesARegion(t *testing.T) {
 		}
 		return errors.Join(errs...)
 	}})
-	w.Play(drtest.Timeline("lose east", drtest.At(400*time.Millisecond, fault.RegionDown("east", fault.ModeBlackhole)).For(600*time.Millisecond)))
+	w.Play(drtest.Timeline("lose east", drtest.At(400*time.Millisecond, fault.RegionDown("east", fault.ModeRefuse)).For(600*time.Millisecond)))
 	w.Check(check.RTO(time.Second), check.Availability(0.9))
 	w.Wait()
 	if err := w.Close(); err != nil {
