@@ -3,14 +3,15 @@ package benchmarks
 import (
 	"context"
 	"database/sql"
-	"fmt"
-	"math/rand/v2"
+	"database/sql/driver"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/holdfast-go/holdfast/failover"
 	"github.com/holdfast-go/holdfast/failover/failoversql"
@@ -88,34 +89,47 @@ func BenchmarkFailoverRoute(b *testing.B) {
 	}
 }
 
-// BenchmarkFailoverSQLFence: transactions a second of 64 writers with and without the fence, in turns, so that both meet the
-// same neighbours. Both have a deadline. The fence is one round trip more, of four: on a machine that is short of CPU it costs that share, on one
-// that waits for its disk, as most do, less.
+// BenchmarkFailoverSQLFence: transactions a second of 64 writers with and without the fence, over the driver's own connections and over
+// those of failoversql.Connector. Bursts of both go in turns, so that both meet the same neighbours, and the cost is the median over the
+// pairs. Both have a deadline. Client and server share the machine's processors: the client's work counts.
 func BenchmarkFailoverSQLFence(b *testing.B) {
 	server := servertest.Start(b, servertest.Postgres) // its own: it is set to write through to the disk, as one in production is
-	db, err := sql.Open("pgx", server.Addr())
+	config, err := pgx.ParseConfig(server.Addr())
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer db.Close()
+	setUp := stdlib.OpenDB(*config)
 	for _, statement := range []string{`alter system set fsync = on`, `alter system set synchronous_commit = on`, `select pg_reload_conf()`} {
-		if _, err := db.Exec(statement); err != nil {
+		if _, err := setUp.Exec(statement); err != nil {
 			b.Fatal(err)
 		}
 	}
+	if err := failoversql.PostgreSQL().Install(b.Context(), setUp); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := setUp.Exec(`create table bench (id bigserial primary key, note text)`); err != nil {
+		b.Fatal(err)
+	}
+	setUp.Close()
 	time.Sleep(time.Second) // until all of its processes have read that
-	const writers = 64
-	db.SetMaxOpenConns(writers)
-	db.SetMaxIdleConns(writers)
+	b.Run("driver", func(b *testing.B) { sqlFence(b, stdlib.GetConnector(*config)) })
+	b.Run("connector", func(b *testing.B) { sqlFence(b, failoversql.Connector(stdlib.GetConnector(*config), nil)) })
+	b.Run("connector, held", func(b *testing.B) { sqlFence(b, failoversql.Connector(stdlib.GetConnector(*config), processID)) })
+}
+
+func processID(c driver.Conn) uint32 { return c.(*stdlib.Conn).Conn().PgConn().PID() }
+
+const sqlWriters = 64
+
+func sqlFence(b *testing.B, connector driver.Connector) {
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	db.SetMaxOpenConns(sqlWriters)
+	db.SetMaxIdleConns(sqlWriters)
+	if _, err := db.Exec(`update holdfast_fence set epoch = 0, decision = ''; truncate bench; checkpoint`); err != nil {
+		b.Fatal(err)
+	}
 	dialect := failoversql.PostgreSQL()
-	table := fmt.Sprintf("bench_%d", rand.Uint32())
-	if err := dialect.Install(b.Context(), db); err != nil {
-		b.Fatal(err)
-	}
-	if _, err := db.Exec(`update holdfast_fence set epoch = 0, decision = ''; create table ` + table + ` (id bigserial primary key, note text)`); err != nil {
-		b.Fatal(err)
-	}
-	defer db.Exec(`drop table ` + table)
 	ctl, err := failover.NewController(failover.ControllerConfig{Regions: []failover.Region{"r"}, Self: "r"})
 	if err != nil {
 		b.Fatal(err)
@@ -125,7 +139,7 @@ func BenchmarkFailoverSQLFence(b *testing.B) {
 		b.Fatal(err)
 	}
 	run(b, ctl)
-	insert := `insert into ` + table + ` (note) values ('x')`
+	const insert = `insert into bench (note) values ('x')`
 	plain := func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // as every caller should: drivers do more for one that can end
 		defer cancel()
@@ -146,33 +160,47 @@ func BenchmarkFailoverSQLFence(b *testing.B) {
 		})
 		return err
 	}
-	burst := func(do func() error) time.Duration {
-		start := time.Now()
-		var wg sync.WaitGroup
-		for range writers {
-			wg.Go(func() {
-				for range 20 {
-					if err := do(); err != nil {
-						b.Error(err)
-						return
-					}
-				}
-			})
+	burst(b, plain)
+	burst(b, fenced)
+	var without, with, costs, cpuWithout, cpuWith []float64
+	for pair := 0; b.Loop(); pair++ {
+		var tps, cpus [2]float64
+		for i := range 2 {
+			which := (pair + i) % 2 // each is first in half of the pairs
+			tps[which], cpus[which] = burst(b, []func() error{plain, fenced}[which])
 		}
-		wg.Wait()
-		return time.Since(start)
+		without, with, costs = append(without, tps[0]), append(with, tps[1]), append(costs, 100*(1-tps[1]/tps[0]))
+		cpuWithout, cpuWith = append(cpuWithout, cpus[0]), append(cpuWith, cpus[1])
 	}
-	burst(plain)
-	burst(fenced)
-	var without, with time.Duration
-	n := 0
-	for b.Loop() {
-		without += burst(plain)
-		with += burst(fenced)
-		n += writers * 20
-	}
-	b.ReportMetric(float64(n)/without.Seconds(), "plain-tx/s")
-	b.ReportMetric(float64(n)/with.Seconds(), "fenced-tx/s")
-	b.ReportMetric(100*(1-without.Seconds()/with.Seconds()), "%cost")
+	b.ReportMetric(median(without), "plain-tx/s")
+	b.ReportMetric(median(with), "fenced-tx/s")
+	b.ReportMetric(median(costs), "%cost")
+	b.ReportMetric(median(cpuWithout), "plain-client-cpu-ns")
+	b.ReportMetric(median(cpuWith), "fenced-client-cpu-ns")
 	b.ReportMetric(0, "ns/op")
+}
+
+// burst is the rate, a second, at which all writers do, and the CPU time of this process for one.
+func burst(b *testing.B, do func() error) (rate, cpuNanos float64) {
+	const each = 40
+	start, used := time.Now(), cpuTime()
+	var wg sync.WaitGroup
+	for range sqlWriters {
+		wg.Go(func() {
+			for range each {
+				if err := do(); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	const n = sqlWriters * each
+	return n / time.Since(start).Seconds(), float64(cpuTime()-used) / n
+}
+
+func median(values []float64) float64 {
+	slices.Sort(values)
+	return values[len(values)/2]
 }

@@ -86,6 +86,23 @@ func BenchmarkSmallWorld(b *testing.B) { // at most 90e6, so that a thousand see
 	measure(b, 1, func(t *testing.T) { smallWorld(t, 1) })
 }
 
+// BenchmarkExplore searches among small worlds of 15 minutes, whose 5 clients place orders in two Regions. The measure
+// is of one seed: at most 90e6, so that a thousand take 90 s.
+func BenchmarkExplore(b *testing.B) {
+	const seeds = 20
+	measure(b, seeds, func(t *testing.T) {
+		config := drtest.ExploreConfig{World: drtest.Config{Fidelity: drtest.FidelityMessages, Settle: 5 * time.Minute}, Seeds: seeds}
+		x := drtest.Explore(t, config, func(_ testing.TB, w *drtest.World) {
+			s := openShop(w)
+			w.Load(s.orders(5, drtest.Poisson(1), drtest.Edges{}))
+			w.Check(check.Amplification(2), check.Availability(0), check.RPO(time.Hour)) // which hold whatever happens: the search goes on
+		})
+		if x.Seeds != seeds {
+			t.Errorf("%d seeds were tried, want %d", x.Seeds, seeds)
+		}
+	})
+}
+
 func BenchmarkGet(b *testing.B) {
 	const gets = 20000                                      // beside which the cost of the World itself is small
 	for name, fidelity := range map[string]drtest.Fidelity{ // at most 65e3 and 12e3

@@ -96,7 +96,11 @@ func (f *Finding) String() string {
 	for _, v := range f.Violations {
 		fmt.Fprintf(&b, "%s\n", v.Text)
 	}
-	fmt.Fprintf(&b, "%d of %d events are needed (%d Worlds to shrink); the core is healed at %v", len(f.Scenario.Events), f.Original, f.Worlds, f.Heal)
+	fmt.Fprintf(&b, "%d events", len(f.Scenario.Events))
+	if f.Worlds > 0 {
+		fmt.Fprintf(&b, " of %d are needed (%d Worlds to shrink)", f.Original, f.Worlds)
+	}
+	fmt.Fprintf(&b, "; the core is healed at %v", f.Heal)
 	if f.Clients > 0 {
 		fmt.Fprintf(&b, "; at most %d clients in a load", f.Clients)
 	}

@@ -37,6 +37,10 @@ type ExploreConfig struct {
 	// replica and process of it.
 	Faults []fault.Fault
 
+	// Also is added to the menu of the World where Faults is nil: what depends on figures, as a capacity, and what
+	// a host is for, as a store of flags.
+	Also []fault.Fault
+
 	// Kinds restricts the menu to kinds of faults. Nil means all.
 	Kinds []fault.Kind
 
@@ -73,6 +77,10 @@ type ExploreConfig struct {
 	// times as much real time. Zero means a minute.
 	ShrinkBudget time.Duration
 
+	// MinClients is how many clients shrinking leaves to a load that has more, for checks that compare rates. Zero
+	// means 1.
+	MinClients int
+
 	// AcceptDivergence says why a World of this search may go another way when it is played again, as "go-redis
 	// draws its back-off from the process". Divergence is then part of the finding; else it fails the test.
 	AcceptDivergence string
@@ -108,6 +116,8 @@ func (c ExploreConfig) withDefaults(t *testing.T) (ExploreConfig, error) {
 		return problem("Seeds", "%d is negative", c.Seeds)
 	case c.Events < 0:
 		return problem("Events", "%d is negative", c.Events)
+	case c.MinClients < 0:
+		return problem("MinClients", "%d is negative", c.MinClients)
 	case c.Safety < minSafety:
 		return problem("Safety", "%v is below the minimum %v", c.Safety, minSafety)
 	case c.Budget < 0:
@@ -115,9 +125,11 @@ func (c ExploreConfig) withDefaults(t *testing.T) (ExploreConfig, error) {
 	case c.ShrinkBudget < 0:
 		return problem("ShrinkBudget", "%v is negative", c.ShrinkBudget)
 	}
-	for i, f := range c.Faults {
-		if err := f.Validate(); err != nil {
-			return problem(fmt.Sprintf("Faults[%d]", i), "%v", err)
+	for field, list := range map[string][]fault.Fault{"Faults": c.Faults, "Also": c.Also} {
+		for i, f := range list {
+			if err := f.Validate(); err != nil {
+				return problem(fmt.Sprintf("%s[%d]", field, i), "%v", err)
+			}
 		}
 	}
 	for i, k := range c.Kinds {

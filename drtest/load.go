@@ -275,6 +275,7 @@ type Op struct {
 	mu       sync.Mutex // guards all below
 	class    string
 	degraded bool
+	age      time.Duration
 	region   string
 }
 
@@ -313,6 +314,14 @@ func (o *Op) Degraded() {
 	o.degraded = true
 }
 
+// Aged records how old what the caller was given was, as a cache says in an Age header. Of several the oldest counts,
+// for Staleness.
+func (o *Op) Aged(age time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.age = max(o.age, age)
+}
+
 // Served records which Region answered. Clients made by a Region do it themselves.
 func (o *Op) Served(region string) {
 	o.mu.Lock()
@@ -328,7 +337,7 @@ func (o *Op) record(err error, now time.Duration) history.Op {
 	defer o.mu.Unlock()
 	op := history.Op{
 		Class: o.class, Load: o.t.Name, Client: o.client, Seq: o.seq, Start: o.due, End: now, Outcome: outcomeOf(err),
-		Degraded: o.degraded, Region: o.region, Attempts: int(o.attempts.Load()), Weight: float64(o.weight),
+		Degraded: o.degraded, Region: o.region, Attempts: int(o.attempts.Load()), Weight: float64(o.weight), Age: o.age,
 	}
 	if err != nil {
 		op.Err = err.Error()

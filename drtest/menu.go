@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/drtest/fault"
+	"github.com/holdfast-go/holdfast/drtest/simnet"
 )
 
 // menu returns the faults that may happen in the World.
 func (w *World) menu(c ExploreConfig) []fault.Fault {
 	all := c.Faults
 	if all == nil {
-		all = w.everyFault()
+		all = append(w.everyFault(), c.Also...)
 	}
 	var out []fault.Fault
 	for _, f := range all {
@@ -26,36 +27,44 @@ func (w *World) menu(c ExploreConfig) []fault.Fault {
 
 // Full strengths in the menu of a World.
 const (
-	mostLatency = 2 * time.Second
-	mostLag     = time.Minute
-	mostSkew    = 10 * time.Second
+	mostLatency   = 2 * time.Second
+	mostLoss      = 0.2
+	leastBytes    = 100_000
+	mostLag       = time.Minute
+	mostSkew      = 10 * time.Second
+	mostTwice     = 0.2
+	zoneRecovers  = time.Minute
+	zoneRecovery  = 200 * time.Millisecond
+	zoneRefusing  = 0.1
+	throttleAfter = time.Second
 )
 
-// everyFault lists what can happen to the parts of a World, in one order. It asks nothing of an operator:
-// replication does not break for good.
+// everyFault lists what can happen to the parts of a World, in one order. How much of something a host can take, and
+// which host keeps flags, is not known here.
 func (w *World) everyFault() []fault.Fault {
 	w.mu.Lock()
 	regions := sortedBy(w.order, (*Region).Name)
 	hosts, processes := sortedKeys(w.hosts), sortedKeys(w.processes)
-	stores := sortedBy(values(w.stores), (*Store).Name)
+	replicas := append(sortedKeys(w.stores), sortedKeys(w.replicas)...)
 	w.mu.Unlock()
-	var out []fault.Fault
-	for i, r := range regions {
-		if r.inhabited() {
-			out = append(out, regionFaults(r.name)...)
-		}
-		for _, other := range regions[:i] {
-			out = append(out, linkFaults(other.name, r.name)...)
+	var out, links []fault.Fault
+	var outer []*Region
+	for _, r := range regions {
+		out = append(out, w.regionFaults(r)...)
+		if r.parent == nil {
+			for _, other := range outer {
+				links = append(links, linkFaults(other.name, r.name)...)
+			}
+			outer = append(outer, r)
 		}
 	}
+	out = append(out, links...)
 	for _, h := range hosts {
-		if !strings.HasPrefix(h, "dns.") {
-			out = append(out, fault.Gray(h, 1), fault.Throttle(h, 1, 503, time.Second))
-		}
+		out = append(out, w.hostFaults(h)...)
 	}
-	for _, s := range stores {
-		if s.upstream() != nil {
-			out = append(out, fault.ReplicationLag(s.name, mostLag), fault.ReplicationPause(s.name))
+	for _, name := range replicas {
+		if s := w.store(name); s == nil || s.upstream() != nil {
+			out = append(out, fault.ReplicationLag(name, mostLag), fault.ReplicationPause(name), fault.ReplicationBreak(name))
 		}
 	}
 	for _, p := range processes {
@@ -64,18 +73,64 @@ func (w *World) everyFault() []fault.Fault {
 	return out
 }
 
-func regionFaults(name string) []fault.Fault {
-	return []fault.Fault{
-		fault.RegionDown(name, fault.ModeBlackhole), fault.RegionDown(name, fault.ModeRefuse), fault.RegionDown(name, fault.ModeReset),
-		fault.RegionDown(name, fault.ModeHang), fault.ClockSkew(name, mostSkew), fault.ClockSkew(name, -mostSkew),
+// regionFaults lists what can happen to a Region, a zone, or a place where clients live.
+func (w *World) regionFaults(r *Region) []fault.Fault {
+	var out []fault.Fault
+	if r.parent == nil {
+		for _, how := range []fault.Failure{fault.FailNotFound, fault.FailServerFailure, fault.FailTimeout} {
+			out = append(out, fault.DNS(r.name, "", how))
+		}
 	}
+	if !r.inhabited() {
+		return out
+	}
+	modes := []simnet.Mode{fault.ModeBlackhole, fault.ModeRefuse, fault.ModeReset, fault.ModeHang}
+	if r.parent != nil {
+		for _, m := range modes[:2] {
+			out = append(out, fault.AZDown(r.parent.name, strings.TrimPrefix(r.name, r.parent.name+"/"), m).Recovering(zoneRecovers, zoneRecovery, zoneRefusing))
+		}
+		return out
+	}
+	for _, m := range modes {
+		out = append(out, fault.RegionDown(r.name, m))
+	}
+	out = append(out, fault.ClockSkew(r.name, mostSkew), fault.ClockSkew(r.name, -mostSkew))
+	if f := fault.ControlPlaneDown(r.name); w.able(f) {
+		out = append(out, f)
+	}
+	return out
 }
 
 func linkFaults(a, b string) []fault.Fault {
 	return []fault.Fault{
 		fault.Partition(a, b), fault.PartitionOneWay(a, b), fault.PartitionOneWay(b, a),
-		fault.Latency(a, b, mostLatency).WithJitter(mostLatency / 4),
+		fault.Latency(a, b, mostLatency).WithJitter(mostLatency / 4), fault.Loss(a, b, mostLoss), fault.Bandwidth(a, b, leastBytes),
 	}
+}
+
+// hostFaults lists what can happen to a host. Requests arrive twice, or beside others that nobody can read, where
+// that is in the nature of the protocol.
+func (w *World) hostFaults(host string) []fault.Fault {
+	out := []fault.Fault{fault.Gray(host, 1), fault.Throttle(host, 1, 503, throttleAfter)}
+	for _, how := range []fault.Failure{fault.FailExpired, fault.FailUnknownAuthority, fault.FailHang} {
+		if f := fault.TLS(host, how); w.able(f) {
+			out = append(out, f)
+		}
+	}
+	if _, ok := w.handler(host).(Repeater); ok {
+		for _, f := range []fault.Fault{fault.Duplicate(host, mostTwice), fault.Poison(host, mostTwice)} {
+			if w.able(f) {
+				out = append(out, f)
+			}
+		}
+	}
+	return out
+}
+
+// able reports whether the World can have a fault.
+func (w *World) able(f fault.Fault) bool {
+	_, reason := w.missing(f)
+	return reason == ""
 }
 
 // inhabited reports whether anything of the system lives in the Region, rather than clients alone.
@@ -83,29 +138,21 @@ func (r *Region) inhabited() bool {
 	r.w.mu.Lock()
 	defer r.w.mu.Unlock()
 	for _, e := range r.w.endpoints {
-		if e.region == r {
+		if e.region.within(r.name) {
 			return true
 		}
 	}
 	for _, s := range r.w.stores {
-		if s.region == r {
+		if s.region.within(r.name) {
 			return true
 		}
 	}
 	for _, p := range r.w.processes {
-		if p.region == r {
+		if p.region.within(r.name) {
 			return true
 		}
 	}
 	return false
-}
-
-func values[K comparable, V any](m map[K]V) []V {
-	out := make([]V, 0, len(m))
-	for _, v := range m {
-		out = append(out, v)
-	}
-	return out
 }
 
 func sortedKeys[V any](m map[string]V) []string {

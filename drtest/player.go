@@ -114,16 +114,48 @@ func (w *World) missing(f fault.Fault) (field, reason string) {
 	if f.To != fault.Others {
 		check("to", f.To, w.regions[f.To] != nil)
 	}
-	check("host", f.Host, w.hosts[f.Host])
-	if w.attached[f.Host] != "" {
-		return "host", fmt.Sprintf("%q is attached: its answers pass as bytes. Put a reverse proxy before it with Region.Serve", f.Host)
-	}
-	check("store", f.Store, w.stores[f.Store] != nil)
+	check("zone", f.Zone, w.regions[f.Region+"/"+f.Zone] != nil)
+	check("host", f.Host, w.hosts[f.Host] || f.Kind == fault.KindDNS && w.net.Named(f.Host))
+	check("store", f.Store, w.stores[f.Store] != nil || w.replicas[f.Store] != nil)
 	check("process", f.Process, w.processes[f.Process] != nil)
 	if s := w.stores[f.Store]; s != nil && s.upstream() == nil {
 		return "store", fmt.Sprintf("%q is not a replica", f.Store)
 	}
+	if reason == "" {
+		return w.unableLocked(f)
+	}
 	return field, reason
+}
+
+// unableLocked says why a target that exists cannot have a fault.
+func (w *World) unableLocked(f fault.Fault) (field, reason string) {
+	if f.Kind != fault.KindDNS && f.Kind != fault.KindFlagStoreDown && w.attached[f.Host] != "" {
+		return "host", fmt.Sprintf("%q is attached: its answers pass as bytes. Put a reverse proxy before it with Region.Serve", f.Host)
+	}
+	switch f.Kind {
+	case fault.KindTLS:
+		if e := w.endpoints[f.Host+":443"]; e == nil {
+			return "host", fmt.Sprintf("%q does not speak TLS: use Region.ServeTLS", f.Host)
+		}
+	case fault.KindDuplicate, fault.KindPoison:
+		h := w.handlerLocked(f.Host)
+		if h == nil {
+			return "host", fmt.Sprintf("%q does not speak HTTP: nothing arrives there that could be repeated", f.Host)
+		}
+		if r, ok := h.(Repeater); ok {
+			if err := r.Repeats(f); err != nil {
+				return "host", err.Error()
+			}
+		}
+	case fault.KindControlPlaneDown:
+		for _, e := range w.endpoints {
+			if _, ok := e.handler.(ControlPlaner); ok && e.region.within(f.Region) {
+				return "", ""
+			}
+		}
+		return "region", fmt.Sprintf("%q has no control plane: no handler in it is a ControlPlaner", f.Region)
+	}
+	return "", ""
 }
 
 // play waits for an event and makes it happen.
@@ -148,6 +180,19 @@ func (w *World) play(p *played) {
 	number := w.faultStarts(p.index, p.Fault)
 	w.unfold(p)
 	w.history.FaultEnds(number, w.now())
+	w.aftermath(p)
+}
+
+// aftermath lets a zone that is back show the symptoms of its recovery.
+func (w *World) aftermath(p *played) {
+	f, ok := p.Fault.Symptoms()
+	if !ok || p.ctx.Err() != nil {
+		return
+	}
+	number := w.faultStarts(p.index, f)
+	defer func() { w.history.FaultEnds(number, w.now()) }()
+	defer w.inject(p.index, f)()
+	w.sleepUntil(p.ctx, p.base+p.phase+p.end())
 }
 
 func (w *World) faultStarts(index int, f fault.Fault) int {

@@ -145,9 +145,10 @@ func (e *explorer) replayAll() bool {
 		case e.config.Bug != "" && !x.shows(r.Violates):
 			e.t.Errorf("drtest: regression %s: the planted bug %q no longer violates %q in it; HOLDFAST_UPDATE=1 finds another timeline", file, r.Bug, r.Violates)
 		case e.config.Bug == "" && failed:
-			e.result.Finding = e.finding(x, x, 0)
-			e.result.Finding.File = file
-			e.result.Finding.Diverged = seen.compare(r)
+			e.result.Finding = e.replayed(x, file)
+			if r.Bug == "" {
+				e.result.Finding.Diverged = seen.compare(r)
+			}
 			return false
 		}
 	}
@@ -166,7 +167,7 @@ func (e *explorer) replayOnly(file string) {
 		e.t.Error(err)
 		return
 	}
-	if r.Name != e.config.Name || r.Bug != e.config.Bug {
+	if r.Name != e.config.Name || e.config.Bug != "" && r.Bug != e.config.Bug {
 		e.t.Logf("drtest: HOLDFAST_REPLAY names a regression of %q, not of this test", r.Name)
 		return
 	}
@@ -174,17 +175,16 @@ func (e *explorer) replayOnly(file string) {
 	e.result.Replayed = append(e.result.Replayed, file)
 	e.result.Seeds = 1
 	e.account(x)
-	if diverged := seen.compare(r); diverged != "" {
+	if diverged := seen.compare(r); diverged != "" && r.Bug == e.config.Bug { // without its bug it must go another way
 		e.t.Errorf("drtest: regression %s: the replay diverged: %s", file, diverged)
 	}
 	if len(x.violations) == 0 {
 		e.t.Logf("drtest: regression %s: nothing goes wrong any more\n%s", file, x.text())
 		return
 	}
-	f := e.finding(x, x, 0)
-	f.File = file
+	f := e.replayed(x, file)
 	e.result.Finding = f
-	if r.Bug == "" {
+	if e.config.Bug == "" {
 		e.t.Error(f.String())
 	} else {
 		e.t.Log(f.String())
@@ -203,8 +203,7 @@ func (x *trial) text() string {
 func (e *explorer) found(x *trial) {
 	if e.config.Bug != "" && !e.update {
 		if file := e.path(e.config.Bug); exists(file) { // it is known, in its smallest form
-			e.result.Finding = e.finding(x, x, 0)
-			e.result.Finding.File = file
+			e.result.Finding = e.replayed(x, file)
 			return
 		}
 	}
@@ -260,6 +259,13 @@ func (e *explorer) finding(x, original *trial, worlds int) *Finding {
 		Original: len(original.plan.scenario.Events), Worlds: worlds, report: x.text(),
 		command: e.command(fmt.Sprintf("HOLDFAST_SEED=%d", x.plan.seed)),
 	}
+}
+
+// replayed returns what a World shows that was played from a file.
+func (e *explorer) replayed(x *trial, file string) *Finding {
+	f := e.finding(x, x, 0)
+	f.File, f.command = file, e.command("HOLDFAST_REPLAY="+file)
+	return f
 }
 
 // command returns the shell command that runs this test again.

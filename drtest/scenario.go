@@ -167,11 +167,17 @@ func (e Event) span(offset time.Duration) (from, to time.Duration) {
 	if e.Length == 0 && e.Fault.Kind != fault.KindCrash {
 		return from, forever
 	}
-	return from, from + max(e.Length, 1)
+	return from, offset + max(e.end(), e.Start+1)
 }
 
 // end returns when the event is over, or its start if it lasts to the end.
-func (e Event) end() time.Duration { return e.Start + max(e.Length, e.RampUp) }
+func (e Event) end() time.Duration {
+	end := e.Start + max(e.Length, e.RampUp)
+	if e.Length > 0 {
+		end += e.Fault.Recovery
+	}
+	return end
+}
 
 // scenarioVersion is the version of the JSON form.
 const scenarioVersion = 1
@@ -219,6 +225,11 @@ func (s *Scenario) UnmarshalJSON(data []byte) error {
 		Name    string            `json:"name"`
 		Events  []json.RawMessage `json:"events"`
 	}
+	// The version first: a later one may have fields that are unknown here.
+	if err := json.Unmarshal(data, &w); err == nil && w.Version > scenarioVersion {
+		return &ScenarioError{w.Name, -1, "version", fmt.Sprintf("%d is newer than this drtest, which knows %d", w.Version, scenarioVersion)}
+	}
+	w.Events = nil
 	if err := fault.Strict(data, &w); err != nil {
 		return &ScenarioError{w.Name, -1, "", err.Error()}
 	}

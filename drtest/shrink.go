@@ -1,6 +1,7 @@
 package drtest
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -13,13 +14,14 @@ type shrinker struct {
 	target *trial // what went wrong
 	best   *trial
 	worlds int
+	tried  map[string]bool // plans, as text
 	start  time.Time
 	before time.Duration
 }
 
 // shrink returns the smallest failing World it can find within the budget, and how many Worlds that took.
 func (e *explorer) shrink(x *trial) (best *trial, worlds int) {
-	s := &shrinker{e: e, target: x, best: x, start: time.Now(), before: cputime.Used()}
+	s := &shrinker{e: e, target: x, best: x, tried: map[string]bool{}, start: time.Now(), before: cputime.Used()}
 	for {
 		was := s.best
 		s.drop()
@@ -47,9 +49,14 @@ func (s *shrinker) spent() bool {
 
 // better plays a plan and keeps it if the same thing goes wrong.
 func (s *shrinker) better(p plan) bool {
-	if s.spent() || p.scenario.Validate() != nil {
+	if s.spent() || !s.sound(p) {
 		return false
 	}
+	key := fmt.Sprint(p.scenario.Events, p.heal, p.clients)
+	if s.tried[key] {
+		return false
+	}
+	s.tried[key] = true
 	s.worlds++
 	x := s.e.try(p, nil)
 	if !x.violates(s.target) {
@@ -57,6 +64,17 @@ func (s *shrinker) better(p plan) bool {
 	}
 	s.best = x
 	return true
+}
+
+// sound reports whether a plan is one that Explore could have drawn: what hits the core is over when it is healed.
+func (s *shrinker) sound(p plan) bool {
+	g := generator{ExploreConfig: s.e.config}
+	for _, e := range p.scenario.Events {
+		if e.Start > p.heal || g.isCore(e.Fault) && (e.end() > p.heal || e.Length == 0 && e.Fault.Lasts()) {
+			return false
+		}
+	}
+	return p.scenario.Validate() == nil
 }
 
 // plan returns a copy of the best plan so far.
@@ -91,7 +109,7 @@ func (s *shrinker) fewerClients() {
 	if now == 0 {
 		now = s.best.clients
 	}
-	for n := 1; n < now; n *= 2 {
+	for n := max(s.e.config.MinClients, 1); n < now; n *= 2 {
 		p := s.plan()
 		p.clients = n
 		if s.better(p) {
@@ -163,7 +181,7 @@ func (s *shrinker) soften(i int) {
 	s.change(i, func(e *Event) { e.Fault.Jitter = 0 })
 }
 
-// together moves the whole timeline to an early, round beginning.
+// together moves the whole timeline to an early, round beginning, but not before it is known what is normal.
 func (s *shrinker) together() {
 	events := s.best.plan.scenario.Events
 	if len(events) == 0 {
@@ -173,6 +191,9 @@ func (s *shrinker) together() {
 	for _, to := range round {
 		if to >= first {
 			return
+		}
+		if to < s.e.config.warmUp() {
+			continue
 		}
 		p := s.plan()
 		for i := range p.scenario.Events {
@@ -192,7 +213,7 @@ func (s *shrinker) rounder(i int) {
 			return
 		}
 		for _, to := range []time.Duration{start.Truncate(unit), start.Truncate(unit) + unit} {
-			if s.change(i, func(e *Event) { e.Start = to }) {
+			if to >= s.e.config.warmUp() && s.change(i, func(e *Event) { e.Start = to }) {
 				return
 			}
 		}

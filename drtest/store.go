@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -29,7 +30,8 @@ type Store struct {
 
 	// The group's mutex guards all below.
 	data     map[string]string
-	log      []entry // commits made here
+	stamps   map[string]time.Duration // when what is there was committed
+	log      []entry                  // commits made here
 	epoch    uint64
 	primary  *Store        // nil: this store accepts writes
 	lag      time.Duration // behind the primary, without the way between them
@@ -37,6 +39,7 @@ type Store struct {
 	earliest time.Duration // nothing that is on its way arrives before
 	stopped  bool          // the link or a pause held the stream up when last looked
 	pauses   int
+	broken   bool // until it is made a copy again
 }
 
 type entry struct {
@@ -77,7 +80,7 @@ func ReplicaOf(primary *Store, lag ...Lag) StoreOption {
 // Store makes a store in the Region. Without an option it accepts writes. Names are unique in a World; Store
 // panics on a second use, and if a replica's primary is a replica itself or its lag negative.
 func (r *Region) Store(name string, options ...StoreOption) *Store {
-	s := &Store{region: r, name: name, data: map[string]string{}}
+	s := &Store{region: r, name: name, data: map[string]string{}, stamps: map[string]time.Duration{}}
 	for _, o := range options {
 		s.primary, s.lag = o.primary, o.lag
 	}
@@ -112,12 +115,10 @@ func (w *World) addStore(s *Store) {
 
 // copyLocked makes the store a copy of another, as a restored snapshot is.
 func (s *Store) copyLocked(of *Store) {
-	s.data = make(map[string]string, len(of.data))
-	for k, v := range of.data {
-		s.data[k] = v
-	}
+	s.data, s.stamps = maps.Clone(of.data), maps.Clone(of.stamps)
 	s.epoch = max(s.epoch, of.epoch)
 	s.next = len(of.log)
+	s.broken = false
 }
 
 // Name returns the name of the store.
@@ -161,7 +162,7 @@ func (g *group) catchUpLocked() {
 func (s *Store) receiveLocked(from, now time.Duration) {
 	way := s.region.w.net.Shape(s.primary.region.name, s.region.name)
 	took := s.lag + way.Latency
-	if s.pauses > 0 || way.Mode != simnet.ModeUp {
+	if s.pauses > 0 || s.broken || way.Mode != simnet.ModeUp {
 		s.stopped = true
 		return
 	}
@@ -181,9 +182,10 @@ func (s *Store) receiveLocked(from, now time.Duration) {
 func (s *Store) applyLocked(e entry) {
 	if e.deleted {
 		delete(s.data, e.key)
+		delete(s.stamps, e.key)
 		return
 	}
-	s.data[e.key] = e.value
+	s.data[e.key], s.stamps[e.key] = e.value, e.at
 }
 
 // delay adds to the replication lag.
@@ -196,6 +198,19 @@ func (s *Store) delay(add time.Duration) (undo func()) {
 func (s *Store) pause() (undo func()) {
 	s.alter(func() { s.pauses++ })
 	return func() { s.alter(func() { s.pauses-- }) }
+}
+
+// breakOff ends the replication to the store until it is rebuilt.
+func (s *Store) breakOff() (rebuild func()) {
+	s.alter(func() { s.broken = s.primary != nil })
+	return func() {
+		s.alter(func() {
+			if s.broken && s.primary != nil {
+				s.stopped = false
+				s.copyLocked(s.primary)
+			}
+		})
+	}
 }
 
 // alter changes how the store replicates.
@@ -297,6 +312,19 @@ func (s *Store) Epoch() uint64 {
 	return s.epoch
 }
 
+// record tells the history what every store of the group holds.
+func (g *group) record() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.catchUpLocked()
+	if len(g.stores) < 2 {
+		return
+	}
+	for _, s := range g.stores {
+		g.w.history.SetContent(g.name, s.name, s == g.writer, maps.Clone(s.data))
+	}
+}
+
 // survivors returns the keys of the group's writer.
 func (g *group) survivors() map[string]bool {
 	g.mu.Lock()
@@ -363,6 +391,12 @@ func (s *Store) get(key string) (value string, ok bool) {
 	defer s.group.mu.Unlock()
 	s.group.catchUpLocked()
 	value, ok = s.data[key]
+	seen := time.Duration(-1)
+	if ok {
+		seen = s.stamps[key]
+	}
+	w := s.group.w
+	w.history.AddRead(history.Read{Group: s.group.name, Store: s.name, Key: key, Seen: seen, At: w.now()}, s == s.group.writer)
 	return value, ok
 }
 

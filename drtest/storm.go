@@ -179,7 +179,7 @@ func (g generator) weaken(f fault.Fault) fault.Fault {
 // start draws when an event begins: anywhere in the safety phase, or near an edge of an event before it, where
 // something is going on.
 func (g generator) start(before []Event) time.Duration {
-	first, last := g.Safety/20, g.Safety*9/10
+	first, last := g.warmUp(), g.Safety*9/10
 	if len(before) > 0 && g.rng.IntN(oneInNear) == 0 {
 		e := before[g.rng.IntN(len(before))]
 		at := e.Start
@@ -190,6 +190,9 @@ func (g generator) start(before []Event) time.Duration {
 	}
 	return rounded(first + time.Duration(g.rng.Int64N(int64(last-first))))
 }
+
+// warmUp is the time without a fault at the beginning, which shows what is normal.
+func (c ExploreConfig) warmUp() time.Duration { return max(c.Safety/20, 10*time.Second) }
 
 func (g generator) seconds(from, to int) time.Duration {
 	return time.Duration(from+g.rng.IntN(to-from+1)) * time.Second

@@ -41,8 +41,10 @@ type counter struct {
 func (c *counter) RoundTrip(req *http.Request) (*http.Response, error) {
 	op, ok := OpFrom(req.Context())
 	if !ok {
+		c.w.history.AddRequest(req.URL.Hostname(), c.w.now(), 1)
 		return c.base.RoundTrip(req)
 	}
+	c.w.history.AddRequest(req.URL.Hostname(), c.w.now(), float64(op.weight))
 	op.Attempt()
 	resp, err := c.base.RoundTrip(req)
 	if err == nil {
@@ -75,6 +77,7 @@ type endpoint struct {
 	region  *Region
 	host    string
 	handler http.Handler
+	tls     *tlsHost // nil = plain
 }
 
 func (w *World) addEndpoint(address string, e *endpoint) {
@@ -136,6 +139,9 @@ func (m *messenger) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	ctx, there := req.Context(), m.route(e)
+	if err := m.connect(ctx, e, there); err != nil {
+		return nil, err
+	}
 	if err := there.Carry(ctx, messageOverhead+len(body)); err != nil {
 		return nil, err
 	}
@@ -147,6 +153,21 @@ func (m *messenger) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	return rec.response(req), nil
+}
+
+// connect returns the error that a new connection would meet before its first request. Messages have no
+// connections: each meets it.
+func (m *messenger) connect(ctx context.Context, e *endpoint, there simnet.Route) error {
+	if err := m.from.w.net.LookupName(ctx, m.from.name, e.host); err != nil {
+		return &net.OpError{Op: "dial", Net: "tcp", Err: err}
+	}
+	if m.from.w.net.HostDown(e.host) {
+		return there.Refuse(ctx)
+	}
+	if e.tls != nil {
+		return e.tls.handshake(ctx)
+	}
+	return nil
 }
 
 // messageOverhead is what headers add to a message.

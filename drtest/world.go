@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,6 +43,7 @@ type World struct {
 	stores       map[string]*Store
 	groups       []*group
 	processes    map[string]*Process
+	replicas     map[string]Replica
 	scenarios    []Scenario
 	timeline     []*played
 	edges        []edge // of events that had to wait for a condition
@@ -54,6 +56,7 @@ type World struct {
 	lattices     lattices
 	followed     []*followed
 	gauges       []gauge
+	contents     []contents
 	checks       []check.Check
 	waiting      bool
 	quiet        chan struct{} // closed when the loads are over that Wait waited for
@@ -76,6 +79,9 @@ type host interface {
 // round trips in AWS's words.
 const intraZone = 500 * time.Microsecond
 
+// insideZone is the one-way delay within one zone.
+const insideZone = 100 * time.Microsecond
+
 // unknownRTT is the round trip between Regions of which no figure was given.
 const unknownRTT = 60 * time.Millisecond
 
@@ -84,7 +90,7 @@ func newWorld(ctx context.Context, h host, config Config) *World {
 	w := &World{
 		host: h, helper: func() {}, config: config, start: time.Now(), history: history.New(), quiet: make(chan struct{}),
 		regions: map[string]*Region{}, endpoints: map[string]*endpoint{}, hosts: map[string]bool{}, attached: map[string]string{},
-		stores: map[string]*Store{}, processes: map[string]*Process{}, injected: map[*injected]bool{},
+		stores: map[string]*Store{}, processes: map[string]*Process{}, replicas: map[string]Replica{}, injected: map[*injected]bool{},
 		net: simnet.New(simnet.Config{Seed: config.Seed, Default: simnet.Shape{Latency: unknownRTT / 2}}),
 	}
 	w.ctx, w.end = context.WithCancelCause(ctx)
@@ -122,22 +128,33 @@ func (w *World) phase() time.Duration {
 }
 
 // Region returns the Region of a name and makes it if it is new. A place where clients live is a Region
-// too.
+// too. A name "region/zone" is [Region.Zone].
 func (w *World) Region(name string) *Region {
-	if name == "" || name == simnet.Any {
+	outer := simnet.Parent(name)
+	if name == "" || name == simnet.Any || strings.HasPrefix(name, "/") || strings.HasSuffix(name, "/") || strings.Count(name, "/") > 1 {
 		panic(fmt.Sprintf("drtest: %q is no name for a Region", name))
+	}
+	var parent *Region
+	if outer != "" {
+		parent = w.Region(outer)
 	}
 	w.mu.Lock()
 	r, ok := w.regions[name]
 	if !ok {
-		r = newRegion(w, name)
+		r = newRegion(w, name, parent)
 		w.regions[name] = r
 		w.order = append(w.order, r)
 	}
 	w.mu.Unlock()
-	if !ok {
-		w.net.SetLink(name, name, simnet.Shape{Latency: intraZone})
+	if ok {
+		return r
 	}
+	if parent == nil {
+		w.net.SetLink(name, name, simnet.Shape{Latency: intraZone})
+		return r
+	}
+	w.net.SetLink(name, name, simnet.Shape{Latency: insideZone})
+	parent.adopt(r)
 	return r
 }
 
@@ -305,6 +322,31 @@ func (w *World) finish() {
 	for group, keys := range w.survivors() {
 		w.history.SetSurvivors(group, keys)
 	}
+	w.mu.Lock()
+	groups, contents := slices.Clone(w.groups), slices.Clone(w.contents)
+	w.mu.Unlock()
+	for _, g := range groups {
+		g.record()
+	}
+	for _, c := range contents {
+		w.history.SetContent(c.group, c.name, c.writer, c.read())
+	}
+}
+
+// A contents is how to read a store that is not the World's own.
+type contents struct {
+	group, name string
+	writer      bool
+	read        func() map[string]string
+}
+
+// Contents makes known how to read, at the end of the World, all that a server of the user's holds: for the check
+// Converged. Those of one group should hold the same; one of them is the writer. The function must not wait, and what it
+// returns must not change.
+func (w *World) Contents(group, name string, writer bool, read func() map[string]string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.contents = append(w.contents, contents{group, name, writer, read})
 }
 
 // survivors returns what the writer of each replication group holds.

@@ -68,7 +68,8 @@ type Config struct {
 	Reconcile func(ctx context.Context, a *Attempt) (result any, done bool, err error)
 
 	// Verdict says what becomes of the key after an error; VerdictDefault leaves it to the error's marks.
-	// It runs on the caller's goroutine. It is not asked after a panic, which holds.
+	// It runs on the caller's goroutine. It is not asked after a panic, which holds, nor by idempotencyhttp, whose
+	// Config.Stored decides.
 	Verdict func(error) Verdict
 
 	// Errors lists errors that keep their identity when they are stored: errors.Is of the replayed error holds
@@ -112,6 +113,9 @@ type Guard struct {
 type Terms struct {
 	// OnAbandoned and OnAmbiguous are used where the Config says PolicyDefault.
 	OnAbandoned, OnAmbiguous Policy
+
+	// Verdict, if not nil, is asked instead of Config.Verdict.
+	Verdict func(error) Verdict
 
 	// MaxRun, if positive, detaches calls from their callers: the function runs on after its caller's context ended,
 	// for at most MaxRun, and its result is stored for the caller's next try. The caller gets ErrDetached.
@@ -337,6 +341,7 @@ func (g *Guard) Run(ctx context.Context) error {
 	g.work.wait()
 	g.later.wait()
 	g.unsent.wait()
+	g.work.wait() // heartbeats of what was waited for
 	wg.Wait()
 	return err
 }

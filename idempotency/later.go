@@ -7,15 +7,17 @@ import (
 	"time"
 )
 
-// maxLater bounds, of each kind, the steps that wait for a store that is out.
-const maxLater = 1000
+const (
+	maxLater       = 1000 // of each kind, the steps that wait for a store that is out
+	maxLaterLeases = 10   // how long a step is tried while the lease can be kept, in leases
+)
 
-// completeLater stores a result in the background until the lease would have passed. The flight stays so
+// completeLater stores a result in the background until the lease has passed. The flight stays so
 // long, settled: calls of this process replay the result meanwhile.
 func (r *run) completeLater(c Completion) {
 	r.flights.settle(r.flight, c.Result)
 	leave := func() { r.flights.leave(&r.key, r.flight, nil) }
-	r.retryLater(&r.later, leave, func(ctx context.Context) error {
+	r.retryLater(&r.later, r.laterLease(), leave, func(ctx context.Context) error {
 		a, err := r.core.store.Complete(ctx, c)
 		if err == nil && a.Status != StatusGranted {
 			r.counts.fenced.Add(1)
@@ -25,11 +27,19 @@ func (r *run) completeLater(c Completion) {
 }
 
 // releaseLater ends, in the background, an attempt that has run.
-func (g *core) releaseLater(rel Release) {
-	g.retryLater(&g.later, func() {}, func(ctx context.Context) error {
-		_, err := g.store.Release(ctx, rel)
+func (r *run) releaseLater(rel Release) {
+	r.retryLater(&r.later, r.laterLease(), func() {}, func(ctx context.Context) error {
+		_, err := r.core.store.Release(ctx, rel)
 		return err
 	})
+}
+
+// laterLease is the lease to keep while the attempt's end waits for the store: that of the store itself.
+func (r *run) laterLease() *lease {
+	if r.unprotected() {
+		return nil
+	}
+	return r.lease
 }
 
 // errMayArrive says that a lost claim has not been found, or not yet.
@@ -39,7 +49,7 @@ var errMayArrive = errors.New("the claim may still arrive")
 // over a connection that then failed may arrive behind its own release.
 func (g *core) unclaimLater(h Holder) {
 	again := false
-	g.retryLater(&g.unsent, func() {}, func(ctx context.Context) error {
+	g.retryLater(&g.unsent, nil, func() {}, func(ctx context.Context) error {
 		status, err := g.store.Release(ctx, Release{Holder: h})
 		if err == nil && status == StatusAbsent && !again {
 			again = true
@@ -49,9 +59,10 @@ func (g *core) unclaimLater(h Holder) {
 	})
 }
 
-// retryLater repeats step until it succeeds or a lease has passed, and then calls end. Above maxLater
+// retryLater repeats step until it succeeds or the lease has passed, and then calls end. It keeps l, if there is one, alive
+// meanwhile: a store that takes heartbeats and not the step must not give the key away. Above maxLater
 // it gives up at once: the store's lease then ends what the step would have.
-func (g *core) retryLater(t *tracker, end func(), step func(context.Context) error) {
+func (g *core) retryLater(t *tracker, l *lease, end func(), step func(context.Context) error) {
 	if !t.addUnder(maxLater) {
 		g.giveUp("too many steps wait for the store")
 		end()
@@ -60,8 +71,12 @@ func (g *core) retryLater(t *tracker, end func(), step func(context.Context) err
 	go func() {
 		defer t.done()
 		defer end()
-		deadline := time.Now().Add(g.config.Lease)
-		for wait := pollFirst; time.Now().Before(deadline); wait = min(2*wait, pollMax) {
+		if l != nil {
+			l.resume()
+			defer l.stop()
+		}
+		start := time.Now()
+		for wait := pollFirst; time.Since(start) < g.lasts(l, start); wait = min(2*wait, pollMax) {
 			time.Sleep(jitter(wait))
 			err := g.try(step)
 			if err == nil {
@@ -71,8 +86,16 @@ func (g *core) retryLater(t *tracker, end func(), step func(context.Context) err
 				time.Sleep(g.config.StoreTimeout)
 			}
 		}
-		g.giveUp("the store did not answer for a lease")
+		g.giveUp("the store did not take the step while the lease lasted")
 	}()
+}
+
+// lasts returns how long after start a step is tried: until the lease has passed that was last confirmed.
+func (g *core) lasts(l *lease, start time.Time) time.Duration {
+	if l == nil {
+		return g.config.Lease
+	}
+	return min(maxLaterLeases*g.config.Lease, g.config.Lease+l.confirmedAfter(start))
 }
 
 func (g *core) try(step func(context.Context) error) error {

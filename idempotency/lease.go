@@ -21,6 +21,7 @@ type lease struct {
 	beat      *time.Timer
 	watchdog  *time.Timer // nil until the first beat, which comes before it could be needed
 	stopped   bool
+	resumed   bool // the attempt has ended, and its end waits for the store
 	lost      bool
 }
 
@@ -30,6 +31,21 @@ func (l *lease) start(sent time.Time) {
 	defer l.mu.Unlock()
 	l.confirmed = sent
 	l.beat = time.AfterFunc(max(0, l.core.config.Heartbeat-time.Since(sent)), l.onBeat)
+}
+
+// resume goes on with the heartbeats of an attempt that has ended, at once.
+func (l *lease) resume() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopped, l.resumed = false, true
+	l.beat.Reset(0)
+}
+
+// confirmedAfter returns how long after start the last confirmed extension was sent; never negative.
+func (l *lease) confirmedAfter(start time.Time) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return max(0, l.confirmed.Sub(start))
 }
 
 // stop ends the heartbeats. One that is under way finds the record no longer in flight and changes nothing.
@@ -66,7 +82,7 @@ func (l *lease) onBeat() {
 		l.mu.Unlock()
 		return
 	}
-	if l.watchdog == nil {
+	if l.watchdog == nil && !l.resumed {
 		l.watchdog = time.AfterFunc(max(0, l.leftLocked()), l.onWatchdog)
 	}
 	l.mu.Unlock()
@@ -109,7 +125,7 @@ func (l *lease) extend(ctx context.Context, checkpoint []byte) error {
 	if sent.After(l.confirmed) {
 		l.confirmed = sent
 	}
-	if l.watchdog != nil && !l.stopped {
+	if l.watchdog != nil && !l.stopped && !l.resumed {
 		l.watchdog.Reset(max(0, l.leftLocked()))
 	}
 	return nil
@@ -118,7 +134,7 @@ func (l *lease) extend(ctx context.Context, checkpoint []byte) error {
 // onWatchdog fences the attempt off unless an extension was confirmed since the timer was set.
 func (l *lease) onWatchdog() {
 	l.mu.Lock()
-	left, stopped := l.leftLocked(), l.stopped
+	left, stopped := l.leftLocked(), l.stopped || l.resumed
 	if left > 0 && !stopped {
 		l.watchdog.Reset(left)
 	}
@@ -130,8 +146,8 @@ func (l *lease) onWatchdog() {
 
 func (l *lease) lose(why string) {
 	l.mu.Lock()
-	first := !l.lost && !l.stopped
-	l.lost = l.lost || first
+	first := !l.lost && !l.stopped && !l.resumed // else there is nothing to cancel
+	l.lost = l.lost || !l.stopped
 	l.mu.Unlock()
 	if !first {
 		return

@@ -76,7 +76,7 @@ func (r *row) complete(c *Completion, now int64) Status {
 
 func (r *row) finish(c *Completion, now int64) {
 	r.state, r.prior, r.owner, r.result, r.checkpoint = StateDone, StateAbsent, c.Owner, c.Result, nil
-	r.expires = now + int64(c.Retention)
+	r.begun, r.expires = now, now+int64(c.Retention)
 }
 
 // completed is the row of a result whose record was lost: nobody else owns the key and the result is true.

@@ -161,6 +161,9 @@ func (m *Memory) begin(s *shard, p place, c *Claim) (a Answer, full bool) {
 	if a.Status == StatusGranted && c.Unsynced {
 		s.miss(p, e.fence)
 	}
+	if a.Status == StatusDone && c.Noted {
+		a.Missed = s.missed[p].Count
+	}
 	a.Record = e.record(now)
 	return a, false
 }
@@ -201,7 +204,7 @@ func (m *Memory) completed(s *shard, e *entry, c *Completion, status Status, now
 	if status == StatusGranted && c.Unsynced {
 		s.miss(e.place, e.fence)
 	}
-	return Answer{status, e.record(now)}
+	return Answer{Status: status, Record: e.record(now)}
 }
 
 // Renew implements [Store].

@@ -1,6 +1,11 @@
 package idempotency
 
-import "context"
+import (
+	"context"
+	"iter"
+	"maps"
+	"slices"
+)
 
 // miss marks p as missed by the peer.
 func (s *shard) miss(p place, f Fence) {
@@ -57,27 +62,30 @@ func (m *Memory) Discard(_ context.Context, key Key, f Fence) error {
 }
 
 // Unsynced implements [Replica].
-func (m *Memory) Unsynced(_ context.Context, limit int) ([]Mark, error) {
-	var marks []Mark
-	for i := range m.shards {
-		s := &m.shards[i]
-		s.mu.Lock()
-		for _, mark := range s.missed {
-			if len(marks) == limit {
-				break
+func (m *Memory) Unsynced(context.Context) iter.Seq2[Mark, error] {
+	return func(yield func(Mark, error) bool) {
+		for i := range m.shards {
+			for _, mark := range m.shards[i].marked() {
+				if !yield(mark, nil) {
+					return
+				}
 			}
-			marks = append(marks, mark)
 		}
-		s.mu.Unlock()
 	}
-	return marks, nil
+}
+
+// marked copies the marks: whoever walks over them clears them.
+func (s *shard) marked() []Mark {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.missed))
 }
 
 // Synced implements [Replica].
 func (m *Memory) Synced(_ context.Context, mark Mark) error {
 	s, p, _ := m.locked(&mark.Key)
 	defer s.mu.Unlock()
-	if s.missed[p].Count == mark.Count {
+	if noted := s.missed[p]; noted.Count == mark.Count || mark.Count == 0 && noted.Fence == mark.Fence {
 		delete(s.missed, p)
 	}
 	return nil

@@ -41,8 +41,13 @@ type RegionalConfig struct {
 // in the replica's, so that a failover to the replica finds the keys. While the replica does not answer, steps are taken in one
 // Region and their keys noted there, in the same round trip; see [Regional.Resync] and [Regional.UnprotectedSince].
 //
-// A process that dies between the two writes leaves the key as its first Region knows it: a result that only that one has is
-// replayed there, and after a failover the call counts as abandoned. No note says so.
+// A result is noted in the writer's store, in the step that writes it, before the replica hears of it, and the note is cleared when
+// it has: one trip more in the writer's Region. A process that dies in between leaves the note: whoever replays the result
+// first, and Resync, bring it to the replica, so that no caller has a result that a failover would lose. A process that dies
+// between the two halves of another step has died with its attempt, which then counts as abandoned after a failover.
+//
+// A store that loses acknowledged writes, by a fail-over inside its Region, notes nothing of it. The other Region's copy makes up for
+// that at every claim, as long as it answers.
 //
 // Two Regions that both believe to be the writer are not kept apart by this store but by the fences of failover;
 // while both stores answer both, one claim wins all the same, and the writer of the earlier epoch gives way.
@@ -54,6 +59,7 @@ type Regional struct {
 	log      *slog.Logger
 	degraded atomic.Int64 // UnixNano since when a copy may be missing; 0 for never
 	episodes atomic.Int64 // how often a copy was missed
+	damaged  atomic.Int64 // keys that the last Resync could not copy because they are damaged
 	set      telemetry.Set
 }
 
@@ -98,6 +104,7 @@ func NewRegional(route func() (regions []string, writer string), stores map[stri
 
 func (r *Regional) collect(out *telemetry.Collector) {
 	out.Int(telemetry.IdempotencyDegraded, up(r.degraded.Load() != 0), r.set)
+	out.Int(telemetry.IdempotencyDamaged, r.damaged.Load(), r.set)
 }
 
 // next is the Region after writer.
@@ -158,17 +165,20 @@ func (r *Regional) Begin(ctx context.Context, c Claim) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	c.Unsynced = p.alone
+	c.Unsynced, c.Noted = p.alone, p.copy != nil
 	a, err := p.home.store.Begin(ctx, c)
 	if p.alone && (err != nil || a.Status == StatusGranted) {
 		r.missed(p.copy, err)
+	}
+	if err == nil && a.Missed != 0 {
+		r.tell(ctx, p, c.Key, a)
 	}
 	if err != nil || a.Status != StatusGranted || !p.follows() {
 		return a, err
 	}
 	h := Holder{Key: c.Key, Owner: c.Owner, Fence: a.Record.Fence}
 	follow := c
-	follow.Fence, follow.Existing = a.Record.Fence, false
+	follow.Fence, follow.Existing, follow.Noted = a.Record.Fence, false, false
 	b, err := try(ctx, p.copy, func(ctx context.Context) (Answer, error) { return p.copy.store.Begin(ctx, follow) })
 	if err != nil {
 		_, failed := p.home.store.Renew(ctx, Renewal{Holder: h, Lease: c.Lease, Retention: c.Retention, Unsynced: true})
@@ -178,7 +188,32 @@ func (r *Regional) Begin(ctx context.Context, c Claim) (Answer, error) {
 	if b.Status != StatusGranted {
 		return b, r.yield(ctx, p, h, c, b)
 	}
-	return Answer{StatusGranted, joined(a.Record, b.Record)}, nil
+	return Answer{Status: StatusGranted, Record: joined(a.Record, b.Record)}, nil
+}
+
+// tell brings a result that the copy has missed, or may have, there before anybody acts on it: the process that stored it died
+// between the two Regions, or is on its way from one to the other.
+func (r *Regional) tell(ctx context.Context, p pair, key Key, a Answer) {
+	if p.copy == nil {
+		return
+	}
+	if p.alone {
+		r.missed(p.copy, nil)
+		return
+	}
+	m := Mark{Key: Key{Scope: key.Scope, Op: key.Op, ID: key.ID}, Fence: a.Record.Fence, Count: a.Missed}
+	if err := r.copyRecord(ctx, p.home.store, p.copy, m); err != nil {
+		r.missed(p.copy, err)
+		return
+	}
+	r.told(ctx, p.home, m)
+}
+
+// told clears a note whose write the copy has by now. What is not cleared costs the next Resync a look.
+func (r *Regional) told(ctx context.Context, home *peer, m Mark) {
+	ctx, cancel := context.WithTimeout(ctx, r.config.ReplicaTimeout)
+	defer cancel()
+	_ = home.store.Synced(ctx, m)
 }
 
 // joined is the claim's record as the Region that remembers more attempts has it.
@@ -201,44 +236,53 @@ func (r *Regional) yield(ctx context.Context, p pair, h Holder, c Claim, b Answe
 	return err
 }
 
-// Complete implements [Store].
+// Complete implements [Store]. The note that the copy lacks the result is written with it, and cleared when the copy has it: a
+// process that dies in between leaves the note. A result replaces all that the copy may have missed of the attempt before.
 func (r *Regional) Complete(ctx context.Context, c Completion) (Answer, error) {
 	p, err := r.pair()
 	if err != nil {
 		return Answer{}, err
 	}
-	c.Unsynced = p.alone
+	c.Unsynced = p.copy != nil
 	a, err := p.home.store.Complete(ctx, c)
 	if p.alone {
 		r.missed(p.copy, err)
 	}
+	if err == nil && a.Status == StatusDone {
+		r.tell(ctx, p, c.Key, a)
+	}
 	if err != nil || a.Status != StatusGranted || !p.follows() {
 		return a, err
 	}
-	b, err := try(ctx, p.copy, func(ctx context.Context) (Answer, error) { return p.copy.store.Complete(ctx, c) })
-	switch {
-	case err != nil || b.Status == StatusGranted:
-	case b.Record.Fence.Compare(c.Fence) > 0:
-		return r.giveWay(ctx, p.home, c.Key, b)
-	default: // what the copy has is older
-		err = r.copyRecord(ctx, p.home.store, p.copy, Mark{Key: c.Key, Fence: c.Fence})
+	follow, m := c, Mark{Key: c.Key, Fence: c.Fence}
+	follow.Unsynced = false
+	b, err := try(ctx, p.copy, func(ctx context.Context) (Answer, error) { return p.copy.store.Complete(ctx, follow) })
+	if err == nil && b.Status != StatusGranted {
+		if b.Record.Fence.Compare(c.Fence) > 0 {
+			return r.giveWay(ctx, p.home, m, b)
+		}
+		err = r.copyRecord(ctx, p.home.store, p.copy, m) // what the copy has is older
 	}
 	if err != nil {
-		c.Unsynced = true
-		a, failed := p.home.store.Complete(ctx, c) // known by its owner: only the note is new
 		r.missed(p.copy, err)
-		return a, failed
+		return a, nil
 	}
+	r.told(ctx, p.home, m)
 	return a, nil
 }
 
 // giveWay ends the attempt of a writer that has been replaced without knowing: the copy, which is the new writer's store,
-// has a later attempt. Its result, if it is there, replaces the one that home has just taken; else it will when it comes.
-func (r *Regional) giveWay(ctx context.Context, home *peer, key Key, b Answer) (Answer, error) {
+// has a later attempt. Its result, if it is there, replaces the one that home has just taken; else the first of the two to reach
+// the other Region stands, and the note stays.
+func (r *Regional) giveWay(ctx context.Context, home *peer, m Mark, b Answer) (Answer, error) {
 	if b.Status != StatusDone {
 		return b, nil
 	}
-	return b, home.store.Put(ctx, key, b.Record)
+	err := home.store.Put(ctx, m.Key, b.Record)
+	if err == nil {
+		r.told(ctx, home, m)
+	}
+	return b, err
 }
 
 // Renew implements [Store].

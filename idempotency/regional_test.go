@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -33,6 +34,12 @@ func (r *region) set(change func(*region)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	change(r)
+}
+
+// taken returns how many steps have arrived.
+func (r *region) taken() (n int) {
+	r.set(func(r *region) { n = r.steps })
+	return n
 }
 
 func (r *region) setDown(down bool) { r.set(func(r *region) { r.down, r.after = down, 0 }) }
@@ -93,8 +100,27 @@ func (r *region) Discard(ctx context.Context, k idempotency.Key, f idempotency.F
 	return err
 }
 
-func (r *region) Unsynced(ctx context.Context, limit int) ([]idempotency.Mark, error) {
-	return via(ctx, r, func(s idempotency.Replica) ([]idempotency.Mark, error) { return s.Unsynced(ctx, limit) })
+func (r *region) Unsynced(ctx context.Context) iter.Seq2[idempotency.Mark, error] {
+	return func(yield func(idempotency.Mark, error) bool) {
+		marks, err := via(ctx, r, func(s idempotency.Replica) (iter.Seq2[idempotency.Mark, error], error) { return s.Unsynced(ctx), nil })
+		if err != nil {
+			yield(idempotency.Mark{}, err)
+			return
+		}
+		marks(yield)
+	}
+}
+
+// marks are the keys that r's peer has missed.
+func (r *region) marks(t *testing.T) (marks []idempotency.Mark) {
+	t.Helper()
+	for m, err := range r.Replica.Unsynced(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		marks = append(marks, m)
+	}
+	return marks
 }
 
 func (r *region) Synced(ctx context.Context, m idempotency.Mark) error {

@@ -12,15 +12,15 @@ import (
 const (
 	resyncEvery = 2 * time.Second // while a copy is missing
 	resyncIdle  = time.Minute     // else: another process may have left notes
-	resyncBatch = 100
 )
 
 // Run copies missed keys in the background until ctx ends, and returns nil. A guard's Run does it; call it
 // yourself only for a store without a guard.
 func (r *Regional) Run(ctx context.Context) error {
+	var last error
 	for {
 		pause := resyncIdle
-		if r.degraded.Load() != 0 {
+		if _, damaged := last.(*damageError); !damaged && r.degraded.Load() != 0 {
 			pause = resyncEvery
 		}
 		timer := time.NewTimer(jitter(pause))
@@ -30,21 +30,43 @@ func (r *Regional) Run(ctx context.Context) error {
 			return nil
 		case <-timer.C:
 		}
-		_ = r.Resync(ctx) // what is left is tried again, and UnprotectedSince tells
+		last = r.resync(ctx) // what is left is tried again, and UnprotectedSince tells
 	}
 }
 
-// Resync copies every key that a Region's store noted as missed by its peer, and returns nil when the writer and its
-// replica hold the same. Call it before a planned move. Regions that are neither are copied from as far as they answer.
+// Resync copies every key that a Region's store had noted as missed by its peer when Resync began, and returns nil when it
+// has: the writer and its replica then hold the same, but for calls made meanwhile. Call it before a planned move, when writes
+// have stopped. Regions that are neither are copied from as far as they answer.
+//
+// Damaged keys keep no other from being copied. They are counted, and an error that matches [ErrCorrupt] names one: repair or
+// delete it. Until then UnprotectedSince stays.
 func (r *Regional) Resync(ctx context.Context) error {
+	if err := r.resync(ctx); err != nil {
+		return fmt.Errorf("idempotency %q: resync: %w", r.config.Name, err)
+	}
+	return nil
+}
+
+// A damageError counts keys that cannot be copied because what is stored there, or noted of it, is damaged.
+type damageError struct {
+	keys  int64
+	first error
+}
+
+func (e *damageError) Error() string { return fmt.Sprintf("%d damaged: %v", e.keys, e.first) }
+func (e *damageError) Unwrap() error { return e.first }
+
+// resync returns a *damageError if that is all that keeps the Regions apart.
+func (r *Regional) resync(ctx context.Context) error {
 	episodes := r.episodes.Load()
 	_, writer := r.route()
 	home := r.peers[writer]
 	if home == nil {
-		return fmt.Errorf("idempotency %q: resync: no store for the writer %q", r.config.Name, writer)
+		return fmt.Errorf("no store for the writer %q", writer)
 	}
 	copyName := r.config.ReplicaOf(writer)
 	replica := r.peers[copyName]
+	var damaged damageError
 	var errs []error
 	for _, name := range r.names {
 		from, to := r.peers[name], home
@@ -54,13 +76,17 @@ func (r *Regional) Resync(ctx context.Context) error {
 		if to == nil {
 			continue
 		}
-		err := r.drain(ctx, from, to)
+		err := r.drain(ctx, from, to, &damaged)
 		if err != nil && (from == home || from == replica) {
 			errs = append(errs, err)
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("idempotency %q: resync: %w", r.config.Name, err)
+	r.damaged.Store(damaged.keys)
+	switch {
+	case len(errs) > 0:
+		return errors.Join(errs...)
+	case damaged.keys > 0:
+		return &damaged
 	}
 	r.whole(episodes)
 	return nil
@@ -80,28 +106,26 @@ func (r *Regional) whole(episodes int64) {
 		slog.Duration("unprotected", time.Since(time.Unix(0, since))))
 }
 
-// drain copies from's missed keys to to until none is listed but those whose records are damaged, which it reports.
-func (r *Regional) drain(ctx context.Context, from, to *peer) error {
-	for {
-		marks, err := from.store.Unsynced(ctx, resyncBatch)
-		if err != nil || len(marks) == 0 {
+// drain copies from's missed keys to to. It counts those that are damaged and goes on.
+func (r *Regional) drain(ctx context.Context, from, to *peer, damaged *damageError) error {
+	for m, err := range from.store.Unsynced(ctx) {
+		if err == nil {
+			err = r.drainOne(ctx, from.store, to, m)
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, ErrCorrupt):
+			damaged.add(m, err)
+		default:
 			return err
 		}
-		var damaged error
-		copied := 0
-		for _, m := range marks {
-			switch err := r.drainOne(ctx, from.store, to, m); {
-			case err == nil:
-				copied++
-			case errors.Is(err, ErrCorrupt):
-				damaged = err
-			default:
-				return err
-			}
-		}
-		if copied == 0 {
-			return damaged
-		}
+	}
+	return nil
+}
+
+func (e *damageError) add(m Mark, err error) {
+	if e.keys++; e.keys == 1 {
+		e.first = fmt.Errorf("key %q of %q: %w", shorten(m.Key.ID), shorten(m.Key.Op), err)
 	}
 }
 

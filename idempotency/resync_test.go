@@ -4,8 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
+
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 
 	"github.com/holdfast-go/holdfast/idempotency"
 )
@@ -13,8 +18,14 @@ import (
 // A hooked replica runs something between a caller's step and the store, once.
 type hooked struct {
 	idempotency.Replica
-	beforeBegin, beforeRenew, afterLoad func()
-	corrupt                             string // the ID of a key that holds something else
+	beforeBegin, beforeComplete, beforeRenew, afterLoad func()
+
+	corrupt, corruptPrefix string // keys that hold something else, by ID
+	badNotes               int    // how many notes cannot be read
+}
+
+func (h *hooked) damaged(id string) bool {
+	return h.corrupt != "" && id == h.corrupt || h.corruptPrefix != "" && strings.HasPrefix(id, h.corruptPrefix)
 }
 
 func once(hook *func()) {
@@ -26,10 +37,26 @@ func once(hook *func()) {
 
 func (h *hooked) Begin(ctx context.Context, c idempotency.Claim) (idempotency.Answer, error) {
 	once(&h.beforeBegin)
-	if h.corrupt != "" && c.Key.ID == h.corrupt {
+	if h.damaged(c.Key.ID) {
 		return idempotency.Answer{}, idempotency.ErrCorrupt
 	}
 	return h.Replica.Begin(ctx, c)
+}
+
+func (h *hooked) Complete(ctx context.Context, c idempotency.Completion) (idempotency.Answer, error) {
+	once(&h.beforeComplete)
+	return h.Replica.Complete(ctx, c)
+}
+
+func (h *hooked) Unsynced(ctx context.Context) iter.Seq2[idempotency.Mark, error] {
+	return func(yield func(idempotency.Mark, error) bool) {
+		for range h.badNotes {
+			if !yield(idempotency.Mark{}, idempotency.ErrCorrupt) {
+				return
+			}
+		}
+		h.Replica.Unsynced(ctx)(yield)
+	}
 }
 
 func (h *hooked) Renew(ctx context.Context, r idempotency.Renewal) (idempotency.Status, error) {
@@ -44,7 +71,7 @@ func (h *hooked) Load(ctx context.Context, k idempotency.Key) (idempotency.Recor
 }
 
 func (h *hooked) Put(ctx context.Context, k idempotency.Key, r idempotency.Record) error {
-	if h.corrupt != "" && k.ID == h.corrupt {
+	if h.damaged(k.ID) {
 		return idempotency.ErrCorrupt
 	}
 	return h.Replica.Put(ctx, k, r)
@@ -67,9 +94,8 @@ func (two *twoRegions) resync(t *testing.T) {
 // noted fails the test when the writer has notes and UnprotectedSince does not say so.
 func (two *twoRegions) noted(t *testing.T) {
 	t.Helper()
-	marks, err := two.east.Replica.Unsynced(t.Context(), 10)
-	if err != nil || len(marks) != 1 {
-		t.Fatalf("marks = %v, %v, want one", marks, err)
+	if marks := two.east.marks(t); len(marks) != 1 {
+		t.Fatalf("marks = %v, want one", marks)
 	}
 	if two.UnprotectedSince().IsZero() {
 		t.Error("UnprotectedSince is zero while a key is noted as missed")
@@ -260,4 +286,162 @@ func TestNewRegionalRefusesAReplicaWithoutAStore(t *testing.T) {
 	if err == nil {
 		t.Error("a replica Region without a store is accepted: its keys would have no second copy")
 	}
+}
+
+// die makes the process that calls it end on the spot: no deferred step of the store follows.
+func die() { runtime.Goexit() }
+
+// dies runs do, which dies.
+func dies(do func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do()
+	}()
+	<-done
+}
+
+// A process dies when its result is in the writer's Region and not in the replica's.
+func TestAResultThatOneRegionHas(t *testing.T) {
+	start := func(t *testing.T) (*twoRegions, idempotency.Holder) {
+		two := newTwoRegions(t)
+		h := claim(t, two.Regional, key("a"), time.Minute)
+		two.west.hook().beforeComplete = die
+		dies(func() { _, _ = two.Complete(t.Context(), completion(h, "x")) })
+		if got := two.west.state(t); got != idempotency.StateInFlight || two.east.state(t) != idempotency.StateDone {
+			t.Fatalf("the Regions know the key as %v and %v, want done and in flight", two.east.state(t), got)
+		}
+		return two, h
+	}
+	other := func(t *testing.T, two *twoRegions) *twoRegions {
+		r, err := idempotency.NewRegional(two.route, map[string]idempotency.Store{"east": two.east, "west": two.west}, idempotency.RegionalConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &twoRegions{Regional: r, east: two.east, west: two.west}
+	}
+	replay := func(t *testing.T, r *idempotency.Regional) {
+		t.Helper()
+		a, err := r.Begin(t.Context(), idempotency.Claim{Key: key("a"), Owner: idempotency.Owner{7}, Lease: time.Minute, Retention: time.Hour, TakeAbandoned: true})
+		if err != nil || a.Status != idempotency.StatusDone || string(a.Record.Result) != "x" {
+			t.Fatalf("Begin = %v %q, %v, want done and the result", a.Status, a.Record.Result, err)
+		}
+	}
+	bubble(t, "is brought to the other before it is replayed", func(t *testing.T) {
+		two, _ := start(t)
+		next := other(t, two)
+		replay(t, next.Regional)
+		if got := two.west.state(t); got != idempotency.StateDone {
+			t.Errorf("the replica knows a replayed result as %v", got)
+		}
+		if marks := two.east.marks(t); len(marks) != 0 || !next.UnprotectedSince().IsZero() {
+			t.Errorf("marks %v, unprotected since %v, want none", marks, next.UnprotectedSince())
+		}
+		two.east.setDown(true)
+		two.failover("west")
+		replay(t, next.Regional)
+	})
+	bubble(t, "is brought by the next resync", func(t *testing.T) {
+		two, _ := start(t)
+		next := other(t, two)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- next.Run(ctx) }()
+		time.Sleep(61 * time.Second)
+		cancel()
+		if err := <-done; err != nil || two.west.state(t) != idempotency.StateDone || len(two.east.marks(t)) != 0 {
+			t.Errorf("Run = %v, the replica knows %v, marks %v", err, two.west.state(t), two.east.marks(t))
+		}
+	})
+	bubble(t, "is replayed while the other is out, and said to be unprotected", func(t *testing.T) {
+		two, _ := start(t)
+		next := other(t, two)
+		two.west.setDown(true)
+		replay(t, next.Regional)
+		replay(t, next.Regional) // the second time the copy is not asked
+		if next.UnprotectedSince().IsZero() || len(two.east.marks(t)) != 1 {
+			t.Errorf("unprotected since %v, marks %v", next.UnprotectedSince(), two.east.marks(t))
+		}
+		two.west.setDown(false)
+		next.resync(t)
+		if got := two.west.state(t); got != idempotency.StateDone || !next.UnprotectedSince().IsZero() {
+			t.Errorf("after Resync the replica knows %v, unprotected since %v", got, next.UnprotectedSince())
+		}
+	})
+	bubble(t, "is noted for no longer than it takes", func(t *testing.T) {
+		two := newTwoRegions(t)
+		h := claim(t, two.Regional, key("a"), time.Minute)
+		two.west.hook().beforeComplete = func() {
+			if len(two.east.marks(t)) != 1 {
+				t.Error("no note while the replica has not answered")
+			}
+		}
+		if _, err := two.Complete(t.Context(), completion(h, "x")); err != nil || len(two.east.marks(t)) != 0 {
+			t.Errorf("Complete = %v, marks %v, want none", err, two.east.marks(t))
+		}
+	})
+}
+
+func completion(h idempotency.Holder, result string) idempotency.Completion {
+	return idempotency.Completion{Holder: h, Result: []byte(result), Retention: time.Hour}
+}
+
+// Keys and notes that are damaged are counted and keep no other from being copied, however many they are.
+func TestDamageBlocksNoResync(t *testing.T) {
+	bubble(t, "of hundreds of keys", func(t *testing.T) {
+		reader := sdkmetric.NewManualReader()
+		two := &twoRegions{east: newRegion(t), west: newRegion(t), writer: "east"}
+		var err error
+		two.Regional, err = idempotency.NewRegional(two.route, map[string]idempotency.Store{"east": two.east, "west": two.west},
+			idempotency.RegionalConfig{MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		two.west.setDown(true)
+		for i := range 500 {
+			claim(t, two.Regional, key(fmt.Sprintf("bad %d", i)), time.Hour)
+		}
+		for i := range 500 {
+			claim(t, two.Regional, key(fmt.Sprint(i)), time.Hour)
+		}
+		two.west.hook().corruptPrefix = "bad"
+		two.east.hook().badNotes = 3
+		two.west.setDown(false)
+		err = two.Resync(t.Context())
+		if !errors.Is(err, idempotency.ErrCorrupt) || !strings.Contains(err.Error(), "503 damaged") {
+			t.Errorf("Resync = %v, want 503 damaged", err)
+		}
+		if got := metrics(t, reader)["regional.damaged"]; got != 503 {
+			t.Errorf("regional.damaged = %d, want 503", got)
+		}
+		for i := range 500 {
+			if r, _ := two.west.Replica.Load(t.Context(), key(fmt.Sprint(i))); r.State != idempotency.StateInFlight {
+				t.Fatalf("key %d: the replica knows %v", i, r.State)
+			}
+		}
+		two.west.Replica.(*hooked).corruptPrefix = ""
+		two.east.Replica.(*hooked).badNotes = 0
+		two.resync(t)
+		if got := metrics(t, reader)["regional.damaged"]; got != 0 || !two.UnprotectedSince().IsZero() {
+			t.Errorf("after the repair regional.damaged = %d, unprotected since %v", got, two.UnprotectedSince())
+		}
+	})
+	bubble(t, "and are looked at once a minute", func(t *testing.T) {
+		two := newTwoRegions(t)
+		two.west.hook().corruptPrefix = "bad"
+		claim(t, two.Regional, key("bad"), time.Hour)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- two.Run(ctx) }()
+		time.Sleep(time.Minute)
+		before := two.east.taken()
+		time.Sleep(10 * time.Minute)
+		if n := two.east.taken() - before; n > 40 {
+			t.Errorf("%d steps in ten minutes for one damaged key", n)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -96,8 +96,12 @@ func (r *run) verdict(err error, ended bool) Verdict {
 	if r.unreconciled {
 		return VerdictRelease
 	}
-	if r.config.Verdict != nil {
-		if v := r.config.Verdict(err); v != VerdictDefault {
+	ask := r.config.Verdict
+	if r.terms.Verdict != nil {
+		ask = r.terms.Verdict
+	}
+	if ask != nil {
+		if v := ask(err); v != VerdictDefault {
 			return v
 		}
 	}

@@ -2,6 +2,7 @@ package idempotency
 
 import (
 	"context"
+	"iter"
 	"time"
 )
 
@@ -49,13 +50,15 @@ type Replica interface {
 	Put(ctx context.Context, key Key, r Record) error
 	// Discard deletes the record of key if it has no result and its fence is not above f.
 	Discard(ctx context.Context, key Key, f Fence) error
-	// Unsynced lists up to limit keys written by steps with Unsynced set and not cleared since.
-	Unsynced(ctx context.Context, limit int) ([]Mark, error)
-	// Synced clears m unless its key was written unsynced again after m was listed.
+	// Unsynced lists the keys written by steps with Unsynced set and not cleared since: each that is there all the while
+	// at least once. An error that matches ErrCorrupt is that of one note, and the listing may go on; any other ends it.
+	Unsynced(ctx context.Context) iter.Seq2[Mark, error]
+	// Synced clears m unless its key was written unsynced again after m was listed. With Count zero it
+	// clears whatever note of the key has m.Fence.
 	Synced(ctx context.Context, m Mark) error
 }
 
-// A Mark says that a peer has missed a write.
+// A Mark says that a peer has missed a write, or may have.
 type Mark struct {
 	Key   Key    // without its fingerprint
 	Fence Fence  // of the write
@@ -118,6 +121,7 @@ type Claim struct {
 	Existing         bool   // do not claim a key that has no record
 	Wait             bool   // the caller will wait: its end should wake watchers
 	Unsynced         bool   // mark the write as missed by the peer
+	Noted            bool   // if the call is done, say whether the peer has missed that
 }
 
 // A Holder names an attempt: the key, its owner and its fence.
@@ -160,7 +164,7 @@ type Record struct {
 	Owner       Owner
 	Fingerprint Sum
 	Lease       time.Duration // left; zero or less: passed
-	Running     time.Duration // since the attempt was granted
+	Running     time.Duration // since the attempt was granted; of StateDone: since the result was stored
 	Retention   time.Duration // left
 	Prior       State         // how the attempt before ended: StateAbsent (none), StateInFlight (died) or StateHeld
 	Checkpoint  []byte        // the last one saved by any attempt; nil for none
@@ -171,4 +175,5 @@ type Record struct {
 type Answer struct {
 	Status Status
 	Record Record
+	Missed uint64 // Mark.Count of the record found, for a Claim with Noted; 0 if the peer has missed nothing
 }

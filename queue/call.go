@@ -13,6 +13,7 @@ import (
 type Call[A any] struct {
 	name       string
 	repeatable bool
+	arguments  *sync.Pool // of *arguments[A]
 }
 
 // A CallOption changes a [Call] at its definition.
@@ -24,12 +25,13 @@ func Repeatable() CallOption { return CallOption{repeatable: true} }
 
 // Define makes a handle for calls of the given name, such as "billing.charge.v1": a name with a version, because
 // messages outlive deployments. It panics if the name has other characters than letters, digits, '.', '_' and '-',
-// or more than 100. Define the same name with the same type on both sides.
+// or more than 100. Define the same name with the same type on both sides. Arguments are encoded and decoded through
+// a pointer to A, so that methods such as MarshalJSON may have pointer receivers.
 func Define[A any](name string, options ...CallOption) Call[A] {
 	if p := checkName(name); p != "" {
 		panic(fmt.Sprintf("queue: Define(%q): name %s", name, p))
 	}
-	c := Call[A]{name: name}
+	c := Call[A]{name: name, arguments: &sync.Pool{New: func() any { return newArguments[A]() }}}
 	for _, o := range options {
 		c.repeatable = c.repeatable || o.repeatable
 	}
@@ -55,12 +57,11 @@ type Deferrer interface {
 // [ErrNotDeferred], when nothing took it: its outcome says whether a copy may exist nevertheless, and deferring
 // again with [ID](receipt.CallID) is safe either way. The receipt names the call ID in every case.
 func (c Call[A]) Defer(ctx context.Context, d Deferrer, args A, options ...Option) (Receipt, error) {
-	buf := buffers.Get().(*buffer)
-	defer buf.free()
-	e, err := c.envelope(buf, args, options)
+	e, buf, err := c.envelope(&args, options)
 	if err != nil {
 		return Receipt{CallID: e.ID}, err
 	}
+	defer c.free(buf)
 	return d.Defer(ctx, e)
 }
 
@@ -75,56 +76,62 @@ func (c Call[A]) Defer(ctx context.Context, d Deferrer, args A, options ...Optio
 // With ClientConfig.Once, now runs under the key "<call name>/<call ID>", the same that the worker uses. When
 // ctx's deadline ended now, the call is still deferred, within SendTimeout.
 func (c Call[A]) Try(ctx context.Context, d Deferrer, args A, now func(context.Context, A) error, options ...Option) (Receipt, error) {
-	buf := buffers.Get().(*buffer)
-	defer buf.free()
-	e, err := c.envelope(buf, args, options)
+	e, buf, err := c.envelope(&args, options)
 	if err != nil {
 		return Receipt{CallID: e.ID}, err
 	}
+	defer c.free(buf)
 	return d.Try(ctx, e, func(ctx context.Context) error { return now(ctx, args) })
 }
 
-// envelope encodes args into buf and applies options.
-func (c Call[A]) envelope(buf *buffer, args A, options []Option) (Envelope, error) {
+// envelope encodes args and applies options. Its Data is in buf, to be given to free.
+func (c Call[A]) envelope(args *A, options []Option) (e Envelope, buf *arguments[A], err error) {
 	now := time.Now().UTC()
-	e := Envelope{Name: c.name, Time: now, Repeatable: c.repeatable, Version: envelopeVersion}
+	e = Envelope{Name: c.name, Time: now, Repeatable: c.repeatable, Version: envelopeVersion}
 	if err := apply(&e, options); err != nil {
-		return e, err
+		return e, nil, err
 	}
 	if e.ID == "" {
 		e.ID = newID(now)
 	}
 	if c.name == "" {
-		return e, e.invalid("call", "was not made by Define")
+		return e, nil, e.invalid("call", "was not made by Define")
 	}
-	if err := buf.encode(args); err != nil {
-		return e, e.invalid("arguments", err.Error())
+	buf = c.arguments.Get().(*arguments[A])
+	if e.Data, err = buf.encode(args); err != nil {
+		c.free(buf)
+		return e, nil, e.invalid("arguments", err.Error())
 	}
-	e.Data = bytes.TrimSuffix(buf.Bytes(), []byte{'\n'})
-	return e, nil
+	return e, buf, nil
 }
 
-// A buffer keeps an encoder, so that encoding arguments allocates nothing but what they need themselves.
-type buffer struct {
-	bytes.Buffer
+// free gives buf back unless it has grown out of proportion.
+func (c Call[A]) free(buf *arguments[A]) {
+	if buf.bytes.Cap() <= 64<<10 {
+		c.arguments.Put(buf)
+	}
+}
+
+// An arguments keeps an encoder and a place for the value, so that encoding allocates nothing but what the value needs.
+type arguments[A any] struct {
+	value   A
+	bytes   bytes.Buffer
 	encoder *json.Encoder
 }
 
-var buffers = sync.Pool{New: func() any {
-	b := &buffer{}
-	b.encoder = json.NewEncoder(&b.Buffer)
-	b.encoder.SetEscapeHTML(false)
-	return b
-}}
-
-func (b *buffer) encode(args any) error {
-	b.Reset()
-	return b.encoder.Encode(args)
+func newArguments[A any]() *arguments[A] {
+	a := &arguments[A]{}
+	a.encoder = json.NewEncoder(&a.bytes)
+	a.encoder.SetEscapeHTML(false)
+	return a
 }
 
-// free gives b back unless it has grown out of proportion.
-func (b *buffer) free() {
-	if b.Cap() <= 64<<10 {
-		buffers.Put(b)
-	}
+// encode returns value as JSON, in a's memory.
+func (a *arguments[A]) encode(value *A) ([]byte, error) {
+	a.bytes.Reset()
+	a.value = *value
+	err := a.encoder.Encode(&a.value)
+	var zero A
+	a.value = zero // keeps nothing of the caller's alive
+	return bytes.TrimSuffix(a.bytes.Bytes(), []byte{'\n'}), err
 }

@@ -246,7 +246,7 @@ func (c *Client) queue(ctx context.Context, e *Envelope, out Outgoing) (Receipt,
 func (c *Client) spool(ctx context.Context, e *Envelope, out Outgoing, sent error) (Receipt, error) {
 	if err := c.config.Spool.Append(ctx, out); err != nil {
 		o := unlessNotRun(err)
-		if errors.Is(err, ErrSpoolFull) {
+		if errors.Is(err, ErrSpoolFull) && outcome.Of(err) != outcome.Unknown {
 			o = SendNotRun
 		}
 		refused := error(&SendError{Region: "spool", Outcome: o, Err: err})

@@ -3,6 +3,8 @@ package queue
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
+	"math/bits"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -177,13 +179,13 @@ func appendTime(b []byte, key string, value time.Time) []byte {
 // UTF-8 becomes U+FFFD.
 func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= ' ' && c < utf8.RuneSelf && c != '"' && c != '\\' {
-			b = append(b, c)
-			i++
-			continue
+	for i := 0; ; {
+		n := special(s[i:])
+		b = append(b, s[i:i+n]...)
+		if i += n; i == len(s) {
+			break
 		}
+		c := s[i]
 		r, size := utf8.DecodeRuneInString(s[i:])
 		switch {
 		case c == '"' || c == '\\':
@@ -196,6 +198,28 @@ func appendString(b []byte, s string) []byte {
 		i += size
 	}
 	return append(b, '"')
+}
+
+// special returns the position of the first byte of s that is a quote, a backslash, a control or not ASCII; len(s)
+// if there is none. It looks at eight bytes at a time: a byte is zero where subtracting one borrows.
+func special(s string) int {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	b := bytesOf(s)
+	n := 0
+	for ; n+8 <= len(b); n += 8 {
+		x := binary.LittleEndian.Uint64(b[n:])
+		quote, slash := x^ones*'"', x^ones*'\\'
+		found := (x | (x - ones*' ') | (quote-ones)&^quote | (slash-ones)&^slash) & high
+		if found != 0 { // the lowest mark is right; a borrow may set those above it
+			return n + bits.TrailingZeros64(found)/8
+		}
+	}
+	for ; n < len(b); n++ {
+		if c := b[n]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+			break
+		}
+	}
+	return n
 }
 
 func appendEscape(b []byte, r uint16) []byte {

@@ -48,10 +48,13 @@ func (e *Envelope) check() error {
 // anything it does not expect; unmarshal then reads the same bytes with encoding/json.
 func (e *Envelope) scan(s string) bool {
 	p := scanner{s: s}
-	if !p.take('{') {
+	more := true
+	if e.scanHead(&p) {
+		more = p.take(',')
+	} else if !p.take('{') {
 		return false
 	}
-	for {
+	for more {
 		key, ok := p.str()
 		if !ok || !p.take(':') {
 			return false
@@ -60,15 +63,52 @@ func (e *Envelope) scan(s string) bool {
 		if !ok || !e.set(key, value, kind) {
 			return false
 		}
-		if p.take(',') {
-			continue
-		}
-		if !p.take('}') {
-			return false
-		}
-		p.space()
-		return p.i == len(s)
+		more = p.take(',')
 	}
+	if !p.take('}') {
+		return false
+	}
+	p.space()
+	return p.i == len(s)
+}
+
+// scanHead reads what every envelope of this package begins with, in the order of Append, by comparing and not by
+// looking for members. It reports whether it has read anything; what it does not find is left to the general way.
+func (e *Envelope) scanHead(p *scanner) bool {
+	const begin = `{"specversion":"1.0"`
+	if !strings.HasPrefix(p.s, begin) {
+		return false
+	}
+	p.i = len(begin)
+	var at string
+	p.member(`,"id":"`, &e.ID)
+	p.member(`,"source":"`, &e.Source)
+	p.member(`,"type":"`, &e.Name)
+	if start := p.i; p.member(`,"time":"`, &at) && !e.set("time", at, kindString) {
+		p.i = start // the general way refuses it
+	}
+	if n := p.i + len(`,"hfversion":`); strings.HasPrefix(p.s[p.i:], `,"hfversion":1,`) {
+		e.Version, p.i = 1, n+1
+	}
+	p.member(`,"region":"`, &e.Region)
+	var content string
+	p.member(`,"datacontenttype":"`, &content)
+	return true
+}
+
+// member reads a string member if it is what comes next, begin being all up to the text.
+func (p *scanner) member(begin string, field *string) bool {
+	rest := p.s[p.i:]
+	if !strings.HasPrefix(rest, begin) {
+		return false
+	}
+	n := len(begin) + special(rest[len(begin):])
+	if n == len(rest) || rest[n] != '"' {
+		return false
+	}
+	*field = rest[len(begin):n]
+	p.i += n + 1
+	return true
 }
 
 // unmarshal reads any valid JSON object.
@@ -247,7 +287,9 @@ func (p *scanner) space() {
 }
 
 func (p *scanner) take(c byte) bool {
-	p.space()
+	if p.i < len(p.s) && p.s[p.i] <= ' ' {
+		p.space()
+	}
 	if p.i < len(p.s) && p.s[p.i] == c {
 		p.i++
 		return true
@@ -261,17 +303,20 @@ func (p *scanner) str() (string, bool) {
 		return "", false
 	}
 	start := p.i
-	for p.i < len(p.s) {
+	for {
+		p.i += special(p.s[p.i:])
+		if p.i == len(p.s) {
+			return "", false
+		}
 		switch c := p.s[p.i]; {
 		case c == '"':
 			p.i++
 			return p.s[start : p.i-1], true
-		case c == '\\' || c < ' ':
+		case c < utf8.RuneSelf: // a backslash or a control
 			return "", false
 		}
 		p.i++
 	}
-	return "", false
 }
 
 // value reads any value; of objects and arrays only the nesting is checked.
@@ -292,7 +337,15 @@ func (p *scanner) value() (string, valueKind, bool) {
 	for p.i < len(p.s) && strings.IndexByte(",}] \n\t\r", p.s[p.i]) < 0 {
 		p.i++
 	}
-	return p.s[start:p.i], kindOther, p.i > start && json.Valid(bytesOf(p.s[start:p.i]))
+	return p.s[start:p.i], kindOther, literal(p.s[start:p.i])
+}
+
+// literal reports whether s is a number, true, false or null.
+func literal(s string) bool {
+	if len(s) == 1 {
+		return s[0] >= '0' && s[0] <= '9'
+	}
+	return s == "true" || s == "false" || json.Valid(bytesOf(s))
 }
 
 // nested skips an object or array.
@@ -320,6 +373,9 @@ func (p *scanner) nested() bool {
 
 func (p *scanner) skipString() bool {
 	for p.i++; p.i < len(p.s); p.i++ {
+		if p.i += special(p.s[p.i:]); p.i == len(p.s) {
+			return false
+		}
 		switch p.s[p.i] {
 		case '\\':
 			p.i++

@@ -2,29 +2,64 @@ package queue
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"sync"
 	"time"
+	"unsafe"
 )
 
-// newID returns a UUIDv7: 48 bits of Unix milliseconds, 74 random bits.
+// newID returns a UUIDv7: 48 bits of Unix milliseconds, 12 bits of the fraction of the millisecond (RFC 9562, method 3),
+// 62 random bits. The fraction keeps apart what two clones of one virtual machine mint with the same entropy read ahead,
+// unless they do it within the same quarter of a microsecond.
 func newID(now time.Time) string {
+	m := mints.Get().(*mint)
+	defer mints.Put(m)
 	var b [16]byte
-	_, _ = rand.Read(b[6:]) // never fails: crypto/rand ends the program instead
-	ms := uint64(now.UnixMilli())
-	for i := range 6 {
-		b[i] = byte(ms >> (40 - 8*i))
-	}
-	b[6] = b[6]&0x0f | 0x70
+	binary.BigEndian.PutUint64(b[:], uint64(now.UnixMilli())<<16|0x7000|uint64(now.Nanosecond()%1e6)<<12/1e6)
+	m.random(b[8:])
 	b[8] = b[8]&0x3f | 0x80
-	var s [36]byte
+	s := m.space()
 	hex.Encode(s[:8], b[:4])
 	hex.Encode(s[9:13], b[4:6])
 	hex.Encode(s[14:18], b[6:8])
 	hex.Encode(s[19:23], b[8:10])
 	hex.Encode(s[24:], b[10:])
 	s[8], s[13], s[18], s[23] = '-', '-', '-', '-'
-	return string(s[:])
+	return unsafe.String(&s[0], len(s)) // nobody writes to s again
+}
+
+// A mint is what many IDs share: random bytes read ahead, because reading for every ID would be a third of the cost of a
+// call, and memory for a few IDs.
+type mint struct {
+	entropy [512]byte
+	left    int
+	memory  []byte
+}
+
+var mints = sync.Pool{New: func() any { return new(mint) }}
+
+// random fills b, at most 512 bytes.
+func (m *mint) random(b []byte) {
+	if m.left < len(b) {
+		_, _ = rand.Read(m.entropy[:]) // never fails: crypto/rand ends the program instead
+		m.left = len(m.entropy)
+	}
+	m.left -= len(b)
+	copy(b, m.entropy[m.left:])
+}
+
+const idLength, idsTogether = 36, 7 // 252 bytes: whoever keeps one ID keeps no more than that
+
+// space returns memory for an ID, never handed out before.
+func (m *mint) space() []byte {
+	if len(m.memory) < idLength {
+		m.memory = make([]byte, idsTogether*idLength)
+	}
+	s := m.memory[:idLength:idLength]
+	m.memory = m.memory[idLength:]
+	return s
 }
 
 // maxIDLength is the longest call ID, group and tenant: SQS's limit for deduplication and group IDs.

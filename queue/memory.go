@@ -66,6 +66,7 @@ type Memory struct {
 }
 
 type memoryMessage struct {
+	queue         *Memory
 	out           Outgoing
 	id            string
 	sequence      uint64
@@ -165,7 +166,7 @@ func (m *Memory) sendLocked(ctx context.Context, now time.Time, o *Outgoing) Sen
 		}
 	}
 	m.next++
-	msg := &memoryMessage{out: *o, id: strconv.FormatUint(m.next, 10), sequence: m.next, sent: now, index: -1}
+	msg := &memoryMessage{queue: m, out: *o, id: strconv.FormatUint(m.next, 10), sequence: m.next, sent: now, index: -1}
 	m.messages[msg.id] = msg
 	r.MessageID = msg.id
 	if m.config.FIFO {
@@ -235,6 +236,9 @@ func (m *Memory) take(r ReceiveRequest) (got []*Message, wake chan struct{}, nex
 		msg := m.nextLocked(now)
 		if msg == nil {
 			break
+		}
+		if got == nil {
+			got = make([]*Message, 0, limit)
 		}
 		got = append(got, m.leaseLocked(msg, now, r.Lease))
 	}
@@ -338,7 +342,7 @@ func (m *Memory) leaseLocked(msg *memoryMessage, now time.Time, lease time.Durat
 	return &Message{
 		ID: msg.id, Receipt: strconv.FormatUint(msg.lease, 10), Region: m.config.Region, Body: msg.out.Body,
 		Group: msg.out.Group, Tenant: msg.out.Tenant, Sent: msg.sent, FirstReceived: msg.firstReceived, Receives: msg.receives,
-		LeaseUntil: msg.until, Attributes: msg.out.Attributes,
+		LeaseUntil: msg.until, Attributes: msg.out.Attributes, memory: msg,
 	}
 }
 
@@ -376,8 +380,11 @@ func (m *Memory) visibleLocked(msg *memoryMessage) {
 // heldLocked finds the message of a live lease.
 func (m *Memory) heldLocked(x *Message, now time.Time) (*memoryMessage, error) {
 	m.advanceLocked(now)
-	msg := m.messages[x.ID]
-	if msg == nil || strconv.FormatUint(msg.lease, 10) != x.Receipt || msg.index < 0 {
+	msg := x.memory
+	if msg == nil || msg.queue != m || msg.id != x.ID { // not as Receive returned it
+		msg = m.messages[x.ID]
+	}
+	if msg == nil || msg.gone || strconv.FormatUint(msg.lease, 10) != x.Receipt || msg.index < 0 {
 		return nil, fmt.Errorf("%w: message %s", ErrLeaseLost, x.ID)
 	}
 	return msg, nil

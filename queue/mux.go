@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -155,7 +154,7 @@ func Handle[A any](m *Mux, call Call[A], fn func(context.Context, A) error, conf
 		name: call.name, config: config,
 		decode: func(data []byte) (any, error) {
 			args := new(A)
-			return args, json.Unmarshal(data, args)
+			return args, unmarshal(data, args)
 		},
 		run: func(ctx context.Context, args any) error { return fn(ctx, *args.(*A)) },
 	})

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,7 @@ type sender struct {
 	starting int // of them, those that have not cut their batch
 	timer    *time.Timer
 	armed    bool
+	resting  []chan bool     // carriers without a batch: true is another, false the end
 	idle     []chan struct{} // closed when nothing is queued or in flight
 }
 
@@ -77,7 +79,7 @@ func (s *sender) submit(ctx context.Context, p *pending) (ok, unsent bool) {
 	s.mu.Lock()
 	s.queue = append(s.queue, p)
 	s.bytes += len(p.out.Body)
-	s.flushLocked(s.inFlight == 0)
+	s.flushLocked(s.inFlight == 0, false)
 	s.mu.Unlock()
 	select {
 	case <-p.done:
@@ -110,13 +112,17 @@ func (s *sender) withdraw(p *pending) bool {
 }
 
 // flushLocked starts carriers: one for every full batch, and with now also one for what is left; else it arms the timer.
-// A carrier cuts its batch when it gets to run, so that callers who are ready by then are in it.
-func (s *sender) flushLocked(now bool) {
+// The first is the caller if it is a carrier whose batch has ended; again says so. A carrier cuts its batch when it gets
+// to run, so that callers who are ready by then are in it.
+func (s *sender) flushLocked(now, carrier bool) (again bool) {
 	full := max(len(s.queue)/s.limits.Batch, s.bytes/s.limits.BatchBytes)
 	for s.starting < full || now && s.starting == 0 && len(s.queue) > 0 {
 		s.starting++
-		s.inFlight++
-		go s.carry() // ends when send does, at most SendTimeout per Region; waited for by Client.Run
+		if carrier && !again {
+			again = true
+			continue
+		}
+		s.startLocked()
 	}
 	if len(s.queue) > 0 && s.starting == 0 && !s.armed {
 		s.armed = true
@@ -126,13 +132,25 @@ func (s *sender) flushLocked(now bool) {
 			s.timer.Reset(s.linger)
 		}
 	}
+	return again
+}
+
+// startLocked gives a batch to a carrier that rests, or to a new one.
+func (s *sender) startLocked() {
+	s.inFlight++
+	if n := len(s.resting); n > 0 {
+		s.resting[n-1] <- true // has room: it rests once for every value
+		s.resting = s.resting[:n-1]
+		return
+	}
+	go s.carry() // ends with the last send of all, at most SendTimeout per Region; waited for by Client.Run
 }
 
 func (s *sender) lingered() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.armed = false
-	s.flushLocked(true)
+	s.flushLocked(true, false)
 }
 
 // cutLocked takes the next batch out of the queue, passing over groups that are in flight.
@@ -165,30 +183,60 @@ func (s *sender) cutLocked() *batch {
 	return b
 }
 
-// carry cuts a batch, sends it and hands out its results.
+// carry cuts a batch, sends it and hands out its results, for as long as any carrier has something to do: a new goroutine
+// would grow its stack anew to the depth of an SDK.
 func (s *sender) carry() {
+	given := make(chan bool, 1)
+	for again := true; again; {
+		again = s.carryOne(given)
+	}
+}
+
+func (s *sender) carryOne(given chan bool) (again bool) {
 	s.mu.Lock()
 	s.starting--
 	b := s.cutLocked()
-	if b == nil { // every queued message waits for its group, whose batch flushes when it ends
-		s.inFlight--
-		s.restLocked()
-		s.mu.Unlock()
-		return
-	}
 	s.mu.Unlock()
-	s.send(b)
+	if b != nil { // else every queued message waits for its group, whose batch flushes when it ends
+		s.send(b)
+	}
 	s.mu.Lock()
 	s.freeLocked(b)
-	s.inFlight--
-	s.flushLocked(s.inFlight == 0)
-	s.restLocked()
+	again = b != nil && s.flushLocked(s.inFlight == 1, true)
+	rests := !again && s.endLocked(given)
+	short := len(s.queue) < s.limits.Batch
 	s.mu.Unlock()
 	s.deliver(b)
+	switch {
+	case rests:
+		again = <-given // at the latest when the last batch has ended
+	case again && short:
+		runtime.Gosched() // those who have just got their results may have another call
+	}
+	return again
+}
+
+// endLocked ends a carrier's work and reports whether it rests, to be given another batch. The last one to work dismisses
+// those that rest, so that no goroutine outlives the calls.
+func (s *sender) endLocked(given chan bool) (rests bool) {
+	s.inFlight--
+	if s.inFlight > 0 {
+		s.resting = append(s.resting, given)
+		return true
+	}
+	for _, c := range s.resting {
+		c <- false
+	}
+	s.resting = nil
+	s.restLocked()
+	return false
 }
 
 // freeLocked ends the batch's hold on its groups.
 func (s *sender) freeLocked(b *batch) {
+	if b == nil {
+		return
+	}
 	for _, p := range b.items {
 		if p.out.Group != "" {
 			delete(s.busy, p.out.Group)
@@ -198,6 +246,9 @@ func (s *sender) freeLocked(b *batch) {
 
 // deliver wakes the callers.
 func (s *sender) deliver(b *batch) {
+	if b == nil {
+		return
+	}
 	for _, p := range b.items {
 		if p.left.Swap(true) { // its caller has left
 			s.recycle(p)
@@ -227,7 +278,7 @@ func (s *sender) rest() {
 	}
 	c := make(chan struct{})
 	s.idle = append(s.idle, c)
-	s.flushLocked(true)
+	s.flushLocked(true, false)
 	s.mu.Unlock()
 	<-c
 }

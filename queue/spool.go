@@ -8,7 +8,8 @@ import (
 // A Spool keeps messages on disk while no Region takes them. spool.Open returns one. Methods are safe for
 // concurrent use; one client drains it.
 type Spool interface {
-	// Append returns nil when the message is on disk, fsynced. An error matching [ErrSpoolFull] says that there is no room.
+	// Append returns nil when the message is on disk, fsynced. An error matching [ErrSpoolFull] says that there is no room,
+	// and that nothing was written unless its outcome is unknown.
 	Append(ctx context.Context, o Outgoing) error
 
 	// Holds reports whether a message of the FIFO group is in the spool: later ones must follow it in.

@@ -92,6 +92,8 @@ type Message struct {
 	Attributes    map[string]string
 	Claim         string // where the payload is kept, when it is not in Body
 
+	memory *memoryMessage // of a Memory: what this is a lease of
+
 	// Fetch gets the whole body of a message whose payload is kept elsewhere; nil when Body is whole. An error
 	// with a method DeadReason() string says that it is gone for good and why.
 	Fetch func(ctx context.Context) (string, error)

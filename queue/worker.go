@@ -109,6 +109,8 @@ type Worker struct {
 	sources  []*workerSource
 	handlers map[string]*handlerState
 
+	alwaysReady bool // a handler has no Ready
+
 	telemetry workerTelemetry
 	stop      chan struct{} // closed when the drain begins
 	stopOnce  sync.Once
@@ -121,7 +123,7 @@ type Worker struct {
 	running  int
 	reserved int // asked for by open polls
 	waiting  []*held
-	held     map[*held]struct{}
+	held     heldList
 	tenants  map[string]int
 	groups   map[groupKey]*group
 	follow   map[groupKey]time.Time // groups whose calls are dead until then
@@ -154,25 +156,6 @@ type handlerState struct {
 	sets    handlerSets
 }
 
-// A held message is leased by this worker.
-type held struct {
-	message  *Message
-	envelope Envelope
-	bad      error // why the body is no envelope
-	handler  *handlerState
-	source   *workerSource
-	since    time.Time
-	group    *group
-	putOff   time.Duration // > 0: not to be run, but put off by this much
-
-	// guarded by Worker.mu
-	until    time.Time // end of the lease on our clock
-	lost     bool
-	cancel   context.CancelCauseFunc // while its handler runs
-	deadline time.Time               // of the handler
-	timer    *time.Timer             // set when the deadline is near
-}
-
 // NewWorker returns a worker of the mux's handlers on t. It does no I/O and starts nothing.
 func NewWorker(t Transport, mux *Mux, config WorkerConfig) (*Worker, error) {
 	if t == nil || mux == nil {
@@ -183,11 +166,12 @@ func NewWorker(t Transport, mux *Mux, config WorkerConfig) (*Worker, error) {
 	}
 	w := &Worker{
 		config: config, handlers: map[string]*handlerState{}, stop: make(chan struct{}), finished: make(chan struct{}),
-		held: map[*held]struct{}{}, tenants: map[string]int{}, groups: map[groupKey]*group{}, follow: map[groupKey]time.Time{},
+		tenants: map[string]int{}, groups: map[groupKey]*group{}, follow: map[groupKey]time.Time{},
 		free: map[string]int{}, base: context.Background(),
 	}
 	for name, h := range mux.snapshot() {
 		w.handlers[name] = &handlerState{handler: h}
+		w.alwaysReady = w.alwaysReady || h.config.Ready == nil
 	}
 	if len(w.handlers) == 0 {
 		return nil, errors.New("queue: NewWorker: the Mux has no handlers")
@@ -257,7 +241,12 @@ func (w *Worker) Drain(ctx context.Context) (DrainReport, error) {
 	return w.report, nil
 }
 
-func (w *Worker) beginDrain() { w.stopOnce.Do(func() { close(w.stop) }) }
+func (w *Worker) beginDrain() {
+	w.stopOnce.Do(func() {
+		close(w.stop)
+		w.dismiss()
+	})
+}
 
 func (w *Worker) draining() bool {
 	select {
@@ -310,7 +299,7 @@ func (w *Worker) Stats() WorkerStats {
 	s.Paused = limit == 0
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s.Running, s.Waiting, s.Held = w.running, len(w.waiting), len(w.held)
+	s.Running, s.Waiting, s.Held = w.running, len(w.waiting), w.held.size
 	return s
 }
 

@@ -43,8 +43,8 @@ func (w *Worker) drain(polling *sync.WaitGroup, abortPolls context.CancelFunc) e
 	r := &w.report
 	r.Took, r.PollsAborted, r.Unconfirmed = time.Since(began), aborted, w.telemetry.settleFailed.Load()
 	r.Finished = max(0, int(w.telemetry.concluded.Load()-before)-r.Stopped)
-	for h := range w.held {
-		if h.cancel != nil {
+	for h := range w.held.all() {
+		if h.ctx.runs() {
 			r.LeftBehind = append(r.LeftBehind, h.envelope.Key())
 		}
 	}
@@ -90,10 +90,8 @@ func (w *Worker) quiet(d time.Duration) bool {
 func (w *Worker) stopHandlers() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for h := range w.held {
-		if h.cancel != nil {
-			h.cancel(ErrDraining)
-		}
+	for h := range w.held.all() {
+		h.ctx.stop(ErrDraining)
 	}
 }
 

@@ -32,13 +32,11 @@ func (w *Worker) due(src *workerSource) (due []*held) {
 	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for h := range w.held {
-		if h.source != src || h.lost {
+	for h := range w.held.all() {
+		if h.source != src || h.lost.Load() {
 			continue
 		}
-		if h.cancel != nil && h.deadline.Sub(now) <= w.timerHorizon() {
-			w.armLocked(h)
-		}
+		h.ctx.arm(w.timerHorizon())
 		left := h.until.Sub(now)
 		switch {
 		case left < w.config.Lease/6 || now.Sub(h.since) > src.limits.MaxLease-2*w.config.Lease && src.limits.MaxLease > 0:
@@ -75,10 +73,10 @@ func (w *Worker) extended(batch []*held, errs []error, began time.Time) {
 	defer w.mu.Unlock()
 	for i, h := range batch {
 		err := errorAt(errs, i)
-		switch _, kept := w.held[h]; {
+		switch {
 		case err == nil:
 			h.until = began.Add(w.config.Lease)
-		case kept && errors.Is(err, ErrLeaseLost):
+		case h.kept && errors.Is(err, ErrLeaseLost):
 			w.loseLocked(h)
 		}
 	}
@@ -86,11 +84,9 @@ func (w *Worker) extended(batch []*held, errs []error, began time.Time) {
 
 // loseLocked gives h up: its handler's context ends, and nothing it does will delete the message.
 func (w *Worker) loseLocked(h *held) {
-	h.lost = true
+	h.lost.Store(true)
 	w.telemetry.leaseLost.Add(1)
-	if h.cancel != nil {
-		h.cancel(ErrLeaseLost)
-	}
+	h.ctx.stop(ErrLeaseLost)
 	w.logger().Warn("queue: lease lost", slog.String("worker", w.config.Name), slog.String("region", h.source.region),
 		slog.String("call", h.envelope.Name), slog.String("call_id", h.envelope.ID))
 }

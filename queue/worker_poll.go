@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -100,6 +101,7 @@ func (w *Worker) reserve(src *workerSource, wake chan struct{}) (n int, ok bool)
 		}
 		select {
 		case <-wake:
+			runtime.Gosched() // handlers that are about to end make one poll for several messages out of several for one
 		case <-w.stop:
 		}
 	}
@@ -134,8 +136,8 @@ func (w *Worker) tryReserve(src *workerSource, limit int, wake chan struct{}) (n
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	free := limit - w.running - w.runnableLocked()
-	if limit == 1 && w.reserved > 0 { // a probe is one call, in one Region
-		free = 0
+	if len(w.sources) == 1 || limit == 1 { // a probe is one call, in one Region
+		free -= w.reserved
 	}
 	if free < 1 {
 		w.sleepers = append(w.sleepers, wake)
@@ -145,7 +147,10 @@ func (w *Worker) tryReserve(src *workerSource, limit int, wake chan struct{}) (n
 	if len(w.sources) > 1 && !src.eager {
 		want = 1
 	}
-	n = max(1, min(want, free-w.reserved))
+	n = min(want, free)
+	if len(w.sources) > 1 {
+		n = max(1, min(want, free-w.reserved))
+	}
 	w.reserved += n
 	return n
 }
@@ -185,6 +190,9 @@ func (w *Worker) admission() (limit int, wait time.Duration) {
 			limit = 1
 		}
 	}
+	if w.alwaysReady {
+		return limit, 0
+	}
 	if ready, wait := w.handlersReady(); ready < 2 {
 		return min(limit, ready), wait
 	}
@@ -196,9 +204,6 @@ func (w *Worker) admission() (limit int, wait time.Duration) {
 func (w *Worker) handlersReady() (best int, wait time.Duration) {
 	wait = pauseMax
 	for _, h := range w.handlers {
-		if h.config.Ready == nil {
-			return 2, 0
-		}
 		d, ok := h.config.Ready()
 		switch {
 		case ok && d <= 0:
@@ -229,7 +234,8 @@ func (w *Worker) accept(src *workerSource, got []*Message, reserved int) {
 	src.eager = len(got) > 0
 	var refuse []*held
 	for _, h := range items {
-		w.held[h] = struct{}{}
+		w.held.add(h)
+		h.receives = w.receivesLocked(h)
 		w.joinGroupLocked(h)
 		if !now.Before(h.until) { // the answer took longer than the lease
 			w.loseLocked(h)
@@ -260,7 +266,7 @@ func (w *Worker) newHeld(src *workerSource, m *Message, now time.Time) *held {
 // giveBackLocked returns messages that were not started, at once and uncounted.
 func (w *Worker) giveBackLocked(items []*held) {
 	for _, h := range items {
-		delete(w.held, h)
+		w.held.remove(h)
 		w.leaveGroupLocked(h)
 		w.notAttemptLocked(h)
 		w.report.Released++

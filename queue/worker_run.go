@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -33,20 +32,17 @@ func (w *Worker) rest(given chan *held) *held {
 	}
 	w.resting = append(w.resting, given)
 	w.mu.Unlock()
-	select {
-	case h := <-given:
-		return h
-	case <-w.stop:
-	}
+	return <-given
+}
+
+// dismiss ends the goroutines that rest. The drain has begun: no more will.
+func (w *Worker) dismiss() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.resting = slices.DeleteFunc(w.resting, func(c chan *held) bool { return c == given })
-	select {
-	case h := <-given: // was given at the same instant
-		return h
-	default:
-		return nil
+	for _, c := range w.resting {
+		c <- nil // has room, see handLocked
 	}
+	w.resting = nil
 }
 
 // workOne handles h and returns the next message. A handler that ends its goroutine (runtime.Goexit) leaves through
@@ -86,7 +82,7 @@ func (w *Worker) next(h *held, elsewhere bool) *held {
 
 // handle decides about one message: run it, or why not.
 func (w *Worker) handle(h *held) {
-	if w.isLost(h) {
+	if h.lost.Load() {
 		w.drop(h)
 		return
 	}
@@ -153,8 +149,11 @@ func (w *Worker) delay(h *held) bool {
 	if h.envelope.Resume.After(at) {
 		at = h.envelope.Resume
 	}
+	if at.IsZero() {
+		return false
+	}
 	left := time.Until(at)
-	if at.IsZero() || left <= clockTolerance {
+	if left <= clockTolerance {
 		return false
 	}
 	w.hop(h, left)
@@ -262,7 +261,7 @@ func (e *Envelope) born() time.Time {
 // gateReceives ends a call that is handed out again and again and never comes to a failure of its own: it takes its
 // workers down with it.
 func (w *Worker) gateReceives(h *held) bool {
-	n := w.attempt(h)
+	n := h.attempt()
 	if n <= 3*h.handler.config.MaxAttempts {
 		return false
 	}
@@ -308,13 +307,13 @@ type result struct {
 
 // run runs the handler under its key.
 func (w *Worker) run(h *held, args any) result {
-	ctx, ok := w.begin(h)
-	defer w.end(h)
-	if !ok {
-		return result{stop: ErrLeaseLost, err: ErrLeaseLost, began: time.Now()}
+	now := time.Now()
+	defer h.ctx.end()
+	if !w.begin(h, now) {
+		return result{stop: ErrLeaseLost, err: ErrLeaseLost, began: now}
 	}
-	ctx, span := w.telemetry.start(ctx, h)
-	r := w.runOnce(ctx, h, args)
+	ctx, span := w.telemetry.start(&h.ctx, h, now)
+	r := w.runOnce(ctx, h, args, now)
 	w.telemetry.end(span, h, r)
 	return r
 }
@@ -322,16 +321,15 @@ func (w *Worker) run(h *held, args any) result {
 // runOnce gives the handler to Once, if there is one. What Once is told differs from what the worker decides by: a dropped
 // call is complete, a permanent failure is to be forgotten so that a redrive can run it, and a repeatable call
 // stopped from outside did, for all that matters, not run.
-func (w *Worker) runOnce(ctx context.Context, h *held, args any) result {
+func (w *Worker) runOnce(ctx context.Context, h *held, args any, began time.Time) result {
 	if w.config.Once == nil {
-		r := result{invoked: true, began: time.Now()}
+		r := result{invoked: true, began: began}
 		r.err = w.invoke(ctx, h, args)
 		r.settle(ctx)
 		return r
 	}
 	var invoked atomic.Bool
 	var own atomic.Pointer[result] // of a run that has ended
-	began := time.Now()
 	onceErr := w.config.Once(ctx, h.envelope.Key(), func(ctx context.Context) error {
 		invoked.Store(true)
 		r := &result{invoked: true, began: time.Now()}
@@ -393,16 +391,10 @@ func (w *Worker) invoke(ctx context.Context, h *held, args any) (err error) {
 	return h.handler.run(ctx, args)
 }
 
-func (w *Worker) isLost(h *held) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return h.lost
-}
-
 // conclude acts on a result.
 func (w *Worker) conclude(h *held, r result) {
 	id := h.envelope.ID
-	if w.isLost(h) || r.stop == ErrLeaseLost {
+	if h.lost.Load() || r.stop == ErrLeaseLost {
 		w.concludeLost(h, r)
 		return
 	}
@@ -450,7 +442,7 @@ func (w *Worker) notInvoked(h *held, err error) {
 // failed decides about the handler's error.
 func (w *Worker) failed(h *held, r result) {
 	config := &h.handler.config
-	attempt := w.attempt(h)
+	attempt := h.attempt()
 	snooze, snoozed := errors.AsType[*snoozeError](r.err)
 	switch {
 	case snoozed:

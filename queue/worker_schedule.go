@@ -3,6 +3,7 @@ package queue
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -157,7 +158,7 @@ func (w *Worker) takeMatesLocked(h *held) (mates []*held) {
 
 // forgetLocked ends the keeping of h's lease.
 func (w *Worker) forgetLocked(h *held) {
-	delete(w.held, h)
+	w.held.remove(h)
 	w.leaveGroupLocked(h)
 }
 
@@ -170,15 +171,13 @@ func (w *Worker) notAttemptLocked(h *held) {
 	w.free[h.source.region+"/"+h.message.ID]++
 }
 
-// attemptLocked is the number of the attempt that starts now.
-func (w *Worker) attempt(h *held) int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	receives := h.message.Receives
+// receivesLocked is the number of receives of h's message that count: this one, and those that failed.
+func (w *Worker) receivesLocked(h *held) int {
+	n := h.message.Receives
 	if len(w.free) > 0 {
-		receives -= w.free[h.source.region+"/"+h.message.ID]
+		n -= w.free[h.source.region+"/"+h.message.ID]
 	}
-	return h.envelope.Attempt + max(1, receives)
+	return max(1, n)
 }
 
 // followDead reports whether h's group goes to the dead-letter queue as a whole.
@@ -207,17 +206,17 @@ func (w *Worker) follows(h *held) {
 
 // A waiter counts work and lets one goroutine wait for none, while more may be added.
 type waiter struct {
-	mu   sync.Mutex // guards the following
-	n    int
+	n    atomic.Int64
+	mu   sync.Mutex // guards idle
 	idle []chan struct{}
 }
 
 func (w *waiter) add(delta int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.n += delta; w.n > 0 {
+	if w.n.Add(int64(delta)) > 0 {
 		return
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, c := range w.idle {
 		close(c)
 	}
@@ -229,7 +228,7 @@ func (w *waiter) wait() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	c := make(chan struct{})
-	if w.n == 0 {
+	if w.n.Load() == 0 { // else the add that makes it so comes for the mutex
 		close(c)
 		return c
 	}

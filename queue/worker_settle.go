@@ -36,7 +36,7 @@ const (
 // finish deletes a call that is over. On a FIFO queue the group's next waits for the confirmation; elsewhere the delete
 // joins a batch, and the lease is kept until it is confirmed.
 func (w *Worker) finish(h *held, f fate) {
-	w.telemetry.ended(h, f, w.attempt(h))
+	w.telemetry.ended(h, f, h.attempt())
 	if h.source.limits.FIFO {
 		w.deleteBatch(h.source, []*held{h})
 		return
@@ -79,7 +79,7 @@ func (w *Worker) deleted(batch []*held, errs []error) (left []*held) {
 	now := time.Now()
 	for i, h := range batch {
 		switch err := errorAt(errs, i); {
-		case errors.Is(err, ErrLeaseLost) || h.lost || now.After(h.until):
+		case errors.Is(err, ErrLeaseLost) || h.lost.Load() || now.After(h.until):
 			// Deleting with a stale receipt may "succeed" and delete nothing.
 			w.config.Ledger.Explain(h.envelope.ID, RuleDeleteFailed)
 			lost = append(lost, h)
@@ -163,7 +163,7 @@ func (w *Worker) agesBy(h *held, wait time.Duration) bool {
 func (w *Worker) putOffTo(h *held, wait time.Duration) {
 	w.telemetry.ended(h, fatePutOff, 0)
 	if !h.source.limits.FIFO && h.bad == nil {
-		h.envelope.Attempt = w.attempt(h) - 1
+		h.envelope.Attempt = h.attempt() - 1
 		if w.resend(h, wait) {
 			return
 		}
@@ -176,7 +176,7 @@ func (w *Worker) putOffTo(h *held, wait time.Duration) {
 
 // hop sends a call on that is not due yet.
 func (w *Worker) hop(h *held, left time.Duration) {
-	h.envelope.Attempt = w.attempt(h) - 1
+	h.envelope.Attempt = h.attempt() - 1
 	if !h.source.limits.FIFO && w.resend(h, left) {
 		return
 	}
@@ -315,7 +315,7 @@ func (w *Worker) letter(h *held, reason Reason, why error) DeadLetter {
 		return l
 	}
 	e := h.envelope
-	l.CallID, l.Call, l.Attempts = e.ID, e.Name, w.attempt(h)
+	l.CallID, l.Call, l.Attempts = e.ID, e.Name, h.attempt()
 	e.Death = newDeath(h.message, reason, l.Attempts, why)
 	if h.message.Claim != "" { // the pointer stays a pointer
 		if p := (Envelope{}); p.Decode(h.message.Body) == nil {

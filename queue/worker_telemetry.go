@@ -190,9 +190,9 @@ func (t *workerTelemetry) ended(h *held, f fate, attempts int) {
 }
 
 // start opens the span of a run, linked to the one that deferred the call.
-func (t *workerTelemetry) start(ctx context.Context, h *held) (context.Context, trace.Span) {
+func (t *workerTelemetry) start(ctx context.Context, h *held, now time.Time) (context.Context, trace.Span) {
 	e := &h.envelope
-	t.dwell.RecordDuration(ctx, max(0, time.Since(e.born())), h.handler.sets.call)
+	t.dwell.RecordDuration(context.Background(), max(0, now.Sub(e.born())), h.handler.sets.call)
 	if !t.traced() {
 		return ctx, unrecorded
 	}

@@ -20,4 +20,15 @@
 //	ReplicationPause  store       -              the backlog arrives
 //	Crash             process     -              the process starts again
 //	ClockSkew         Region      the skew       nothing
+//	AZDown            zone        -              as RegionDown; then symptoms, if it has some
+//	Loss              link        the share      nothing
+//	Bandwidth         link        -              what was held up arrives
+//	DNS               Region      -              nothing
+//	TLS               host        -              nothing
+//	ReplicationBreak  store       -              the replica is rebuilt
+//	Duplicate         host        the share      what was stored twice
+//	Poison            host        the share      what nobody can read
+//	ControlPlaneDown  Region      -              nothing
+//	CapacityLimit     host/Region -              nothing
+//	FlagStoreDown     host        -              connections were reset
 package fault

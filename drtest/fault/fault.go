@@ -22,6 +22,17 @@ const (
 	KindReplicationPause Kind = "replication-pause"
 	KindCrash            Kind = "crash"
 	KindClockSkew        Kind = "clock-skew"
+	KindAZDown           Kind = "az-down"
+	KindLoss             Kind = "loss"
+	KindBandwidth        Kind = "bandwidth"
+	KindDNS              Kind = "dns"
+	KindTLS              Kind = "tls"
+	KindReplicationBreak Kind = "replication-break"
+	KindDuplicate        Kind = "duplicate"
+	KindPoison           Kind = "poison"
+	KindControlPlaneDown Kind = "control-plane-down"
+	KindCapacityLimit    Kind = "capacity-limit"
+	KindFlagStoreDown    Kind = "flag-store-down"
 )
 
 // The ways in which a Region can be down; package simnet says what a client sees.
@@ -38,20 +49,43 @@ const Others = simnet.Any
 // A Fault is what happens to whom. Make it with a constructor; the fields a kind does not use are zero.
 type Fault struct {
 	Kind       Kind
-	Region     string        // RegionDown, ClockSkew; first end of Partition and Latency
-	To         string        // second end of Partition and Latency
+	Region     string        // RegionDown, AZDown, ClockSkew, ControlPlaneDown; first end of a link; DNS: whose look-ups; CapacityLimit
+	Zone       string        // AZDown
+	To         string        // second end of a link: Partition, Latency, Loss, Bandwidth
 	OneWay     bool          // Partition: only what Region sends is lost
-	Host       string        // Gray, Throttle
-	Op         string        // Gray, Throttle: "" = every operation of the host
-	Store      string        // ReplicationLag, ReplicationPause: the replica
+	Host       string        // Gray, Throttle, TLS, Duplicate, Poison, FlagStoreDown; CapacityLimit; DNS: the name, "" = all
+	Op         string        // Gray, Throttle, Duplicate, Poison: "" = every operation of the host
+	Store      string        // ReplicationLag, ReplicationPause, ReplicationBreak: the replica
 	Process    string        // Crash
-	Mode       simnet.Mode   // RegionDown
-	Share      float64       // Gray, Throttle: of the requests, above 0 up to 1
+	Mode       simnet.Mode   // RegionDown, AZDown
+	Failure    Failure       // DNS, TLS
+	Share      float64       // above 0 up to 1, of requests: Gray, Throttle, Duplicate, Poison; of packets: Loss; AZDown: while it recovers
 	Status     int           // Gray, Throttle: the HTTP status of the answer
 	RetryAfter time.Duration // Throttle: 0 = no header
-	Delay      time.Duration // Latency, ReplicationLag, ClockSkew (which may be negative)
+	Delay      time.Duration // Latency, ReplicationLag, ClockSkew (which may be negative); AZDown: while it recovers
 	Jitter     time.Duration // Latency
+	PerSecond  float64       // CapacityLimit: requests; Bandwidth: bytes
+	Recovery   time.Duration // AZDown: how long symptoms last after it
 }
+
+// Failure says how a look-up or a handshake fails.
+type Failure string
+
+// The failures of DNS.
+const (
+	FailNotFound      = Failure(simnet.NameNotFound)      // NXDOMAIN
+	FailServerFailure = Failure(simnet.NameServerFailure) // SERVFAIL
+	FailTimeout       = Failure(simnet.NameTimeout)       // no answer, for 10 s
+	FailStale         = Failure(simnet.NameStale)         // changes of records are not seen
+)
+
+// The failures of TLS.
+const (
+	FailExpired          Failure = "expired"           // the certificate has expired
+	FailUnknownAuthority Failure = "unknown-authority" // it was signed by nobody the client trusts
+	FailWrongHost        Failure = "wrong-host"        // it is for another name
+	FailHang             Failure = "hang"              // the handshake is never answered
+)
 
 // RegionDown takes a Region away: its links, its connections and its processes. In ModeHang processes live
 // on, cut off from everything.
@@ -118,6 +152,78 @@ func ClockSkew(region string, by time.Duration) Fault {
 	return Fault{Kind: KindClockSkew, Region: region, Delay: by}
 }
 
+// AZDown takes an Availability Zone of a Region away, as RegionDown does with a Region. See [Fault.Recovering].
+func AZDown(region, zone string, mode simnet.Mode) Fault {
+	return Fault{Kind: KindAZDown, Region: region, Zone: zone, Mode: mode}
+}
+
+// Recovering returns an AZDown with symptoms after its end, as volumes that warm up and hosts that come back in
+// ones and twos cause: for so long, everything from and to the zone takes delay longer, and its hosts answer a share
+// of the requests with 503.
+func (f Fault) Recovering(length, delay time.Duration, share float64) Fault {
+	f.Recovery, f.Delay, f.Share = length, delay, share
+	return f
+}
+
+// Symptoms returns what is left of an AZDown while the zone recovers; ok is false if nothing is.
+func (f Fault) Symptoms() (symptoms Fault, ok bool) {
+	ok = f.Kind == KindAZDown && f.Recovery > 0 && f.Mode != simnet.ModeUp
+	f.Mode, f.Recovery = simnet.ModeUp, 0
+	return f, ok
+}
+
+// Loss drops a share of the packets between two Regions, in both directions. TCP repeats them.
+func Loss(a, b string, share float64) Fault {
+	return Fault{Kind: KindLoss, Region: a, To: b, Share: share}
+}
+
+// Bandwidth limits what two Regions can send each other, in each direction.
+func Bandwidth(a, b string, bytesPerSecond int) Fault {
+	return Fault{Kind: KindBandwidth, Region: a, To: b, PerSecond: float64(bytesPerSecond)}
+}
+
+// DNS makes the look-ups of a name from a Region fail, or of every name if it is "". Connections that exist live on;
+// where requests are single messages each of them looks its host up.
+func DNS(region, name string, how Failure) Fault {
+	return Fault{Kind: KindDNS, Region: region, Host: name, Failure: how}
+}
+
+// TLS makes the handshakes of a host fail. Connections that exist live on.
+func TLS(host string, how Failure) Fault { return Fault{Kind: KindTLS, Host: host, Failure: how} }
+
+// ReplicationBreak ends the replication to a replica for good. It does not come back when the cause is gone: when
+// the fault ends the replica is rebuilt from a copy, as an operator would.
+func ReplicationBreak(store string) Fault { return Fault{Kind: KindReplicationBreak, Store: store} }
+
+// Duplicate makes a share of what a host receives arrive there twice. A queue does with it what a queue does: it
+// stores or hands out a message twice.
+func Duplicate(host string, share float64) Fault {
+	return Fault{Kind: KindDuplicate, Host: host, Share: share}
+}
+
+// Poison makes something unreadable arrive at a host beside a share of what it receives: a queue stores a message that
+// no consumer can parse, an HTTP host gets a request with a garbled body.
+func Poison(host string, share float64) Fault {
+	return Fault{Kind: KindPoison, Host: host, Share: share}
+}
+
+// ControlPlaneDown makes the operations that change the set-up of things fail with 503 in a Region, while those that
+// use them work.
+func ControlPlaneDown(region string) Fault { return Fault{Kind: KindControlPlaneDown, Region: region} }
+
+// CapacityLimit lets a host answer so many requests a second and refuse the others with 503.
+func CapacityLimit(host string, perSecond float64) Fault {
+	return Fault{Kind: KindCapacityLimit, Host: host, PerSecond: perSecond}
+}
+
+// RegionCapacity lets the hosts of a Region together answer so many requests a second.
+func RegionCapacity(region string, perSecond float64) Fault {
+	return Fault{Kind: KindCapacityLimit, Region: region, PerSecond: perSecond}
+}
+
+// FlagStoreDown makes a host refuse connections while its Region works, as when the store of feature flags is gone.
+func FlagStoreDown(host string) Fault { return Fault{Kind: KindFlagStoreDown, Host: host} }
+
 // A FieldError says which field of a fault cannot be what it is. Field is spelled as in JSON.
 type FieldError struct{ Field, Reason string }
 
@@ -137,10 +243,8 @@ func (f Fault) Validate() error {
 	if err := f.unused(k); err != nil {
 		return err
 	}
-	for _, field := range k.names {
-		if f.text(field) == "" {
-			return bad(field, "missing")
-		}
+	if err := f.missing(k); err != nil {
+		return err
 	}
 	return k.check(f)
 }
@@ -163,7 +267,7 @@ func (f Fault) Target() string {
 	if !f.OneWay && second != "" && second != Others && second < first {
 		first, second = second, first // both directions: it does not matter who is named first
 	}
-	for _, s := range []string{first, second, f.Host, f.Op, f.Store, f.Process} {
+	for _, s := range []string{first, f.Zone, second, f.Host, f.Op, f.Store, f.Process} {
 		if s != "" {
 			target += " " + s
 		}
@@ -171,10 +275,15 @@ func (f Fault) Target() string {
 	return target
 }
 
-// Names returns what the fault acts on: Regions, a host, a store, a process. [Others] is not among them.
+// Names returns what the fault acts on: Regions, a zone as "region/zone", a host, a store, a process. [Others] is not
+// among them.
 func (f Fault) Names() []string {
 	var out []string
-	for _, s := range []string{f.Region, f.To, f.Host, f.Store, f.Process} {
+	region := f.Region
+	if f.Zone != "" {
+		region += "/" + f.Zone
+	}
+	for _, s := range []string{region, f.To, f.Host, f.Store, f.Process} {
 		if s != "" && s != Others {
 			out = append(out, s)
 		}

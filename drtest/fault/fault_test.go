@@ -3,6 +3,7 @@ package fault_test
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -26,6 +27,18 @@ func TestFaultsDescribeThemselves(t *testing.T) {
 		{fault.ReplicationPause("s"), "replication to s is paused", "replication-pause s", false},
 		{fault.Crash("p"), "process p is dead", "crash p", false},
 		{fault.ClockSkew("a", -time.Second), "clocks of a are off by -1s", "clock-skew a", true},
+		{fault.AZDown("a", "1", fault.ModeReset), "a/1 is down (reset)", "az-down a 1", false},
+		{fault.Loss("b", "a", 0.05), "5 % of the packets between b and a are lost", "loss a b", true},
+		{fault.Bandwidth("a", "b", 1000), "1000 bytes a second between a and b", "bandwidth a b", false},
+		{fault.DNS("a", "", fault.FailTimeout), "look-ups of every name in a fail (timeout)", "dns a", false},
+		{fault.TLS("h", fault.FailExpired), "handshakes of h fail (expired)", "tls h", false},
+		{fault.ReplicationBreak("s"), "replication to s is broken", "replication-break s", false},
+		{fault.Duplicate("h", 0.5).On("Send"), "h gets 50 % of Send twice", "duplicate h Send", true},
+		{fault.Poison("h", 1), "h gets something unreadable beside 100 % of everything", "poison h", true},
+		{fault.ControlPlaneDown("a"), "the control plane of a is down", "control-plane-down a", false},
+		{fault.CapacityLimit("h", 10), "h can take 10 requests a second", "capacity-limit h", false},
+		{fault.RegionCapacity("a", 0.5), "a can take 0.5 requests a second", "capacity-limit a", false},
+		{fault.FlagStoreDown("h"), "the flag store h is down", "flag-store-down h", false},
 	} {
 		if err := tt.f.Validate(); err != nil {
 			t.Errorf("%v: %v", tt.f, err)
@@ -89,5 +102,45 @@ func TestTargetOfALinkHasNoOrder(t *testing.T) {
 	}
 	if a, b := fault.PartitionOneWay("a", "b").Target(), fault.PartitionOneWay("b", "a").Target(); a == b {
 		t.Errorf("%q twice", a)
+	}
+}
+
+// Every kind has a constructor in the table above, and names the fields that it needs.
+func TestKinds(t *testing.T) {
+	if got := len(fault.Kinds()); got != 20 {
+		t.Errorf("%d kinds, want 20: %q", got, fault.Kinds())
+	}
+	for _, k := range fault.Kinds() {
+		if err := (fault.Fault{Kind: k}).Validate(); err == nil {
+			t.Errorf("a %s fault without a field is valid", k)
+		}
+	}
+}
+
+func TestSymptoms(t *testing.T) {
+	f := fault.AZDown("a", "1", fault.ModeHang).Recovering(time.Minute, time.Second, 0.1)
+	s, ok := f.Symptoms()
+	if !ok || s.String() != "a/1 recovers: 1s more, 10 % refused" {
+		t.Errorf("Symptoms = %v, %v", s, ok)
+	}
+	if _, ok := s.Symptoms(); ok {
+		t.Error("symptoms have symptoms")
+	}
+	if _, ok := fault.AZDown("a", "1", fault.ModeHang).Symptoms(); ok {
+		t.Error("a zone without a recovery has symptoms")
+	}
+}
+
+func TestNames(t *testing.T) {
+	for _, tt := range []struct {
+		f    fault.Fault
+		want []string
+	}{
+		{fault.Partition("a", fault.Others), []string{"a"}}, {fault.AZDown("a", "1", fault.ModeHang), []string{"a/1"}},
+		{fault.DNS("a", "h", fault.FailStale), []string{"a", "h"}}, {fault.Crash("p"), []string{"p"}}, {fault.ReplicationPause("s"), []string{"s"}},
+	} {
+		if got := tt.f.Names(); !slices.Equal(got, tt.want) {
+			t.Errorf("Names of %v = %q, want %q", tt.f, got, tt.want)
+		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 type wire struct {
 	Kind       Kind         `json:"kind"`
 	Region     string       `json:"region,omitempty"`
+	Zone       string       `json:"zone,omitempty"`
 	To         string       `json:"to,omitempty"`
 	OneWay     bool         `json:"one_way,omitempty"`
 	Host       string       `json:"host,omitempty"`
@@ -24,18 +25,22 @@ type wire struct {
 	Store      string       `json:"store,omitempty"`
 	Process    string       `json:"process,omitempty"`
 	Mode       *simnet.Mode `json:"mode,omitempty"`
+	Failure    Failure      `json:"failure,omitempty"`
 	Share      float64      `json:"share,omitempty"`
 	Status     int          `json:"status,omitempty"`
 	RetryAfter Duration     `json:"retry_after,omitzero"`
 	Delay      Duration     `json:"delay,omitzero"`
 	Jitter     Duration     `json:"jitter,omitzero"`
+	PerSecond  float64      `json:"per_second,omitempty"`
+	Recovery   Duration     `json:"recovery,omitzero"`
 }
 
 // MarshalJSON returns the fault as an object that holds the fields its kind uses.
 func (f Fault) MarshalJSON() ([]byte, error) {
 	w := wire{
-		Kind: f.Kind, Region: f.Region, To: f.To, OneWay: f.OneWay, Host: f.Host, Op: f.Op, Store: f.Store, Process: f.Process,
-		Share: f.Share, Status: f.Status, RetryAfter: Duration(f.RetryAfter), Delay: Duration(f.Delay), Jitter: Duration(f.Jitter),
+		Kind: f.Kind, Region: f.Region, Zone: f.Zone, To: f.To, OneWay: f.OneWay, Host: f.Host, Op: f.Op, Store: f.Store, Process: f.Process,
+		Failure: f.Failure, Share: f.Share, Status: f.Status, RetryAfter: Duration(f.RetryAfter), Delay: Duration(f.Delay),
+		Jitter: Duration(f.Jitter), PerSecond: f.PerSecond, Recovery: Duration(f.Recovery),
 	}
 	if f.Mode != 0 {
 		w.Mode = &f.Mode
@@ -50,8 +55,9 @@ func (f *Fault) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	*f = Fault{
-		Kind: w.Kind, Region: w.Region, To: w.To, OneWay: w.OneWay, Host: w.Host, Op: w.Op, Store: w.Store, Process: w.Process,
-		Share: w.Share, Status: w.Status, RetryAfter: time.Duration(w.RetryAfter), Delay: time.Duration(w.Delay), Jitter: time.Duration(w.Jitter),
+		Kind: w.Kind, Region: w.Region, Zone: w.Zone, To: w.To, OneWay: w.OneWay, Host: w.Host, Op: w.Op, Store: w.Store, Process: w.Process,
+		Failure: w.Failure, Share: w.Share, Status: w.Status, RetryAfter: time.Duration(w.RetryAfter), Delay: time.Duration(w.Delay),
+		Jitter: time.Duration(w.Jitter), PerSecond: w.PerSecond, Recovery: time.Duration(w.Recovery),
 	}
 	if w.Mode != nil {
 		f.Mode = *w.Mode
@@ -72,52 +78,60 @@ func Strict(data []byte, v any) error {
 	return nil
 }
 
+// A field is one of a fault, under its JSON name.
+type field struct {
+	name string
+	text func(Fault) string // "" if it has its zero value
+}
+
+// fields are all but the kind.
+var fields = []field{
+	{"region", func(f Fault) string { return f.Region }},
+	{"zone", func(f Fault) string { return f.Zone }},
+	{"to", func(f Fault) string { return f.To }},
+	{"one_way", func(f Fault) string { return set(f.OneWay) }},
+	{"host", func(f Fault) string { return f.Host }},
+	{"op", func(f Fault) string { return f.Op }},
+	{"store", func(f Fault) string { return f.Store }},
+	{"process", func(f Fault) string { return f.Process }},
+	{"mode", func(f Fault) string { return set(uint8(f.Mode)) }},
+	{"failure", func(f Fault) string { return string(f.Failure) }},
+	{"share", func(f Fault) string { return set(f.Share) }},
+	{"status", func(f Fault) string { return set(f.Status) }},
+	{"retry_after", func(f Fault) string { return set(f.RetryAfter) }},
+	{"delay", func(f Fault) string { return set(f.Delay) }},
+	{"jitter", func(f Fault) string { return set(f.Jitter) }},
+	{"per_second", func(f Fault) string { return set(f.PerSecond) }},
+	{"recovery", func(f Fault) string { return set(f.Recovery) }},
+}
+
+// set returns a value as text; "" if it is zero.
+func set[T comparable](v T) string {
+	var zero T
+	if v == zero {
+		return ""
+	}
+	return fmt.Sprint(v)
+}
+
 // unused returns an error for a field that is set and that the kind does not know.
 func (f Fault) unused(k kind) error {
-	for _, field := range []string{"region", "to", "one_way", "host", "op", "store", "process", "mode", "share", "status", "retry_after", "delay", "jitter"} {
-		if !slices.Contains(k.names, field) && !slices.Contains(k.others, field) && f.text(field) != "" {
-			return bad(field, "a %s fault has no such field", f.Kind)
+	for _, x := range fields {
+		if !slices.Contains(k.names, x.name) && !slices.Contains(k.others, x.name) && x.text(f) != "" {
+			return bad(x.name, "a %s fault has no such field", f.Kind)
 		}
 	}
 	return nil
 }
 
-// text returns a field by its JSON name; "" if it has its zero value.
-func (f Fault) text(field string) string {
-	set := func(v any, zero bool) string {
-		if zero {
-			return ""
+// missing returns an error for a field that the kind needs and that is not set.
+func (f Fault) missing(k kind) error {
+	for _, x := range fields {
+		if slices.Contains(k.names, x.name) && x.text(f) == "" {
+			return bad(x.name, "missing")
 		}
-		return fmt.Sprint(v)
 	}
-	switch field {
-	case "region":
-		return f.Region
-	case "to":
-		return f.To
-	case "one_way":
-		return set(f.OneWay, !f.OneWay)
-	case "host":
-		return f.Host
-	case "op":
-		return f.Op
-	case "store":
-		return f.Store
-	case "process":
-		return f.Process
-	case "mode":
-		return set(uint8(f.Mode), f.Mode == 0)
-	case "share":
-		return set(f.Share, f.Share == 0)
-	case "status":
-		return set(f.Status, f.Status == 0)
-	case "retry_after":
-		return set(f.RetryAfter, f.RetryAfter == 0)
-	case "delay":
-		return set(f.Delay, f.Delay == 0)
-	default:
-		return set(f.Jitter, f.Jitter == 0)
-	}
+	return nil
 }
 
 // Go returns the Go expression that makes the fault.

@@ -2,6 +2,7 @@ package fault
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/holdfast-go/holdfast/drtest/simnet"
 )
@@ -17,7 +18,18 @@ type kind struct {
 	code   func(Fault) string // the Go expression
 }
 
-var kinds = map[Kind]kind{
+// kinds is what the package knows of all.
+var kinds = join(basicKinds, moreKinds)
+
+func join(tables ...map[Kind]kind) map[Kind]kind {
+	all := map[Kind]kind{}
+	for _, t := range tables {
+		maps.Copy(all, t)
+	}
+	return all
+}
+
+var basicKinds = map[Kind]kind{
 	KindRegionDown: {
 		flaps: true,
 		names: []string{"region"}, others: []string{"mode"},
@@ -159,10 +171,10 @@ func (f Fault) twoEnds() error {
 
 // answers checks a fault in which a host gives wrong answers.
 func (f Fault) answers() error {
-	switch {
-	case !(f.Share > 0 && f.Share <= 1): // also for NaN
-		return bad("share", "%v is not above 0 and up to 1", f.Share)
-	case f.Status < 400 || f.Status > 599:
+	if err := f.part(); err != nil {
+		return err
+	}
+	if f.Status < 400 || f.Status > 599 {
 		return bad("status", "%d is not the status of an error", f.Status)
 	}
 	return nil

@@ -41,10 +41,11 @@ type Op struct {
 	Client, Seq int           // which client, and its how-manieth arrival
 	Start, End  time.Duration // Start is when it was due, whether or not the client was late
 	Outcome     Outcome
-	Degraded    bool    // the caller was served something less
-	Region      string  // whose server answered last; "" if none or not known
-	Attempts    int     // requests sent for it
-	Weight      float64 // how many operations it stands for in a thinned load
+	Degraded    bool          // the caller was served something less
+	Region      string        // whose server answered last; "" if none or not known
+	Attempts    int           // requests sent for it
+	Weight      float64       // how many operations it stands for in a thinned load
+	Age         time.Duration // how old what the caller was given was, by its own word
 	Err         string
 }
 
@@ -65,6 +66,22 @@ type Write struct {
 	Group, Store, Key string
 	Epoch             uint64 // of the writer; 0 if it gave none
 	At                time.Duration
+}
+
+// A Read is what a store of a replication group answered that is not the group's writer.
+type Read struct {
+	Group, Store, Key string
+	Seen              time.Duration // commit instant of the value that was read; -1 = there was none
+	At                time.Duration
+}
+
+// A Call is one call of a shared object, for checks of its consistency. Input and Output must not change.
+type Call struct {
+	Object, Key   string
+	Client        int
+	Input, Output any
+	Start, End    time.Duration
+	Known         bool // false: it may have happened, then or later, or not at all
 }
 
 // A Fault is one stay of an injected fault.
@@ -131,6 +148,11 @@ type History struct {
 	terms   map[string]int // name → index of the open term
 	closed  []Term
 	samples map[string][]Sample
+	calls   []Call
+	reads   []Read
+	looked  int                        // reads of stores in all
+	sent    map[string]*series         // requests by host
+	content map[string]content         // what stores held at the end
 	alive   map[string]map[string]bool // group → keys in the store that is its writer at the end
 	groups  map[string]string          // store → group
 	gone    Cursor                     // how many records were forgotten
@@ -151,7 +173,7 @@ func (a instant) same(b instant) bool { return a.source == b.source && a.n == b.
 
 // New returns an empty History.
 func New() *History {
-	return &History{hash: sha256.New(), terms: map[string]int{}, samples: map[string][]Sample{}, alive: map[string]map[string]bool{}, groups: map[string]string{}}
+	return &History{hash: sha256.New(), terms: map[string]int{}, samples: map[string][]Sample{}, sent: map[string]*series{}, content: map[string]content{}, alive: map[string]map[string]bool{}, groups: map[string]string{}}
 }
 
 // noteLocked adds a record to the hash.
@@ -169,8 +191,8 @@ func (h *History) noteLocked(kind string, at time.Duration, fields ...string) {
 	}
 }
 
-// Trace hands every later record to f as well, as the line that goes into the hash, with its line feed. f is called
-// under a lock, must not wait and must not keep the line.
+// Trace hands every later record to f as well, as the line that goes into the hash, with its line feed; requests, which
+// do not go into the hash, have lines too. f is called under a lock, must not wait and must not keep the line.
 func (h *History) Trace(f func(line []byte)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -221,6 +243,14 @@ func (h *History) AddEffect(e Effect) { record(h, &h.effects, e, "effect", e.At,
 
 // AddWrite records a committed write.
 func (h *History) AddWrite(w Write) { record(h, &h.writes, w, "write", w.At, w.Store, w.Key) }
+
+// AddCall records a call.
+func (h *History) AddCall(c Call) {
+	record(h, &h.calls, c, "call", c.End, c.Object, c.Key, fmt.Sprint(c.Input), fmt.Sprint(c.Output))
+}
+
+// Calls returns the calls in the order in which they ended.
+func (h *History) Calls() []Call { return read(h, &h.calls) }
 
 // AddMark records a moment.
 func (h *History) AddMark(m Mark) { record(h, &h.marks, m, "mark", m.At, m.Kind, m.Name, m.Text) }

@@ -84,9 +84,9 @@ func release() {
 // listen takes the first free name in the Region.
 func listen(r *drtest.Region) (host string, l net.Listener) {
 	for n := 1; ; n++ {
-		host = "redis." + r.Name() + ".internal"
+		host = "redis." + r.HostPart() + ".internal"
 		if n > 1 {
-			host = fmt.Sprintf("redis-%d.%s.internal", n, r.Name())
+			host = fmt.Sprintf("redis-%d.%s.internal", n, r.HostPart())
 		}
 		l, err := r.Listen(net.JoinHostPort(host, port))
 		if err == nil {

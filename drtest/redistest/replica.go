@@ -40,7 +40,8 @@ type follower struct {
 	engine  *engine
 	peers   map[uint64]*server.Peer // the primary's connections
 	pending []logged
-	paused  bool
+	pauses  int
+	broken  bool // until it is a copy again
 }
 
 // logLocked sends a command to everything that follows s; nil args say that the connection is gone.
@@ -91,7 +92,7 @@ func (f *follower) apply() time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := time.Now()
-	if !f.paused && f.linkUp() {
+	if f.pauses == 0 && !f.broken && f.linkUp() {
 		n := 0
 		for n < len(f.pending) && !now.Before(f.pending[n].At.Add(f.lag)) {
 			f.runLocked(f.pending[n])
@@ -128,7 +129,7 @@ func (f *follower) runLocked(e logged) {
 func (f *follower) reset(s *Server) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.pending = nil
+	f.pending, f.broken = nil, false
 	f.peers = map[uint64]*server.Peer{}
 	f.engine.FlushAll()
 	f.engine.at(f.region.Now())
@@ -186,6 +187,7 @@ func (s *Server) Follow(primary *Server, lag time.Duration) {
 	primary.followers = append(primary.followers, f)
 	// Before a link goes down, what arrived until then must have been applied.
 	s.region.World().Net().Watch(func() { f.apply() })
+	s.region.World().AddReplica(s.host, copyOf{s})
 }
 
 func (s *Server) becomeReplica(primary *Server, lag time.Duration) *follower {
@@ -233,15 +235,61 @@ func (s *Server) PauseReplication() (resume func()) {
 	if f == nil {
 		panic(fmt.Sprintf("redistest: PauseReplication: %q is not a replica", s.host))
 	}
-	f.apply()
-	f.pause(true)
-	return func() { f.pause(false) }
+	return f.alter(func() { f.pauses++ }, func() { f.pauses-- })
 }
 
-func (f *follower) pause(on bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.paused = on
+// alter changes how the follower follows, and returns what changes it back. What has arrived by then is applied.
+func (f *follower) alter(change, back func()) (undo func()) {
+	under := func(change func()) {
+		f.apply()
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		change()
+	}
+	under(change)
+	return sync.OnceFunc(func() { under(back) })
+}
+
+// A copyOf is a server as faults of replication see it.
+type copyOf struct{ s *Server }
+
+// following returns the replication to the server; nil if it is none, or no longer.
+func (c copyOf) following() *follower {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	return c.s.source
+}
+
+func (c copyOf) Delay(add time.Duration) (undo func()) {
+	f := c.following()
+	if f == nil {
+		return func() {}
+	}
+	return f.alter(func() { f.lag += add }, func() { f.lag -= add })
+}
+
+func (c copyOf) Pause() (undo func()) {
+	if c.following() == nil {
+		return func() {}
+	}
+	return c.s.PauseReplication()
+}
+
+func (c copyOf) Break() (rebuild func()) {
+	f := c.following()
+	if f == nil {
+		return func() {}
+	}
+	f.alter(func() { f.broken = true }, nil)
+	return func() {
+		if c.following() != f {
+			return // promoted, or it follows another
+		}
+		f.primary.mu.Lock()
+		defer f.primary.mu.Unlock()
+		f.primary.tickLocked()
+		f.reset(f.primary)
+	}
 }
 
 // Lag returns how long ago the oldest write happened that has not arrived at a replica; zero when

@@ -31,6 +31,10 @@ func (a textAddr) Network() string { return "tcp" }
 func (a textAddr) String() string  { return string(a) }
 
 func (n *Net) dial(ctx context.Context, from, address string) (*Conn, error) {
+	address, err := n.resolve(ctx, from, address)
+	if err != nil {
+		return nil, err
+	}
 	_, to, err := n.find(address)
 	if err != nil {
 		return nil, err
@@ -45,7 +49,7 @@ func (n *Net) dial(ctx context.Context, from, address string) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l == nil || mode == ModeRefuse {
+	if l == nil || mode == ModeRefuse || n.downAddress(address) {
 		return nil, os.NewSyscallError("connect", syscall.ECONNREFUSED)
 	}
 	client, server := n.connect(from, to, ephemeral(rng), l.addr, address)
@@ -78,8 +82,8 @@ func (n *Net) handshake(ctx context.Context, there, back *link, rng *rand.Rand) 
 		}
 		t, b := there.state.Load(), back.state.Load()
 		if t.Mode != ModeBlackhole && b.Mode != ModeBlackhole {
-			arrived := hop(next+t.delay(rng), next)
-			answered := hop(arrived+b.delay(rng), arrived)
+			arrived := hop(next+t.delay(rng, InitialRTO), next)
+			answered := hop(arrived+b.delay(rng, InitialRTO), arrived)
 			if err := n.sleepUntil(ctx, answered); err != nil {
 				return 0, err
 			}

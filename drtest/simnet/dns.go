@@ -22,6 +22,7 @@ type record struct {
 // DNS response codes and types, RFC 1035 §3.2 and §4.1.1.
 const (
 	rcodeFormat   = 1
+	rcodeFailure  = 2
 	rcodeNotFound = 3
 	typeA         = 1
 	classIN       = 1
@@ -40,12 +41,16 @@ func (n *Net) SetRecord(name string, ttl time.Duration, addrs ...netip.Addr) {
 
 func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
 
-// lookup returns the record of a name.
-func (n *Net) lookup(name string) (record, bool) {
+// lookup returns the record of a name, as callers in a zone see it.
+func (n *Net) lookup(zone, name string) (record, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	name = canonical(name)
-	if r, ok := n.records[name]; ok {
+	records := n.records
+	if s := n.spoiledLocked(zone, name); s != nil && s.fault == NameStale {
+		records = s.records
+	}
+	if r, ok := records[name]; ok {
 		return r, len(r.addrs) > 0
 	}
 	if h, ok := n.hosts[name]; ok {
@@ -67,7 +72,7 @@ func (n *Net) ServeDNS(zone, host string) error {
 			if err != nil {
 				return
 			}
-			go n.answerAll(c)
+			go n.answerAll(zone, c)
 		}
 	}()
 	return nil
@@ -81,13 +86,16 @@ func (n *Net) Resolver(zone, host string) *net.Resolver {
 	return &net.Resolver{
 		PreferGo: true, StrictErrors: true,
 		Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			if ip, ok := n.Addr(host); ok {
+				return dial(ctx, "tcp", net.JoinHostPort(ip.String(), "53"))
+			}
 			return dial(ctx, "tcp", net.JoinHostPort(host, "53"))
 		},
 	}
 }
 
 // answerAll serves one connection. Messages have a length prefix of two bytes, RFC 1035 §4.2.2.
-func (n *Net) answerAll(c net.Conn) {
+func (n *Net) answerAll(zone string, c net.Conn) {
 	defer func() { _ = c.Close() }()
 	for {
 		var size [2]byte
@@ -101,7 +109,10 @@ func (n *Net) answerAll(c net.Conn) {
 		if len(query) < 12 {
 			return
 		}
-		answer := n.answer(query)
+		answer := n.answer(zone, query)
+		if answer == nil {
+			continue
+		}
 		out := binary.BigEndian.AppendUint16(nil, uint16(len(answer)))
 		if _, err := c.Write(append(out, answer...)); err != nil {
 			return
@@ -109,13 +120,21 @@ func (n *Net) answerAll(c net.Conn) {
 	}
 }
 
-// answer returns the response to a query of at least 12 bytes.
-func (n *Net) answer(query []byte) []byte {
+// answer returns the response to a query of at least 12 bytes; nil = none.
+func (n *Net) answer(zone string, query []byte) []byte {
 	name, question, kind, err := parseQuestion(query)
 	if err != nil {
 		return response(query, nil, rcodeFormat, 0)
 	}
-	r, ok := n.lookup(name)
+	switch n.nameFault(zone, name) {
+	case NameNotFound:
+		return response(query, question, rcodeNotFound, 0)
+	case NameServerFailure:
+		return response(query, question, rcodeFailure, 0)
+	case NameTimeout:
+		return nil
+	}
+	r, ok := n.lookup(zone, name)
 	if !ok {
 		return response(query, question, rcodeNotFound, 0)
 	}

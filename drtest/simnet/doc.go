@@ -41,9 +41,16 @@
 // [Net.Crash] kills the connections that end in a zone without telling their peers, as a power cut does.
 // A peer keeps a half-open connection and meets ECONNRESET with its next bytes.
 //
+// Shape.Loss drops packets one by one: what a reader sees of it are retransmissions, and all bytes of the connection
+// wait behind them. [Net.SpoilNames] breaks look-ups, [Net.DownHost] takes one host away.
+//
+// # Zones in zones
+//
+// A zone named "us-east-1/a" lies in "us-east-1": what no link of its own says is taken from those of the outer zone,
+// overlays on the outer zone cover it, and a crash of the outer zone is its own.
+//
 // # Not modelled
 //
-// Congestion control, receive windows (Write never blocks), keep-alive probes, and packet loss as such:
-// a lossy link is a slow link. Bytes that are in flight when a link goes black count as lost and are
+// Congestion control, receive windows (Write never blocks) and keep-alive probes. Bytes that are in flight when a link goes black count as lost and are
 // retransmitted.
 package simnet

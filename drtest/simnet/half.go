@@ -119,7 +119,7 @@ func (h *half) sendLocked(m mark) {
 
 // arriveLocked sets when a mark that leaves at an instant arrives: after those before it.
 func (h *half) arriveLocked(m *mark, leaves time.Duration, s *Shape) {
-	m.at = hop(leaves+s.delay(h.rng), m.sent)
+	m.at = hop(leaves+s.delay(h.rng, MinRTO), m.sent)
 	if m.at < h.last {
 		m.at = align(h.last, m.at) // behind what left before, and not together with another chain of events
 	}

@@ -54,6 +54,13 @@ func (r Route) Carry(ctx context.Context, size int) error {
 	return &net.OpError{Op: op, Net: "tcp", Addr: textAddr(r.to), Err: err}
 }
 
+// Refuse takes a round trip and returns the error of a dial that a host refuses.
+func (r Route) Refuse(ctx context.Context) error {
+	sent := r.n.now()
+	err := cmpOr(r.n.sleepUntil(ctx, hop(sent+rtt(r.link, r.back), sent)), errRefusing)
+	return &net.OpError{Op: "dial", Net: "tcp", Addr: textAddr(r.to), Err: err}
+}
+
 // Carry is shorthand for [Net.Route] and [Route.Carry].
 func (n *Net) Carry(ctx context.Context, from, to string, size int) error {
 	return n.Route(from, to).Carry(ctx, size)
@@ -108,7 +115,7 @@ func (m *message) carry(ctx context.Context, size int) error {
 func (m *message) depart(state *linkState, leaves time.Duration) {
 	switch state.Mode {
 	case ModeUp:
-		m.at = hop(leaves+state.delay(m.stream(&state.Shape)), m.sent)
+		m.at = hop(leaves+state.delay(m.stream(&state.Shape), MinRTO), m.sent)
 	case ModeRefuse, ModeReset:
 		m.at = hop(leaves+rtt(m.link, m.back), m.sent)
 	case ModeBlackhole:
@@ -142,7 +149,7 @@ func (m *message) attempt(ctx context.Context, state *linkState) error {
 
 // stream returns the random stream of this message, named by link and instant; nil if none is needed.
 func (m *message) stream(s *Shape) *rand.Rand {
-	if s.Jitter == 0 {
+	if !s.random() {
 		return nil
 	}
 	h := fnv.New64a()

@@ -1,14 +1,28 @@
 package simnet
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 )
+
+// Parent returns the zone that a zone lies in: of "us-east-1/a" that is "us-east-1". Of others it is "".
+func Parent(zone string) string {
+	parent, _, ok := strings.Cut(zone, "/")
+	if !ok {
+		return ""
+	}
+	return parent
+}
+
+// within reports whether a zone is another, or lies in it.
+func within(zone, other string) bool { return zone == other || Parent(zone) == other }
 
 // Any stands for every other zone in [Net.Overlay].
 const Any = "*"
@@ -29,6 +43,8 @@ type Net struct {
 	start  time.Time
 	ids    atomic.Uint64
 
+	impaired atomic.Int32 // faults of names and hosts that are there: none is the usual case
+
 	mu        sync.Mutex // guards all below; never held while waiting
 	links     map[linkKey]*link
 	bases     map[linkKey]Shape
@@ -37,6 +53,8 @@ type Net struct {
 	hosts     map[string]host      // by name
 	byAddr    map[netip.Addr]string
 	records   map[string]record
+	spoiled   []*spoiled
+	down      map[string]int   // hosts that refuse, and how many say so
 	conns     map[uint64]*Conn // by id; both ends
 	closed    bool
 
@@ -58,10 +76,15 @@ type overlay struct {
 }
 
 func (o *overlay) covers(k linkKey) bool {
-	if k.from == k.to {
-		return o.from == k.from && o.to == k.to
+	switch {
+	case o.from == Any && o.to == Any:
+		return k.from != k.to
+	case o.from == Any:
+		return within(k.to, o.to) && !within(k.from, o.to)
+	case o.to == Any:
+		return within(k.from, o.from) && !within(k.to, o.from)
 	}
-	return (o.from == Any || o.from == k.from) && (o.to == Any || o.to == k.to)
+	return within(k.from, o.from) && within(k.to, o.to)
 }
 
 // New returns a network without hosts. It panics if the default shape is invalid.
@@ -73,7 +96,7 @@ func New(config Config) *Net {
 		config: config, start: time.Now(),
 		links: map[linkKey]*link{}, bases: map[linkKey]Shape{},
 		listeners: map[string]*Listener{}, hosts: map[string]host{}, byAddr: map[netip.Addr]string{},
-		records: map[string]record{}, conns: map[uint64]*Conn{},
+		records: map[string]record{}, down: map[string]int{}, conns: map[uint64]*Conn{},
 	}
 }
 
@@ -159,16 +182,30 @@ func (n *Net) restateLocked() map[*link]*linkState {
 }
 
 func (n *Net) shapeLocked(k linkKey) Shape {
-	shape, ok := n.bases[k]
-	if !ok && k.from != k.to {
-		shape = n.config.Default
-	}
+	shape := n.baseLocked(k)
 	for _, o := range n.overlays {
 		if o.covers(k) {
 			o.change(&shape)
 		}
 	}
 	return shape
+}
+
+// baseLocked returns the shape without overlays: that of the link, or of the zones its ends lie in.
+func (n *Net) baseLocked(k linkKey) Shape {
+	if shape, ok := n.bases[k]; ok {
+		return shape
+	}
+	if k.from == k.to {
+		return Shape{}
+	}
+	from, to := cmp.Or(Parent(k.from), k.from), cmp.Or(Parent(k.to), k.to)
+	for _, k := range []linkKey{{from, k.to}, {k.from, to}, {from, to}} {
+		if shape, ok := n.bases[k]; ok {
+			return shape
+		}
+	}
+	return n.config.Default
 }
 
 // connsLocked returns all connection ends in the order in which they were made.
@@ -201,7 +238,7 @@ func (n *Net) Crash(zone string) {
 	conns := n.connsLocked()
 	n.mu.Unlock()
 	for _, c := range conns {
-		if c.zone == zone {
+		if within(c.zone, zone) {
 			c.crash()
 		}
 	}

@@ -75,6 +75,10 @@ type Shape struct {
 	// Dist is the distribution of the random part. The zero value is uniform.
 	Dist Dist
 
+	// Loss is the share of packets that are dropped, below 1. TCP sends them again after 200 ms, then 400 ms
+	// and so on, so that what a reader sees of it is delay; a handshake waits a second first. Zero means none.
+	Loss float64
+
 	// BytesPerSecond is the bandwidth all connections of the link share. Zero means unlimited.
 	BytesPerSecond int64
 }
@@ -90,19 +94,44 @@ func (s Shape) Validate() error {
 		return fmt.Errorf("simnet: Shape.Jitter: %v is negative", s.Jitter)
 	case s.Dist > DistLogNormal:
 		return fmt.Errorf("simnet: Shape.Dist: unknown distribution %d", s.Dist)
+	case !(s.Loss >= 0 && s.Loss < 1):
+		return fmt.Errorf("simnet: Shape.Loss: %v is not from 0 to below 1", s.Loss)
 	case s.BytesPerSecond < 0:
 		return fmt.Errorf("simnet: Shape.BytesPerSecond: %d is negative", s.BytesPerSecond)
 	}
 	return nil
 }
 
-// delay draws the time one write takes on the way, a multiple of Grain.
-func (s *Shape) delay(rng *rand.Rand) time.Duration {
-	if s.Jitter == 0 {
-		return roundUp(s.Latency)
+// delay draws the time one write takes on the way, a multiple of Grain, when what is lost is sent again after rto,
+// twice rto and so on.
+func (s *Shape) delay(rng *rand.Rand, rto time.Duration) time.Duration {
+	d := s.Latency
+	if s.Jitter > 0 {
+		d += time.Duration(s.Dist.draw(rng) * float64(s.Jitter))
 	}
-	return roundUp(s.Latency + time.Duration(s.Dist.draw(rng)*float64(s.Jitter)))
+	if s.Loss > 0 {
+		d += s.resent(rng, rto)
+	}
+	return roundUp(d)
 }
+
+// mostResent bounds how often one packet is lost, at 200 ms and more than a minute in all.
+const mostResent = 9
+
+// resent draws how long the losses of one packet take.
+func (s *Shape) resent(rng *rand.Rand, rto time.Duration) (d time.Duration) {
+	for range mostResent {
+		if rng.Float64() >= s.Loss {
+			break
+		}
+		d += rto
+		rto *= 2
+	}
+	return d
+}
+
+// random reports whether delays are drawn.
+func (s *Shape) random() bool { return s.Jitter > 0 || s.Loss > 0 }
 
 // draw returns a random number of the distribution with scale 1, never negative and never above 100.
 func (d Dist) draw(rng *rand.Rand) float64 {

@@ -14,6 +14,7 @@ type call struct {
 	base   string // of queue URLs
 	sender string
 	twice  bool // a Duplicate fault hit it
+	poison bool // a Poison fault hit it
 }
 
 // An action answers one call; the Region is locked. The queue is nil for actions that name none.

@@ -55,6 +55,10 @@ type Fault struct {
 	// visible (FIFO queues do not do that). On DeleteMessage the reply is success and the message
 	// stays. The batch actions behave alike; other actions are not touched.
 	Duplicate bool
+
+	// Poison stores, beside each message of SendMessage and SendMessageBatch, another one that no consumer can
+	// parse, as after a bug in another producer. Other actions are not touched.
+	Poison bool
 }
 
 func (f *Fault) check() error {
@@ -73,8 +77,8 @@ func (f *Fault) check() error {
 		return fmt.Errorf("sqstest: Fault.Status: %d is not an HTTP error", f.Status)
 	case f.Status != 0 && f.Code == "":
 		return fmt.Errorf("sqstest: Fault.Status: %d needs a Code", f.Status)
-	case f.Latency == 0 && f.Code == "" && !f.Hang && !f.DropReply && !f.HangReply && !f.Duplicate:
-		return fmt.Errorf("sqstest: Fault: it does nothing: set Latency, Code, Hang, DropReply, HangReply or Duplicate")
+	case f.Latency == 0 && f.Code == "" && !f.Hang && !f.DropReply && !f.HangReply && !f.Duplicate && !f.Poison:
+		return fmt.Errorf("sqstest: Fault: it does nothing: set Latency, Code, Hang, DropReply, HangReply, Duplicate or Poison")
 	}
 	return nil
 }
@@ -118,7 +122,7 @@ type plan struct {
 	latency                           time.Duration
 	refusal                           *apiError
 	hang, dropReply, hangReply, twice bool
-	hit                               bool
+	poison, hit                       bool
 }
 
 // plan draws the faults that hit one request and counts the request.
@@ -137,6 +141,7 @@ func (s *Server) plan(op, queue string) plan {
 		p.dropReply = p.dropReply || a.DropReply
 		p.hangReply = p.hangReply || a.HangReply
 		p.twice = p.twice || a.Duplicate
+		p.poison = p.poison || a.Poison
 		if a.Code != "" && p.refusal == nil {
 			p.refusal = kindOf(a.Code, a.Status).with("Injected fault.")
 		}

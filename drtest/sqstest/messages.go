@@ -94,7 +94,23 @@ func (c *call) send(q *queue, e *entry, now time.Time) (sendOutput, *apiError) {
 	if c.twice {
 		q.store(e, c.sender, now)
 	}
+	if c.poison {
+		q.store(poisoned(e), c.sender, now)
+	}
 	return out, nil
+}
+
+// poison is a body that is neither JSON, XML nor base64.
+const poison = "{poison: <"
+
+// poisoned returns the entry of a message that nobody can parse, in the place of e.
+func poisoned(e *entry) *entry {
+	bad := entry{MessageBody: poison, MessageGroupId: e.MessageGroupId, DelaySeconds: e.DelaySeconds}
+	if e.MessageDeduplicationId != "" {
+		bad.MessageDeduplicationId = poison + e.MessageDeduplicationId
+	}
+	bad.checked, _ = bad.check() // it is sound
+	return &bad
 }
 
 // accepts checks what depends on the queue.

@@ -154,7 +154,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	p := s.plan(c.op, c.queueName())
 	s.delay(p.latency)
-	c.twice = p.twice
+	c.twice, c.poison = p.twice, p.poison
 	var out any
 	switch {
 	case p.hang:

@@ -1,7 +1,9 @@
 package sqstest
 
 import (
+	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/holdfast-go/holdfast/drtest"
+	"github.com/holdfast-go/holdfast/drtest/fault"
 )
 
 // Start runs an SQS server in a Region of a World, under the host name that SQS has there. It ends
@@ -17,7 +20,7 @@ import (
 //
 // The server outlives an outage of its Region with all its messages, as SQS does.
 func Start(r *drtest.Region) *Server {
-	host := "sqs." + r.Name() + ".amazonaws.com"
+	host := "sqs." + r.HostPart() + ".amazonaws.com"
 	s, err := New(Config{Region: r.Name(), Endpoint: "http://" + host, Seed: r.World().Stream("sqstest/"+r.Name()).Uint64() | 1})
 	if err != nil {
 		panic(err.Error())
@@ -38,6 +41,29 @@ func (s *Server) Client(from *drtest.Region, change ...func(*sqs.Options)) *sqs.
 	o := s.Options(s.endpoint)
 	o.HTTPClient = from.HTTPClient()
 	return sqs.New(o, change...)
+}
+
+// Repeats refuses Duplicate and Poison faults of operations that the server does not have.
+func (s *Server) Repeats(f fault.Fault) error {
+	if f.Op != "" && !slices.Contains(Operations(), f.Op) {
+		return fmt.Errorf("sqstest: %q is not an action of this server", f.Op)
+	}
+	return nil
+}
+
+// Repeat lets a Duplicate or Poison fault of the World act, as [Fault] says.
+func (s *Server) Repeat(f fault.Fault) (undo func()) {
+	return s.Inject(Fault{Op: f.Op, Share: f.Share, Duplicate: f.Kind == fault.KindDuplicate, Poison: f.Kind == fault.KindPoison})
+}
+
+// ControlPlane reports whether a request sets queues up, rather than use them: a ControlPlaneDown fault of the World
+// refuses it.
+func (s *Server) ControlPlane(r *http.Request) bool {
+	switch strings.TrimPrefix(r.Header.Get("X-Amz-Target"), target) {
+	case "CreateQueue", "DeleteQueue", "SetQueueAttributes", "PurgeQueue", "TagQueue", "UntagQueue":
+		return true
+	}
+	return false
 }
 
 // Refuse answers a request that a Gray or Throttle fault of the World keeps from the server, in the

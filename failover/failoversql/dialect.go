@@ -22,7 +22,17 @@ type Dialect interface {
 	// ends. It returns the learned epoch and the decision it belongs to.
 	Check(ctx context.Context, tx *sql.Tx) (epoch uint64, decision string, err error)
 
-	// Raise makes the database learn fence's epoch, unless it knows a higher one. It waits for transactions that passed Check.
+	// OneTrip returns statements that a transaction of fence begins and ends with, each to be sent at once. Those of begin start it at
+	// read committed and fail unless Check would find exactly fence; those of commit also fail if a statement of the transaction has.
+	// Empty if the database has no such thing.
+	OneTrip(fence failover.Fence) (begin, commit string)
+
+	// Hold returns a statement that makes the session hold fence until it ends. It fails unless Check would find exactly fence, and if
+	// the server's process is not the given one. Empty if the database has no such thing.
+	Hold(fence failover.Fence, process uint32) string
+
+	// Raise makes the database learn fence's epoch, unless it knows that or a higher one. It ends sessions that Hold a fence, whose
+	// transactions are rolled back, and waits for other transactions that passed the check.
 	Raise(ctx context.Context, db *sql.DB, fence failover.Fence) error
 
 	// Beat writes the current instant to the heartbeat row if db is a primary, and does nothing if it is a copy.

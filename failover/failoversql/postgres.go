@@ -3,6 +3,7 @@ package failoversql
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"strings"
@@ -16,8 +17,12 @@ func PostgreSQL() Dialect { return postgres{} }
 
 type postgres struct{}
 
-// fenceLock is the advisory lock's key: "hold" and "fast" in ASCII.
-const fenceLock = 0x686f6c6466617374
+// Keys of advisory locks, "hold" and four letters in ASCII.
+const (
+	fenceLock = 0x686f6c64_66617374 // shared while a write may commit, exclusive while the epoch is raised
+	heldLock  = 0x686f6c64_68656c64 // shared by sessions that hold fenceLock until they end
+	gateLock  = 0x686f6c64_67617465 // shared while a session begins to hold, exclusive from before they are ended until the epoch is raised
+)
 
 func (postgres) Name() string { return "PostgreSQL" }
 
@@ -45,6 +50,28 @@ func (postgres) Install(ctx context.Context, db *sql.DB) error {
 				perform pg_advisory_xact_lock_shared(%d);
 				return query select f.epoch, f.decision from holdfast_fence f;
 			end $$`, int64(fenceLock)),
+		fmt.Sprintf(`create or replace function holdfast_demand(wanted bigint, by text) returns void language plpgsql volatile as $$
+			begin
+				perform pg_advisory_xact_lock_shared(%d);
+				if not exists (select from holdfast_fence f where f.epoch = wanted and f.decision = by) then
+					raise exception 'holdfast: the fence knows another epoch' using errcode = 'HF001';
+				end if;
+			end $$`, int64(fenceLock)),
+		// heldLock comes first: whoever holds fenceLock for its session can be found.
+		fmt.Sprintf(`create or replace function holdfast_hold(wanted bigint, by text, process bigint) returns void language plpgsql volatile as $$
+			begin
+				if process <> pg_backend_pid() then
+					raise exception 'holdfast: this session is a pooler''s' using errcode = 'HF002';
+				end if;
+				perform pg_advisory_xact_lock_shared(%[1]d);
+				perform pg_advisory_lock_shared(%[2]d);
+				perform pg_advisory_lock_shared(%[3]d);
+				if not exists (select from holdfast_fence f where f.epoch = wanted and f.decision = by) then
+					perform pg_advisory_unlock_shared(%[3]d);
+					perform pg_advisory_unlock_shared(%[2]d);
+					raise exception 'holdfast: the fence knows another epoch' using errcode = 'HF001';
+				end if;
+			end $$`, int64(gateLock), int64(heldLock), int64(fenceLock)),
 	} {
 		if _, err := db.ExecContext(ctx, statement); err != nil {
 			return fmt.Errorf("failoversql: install: %w", err)
@@ -60,21 +87,79 @@ func (postgres) Check(ctx context.Context, tx *sql.Tx) (epoch uint64, decision s
 	return uint64(learned), decision, err
 }
 
-func (p postgres) Raise(ctx context.Context, db *sql.DB, fence failover.Fence) error {
-	tx, err := db.BeginTx(ctx, nil)
+// OneTrip: a commit of a transaction in which a statement has failed is answered with a ROLLBACK that looks like success; a statement
+// before it is not. The constraints would be checked then anyway.
+func (postgres) OneTrip(fence failover.Fence) (begin, commit string) {
+	decision, ok := literal(fence.DecisionID)
+	if !ok {
+		return "", ""
+	}
+	return fmt.Sprintf(`begin isolation level read committed; select holdfast_demand(%d, %s)`, fence.Epoch, decision),
+		`set constraints all immediate; commit`
+}
+
+func (postgres) Hold(fence failover.Fence, process uint32) string {
+	decision, ok := literal(fence.DecisionID)
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf(`select holdfast_hold(%d, %s, %d)`, fence.Epoch, decision, process)
+}
+
+// literal quotes text. What depends on the server's settings is not ok.
+func literal(text string) (quoted string, ok bool) {
+	return "'" + strings.ReplaceAll(text, "'", "''") + "'", !strings.ContainsAny(text, "\\\x00")
+}
+
+// Raise runs on a connection that it gives up afterwards: it may be one that holds the fence itself.
+func (postgres) Raise(ctx context.Context, db *sql.DB, fence failover.Fence) error {
+	conn, err := db.Conn(ctx)
 	if err != nil {
 		return fmt.Errorf("failoversql: raise: %w", err)
 	}
-	defer tx.Rollback()
-	if _, err := tx.ExecContext(ctx, fmt.Sprintf(`select pg_advisory_xact_lock(%d)`, int64(fenceLock))); err != nil {
+	defer conn.Close()
+	defer conn.Raw(func(any) error { return driver.ErrBadConn })
+	if err := raise(ctx, conn, fence); err != nil {
 		return fmt.Errorf("failoversql: raise: %w", err)
+	}
+	return nil
+}
+
+func raise(ctx context.Context, conn *sql.Conn, fence failover.Fence) error {
+	tx, err := conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	for _, lock := range []int64{gateLock, fenceLock} {
+		var learned int64
+		if err := tx.QueryRowContext(ctx, `select epoch from holdfast_fence`).Scan(&learned); err != nil || uint64(learned) >= fence.Epoch {
+			return err
+		}
+		if lock == fenceLock {
+			if err := endHolders(ctx, tx); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.ExecContext(ctx, fmt.Sprintf(`select pg_advisory_xact_lock(%d)`, lock)); err != nil {
+			return err
+		}
 	}
 	if _, err := tx.ExecContext(ctx, `update holdfast_fence set epoch = $1, decision = $2, learned = now() where epoch < $1`,
 		int64(fence.Epoch), fence.DecisionID); err != nil {
-		return fmt.Errorf("failoversql: raise: %w", err)
+		return err
 	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("failoversql: raise: %w", err)
+	return tx.Commit()
+}
+
+// endHolders ends the sessions that hold the fence, but this one. No new ones can begin to: the gate is shut.
+func endHolders(ctx context.Context, tx *sql.Tx) error {
+	_, err := tx.ExecContext(ctx, `select pg_terminate_backend(pid) from pg_locks
+		where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())
+		and classid::bigint = $1 and objid::bigint = $2 and objsubid = 1 and granted and pid <> pg_backend_pid()`,
+		int64(heldLock>>32), int64(heldLock&0xffffffff))
+	if err != nil {
+		return fmt.Errorf("ending sessions that hold the fence: %w", err)
 	}
 	return nil
 }

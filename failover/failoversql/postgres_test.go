@@ -3,6 +3,7 @@ package failoversql_test
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"net"
 	"net/url"
@@ -12,7 +13,8 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/holdfast-go/holdfast/failover"
 	"github.com/holdfast-go/holdfast/failover/failoversql"
@@ -29,6 +31,59 @@ func connect(t *testing.T, url string) *sql.DB {
 	}
 	t.Cleanup(func() { db.Close() })
 	return db
+}
+
+// connectOneTrip is connect by way of a Connector that does not know the server's process.
+func connectOneTrip(t *testing.T, url string) *sql.DB {
+	t.Helper()
+	return connectBy(t, url, nil)
+}
+
+// connectHolding is connect by way of a Connector whose sessions hold the fence.
+func connectHolding(t *testing.T, url string) *sql.DB {
+	t.Helper()
+	return connectBy(t, url, processID)
+}
+
+func processID(c driver.Conn) uint32 { return c.(*stdlib.Conn).Conn().PgConn().PID() }
+
+func connectBy(t *testing.T, url string, processID func(driver.Conn) uint32) *sql.DB {
+	t.Helper()
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(failoversql.Connector(stdlib.GetConnector(*config), processID))
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// A pool is a way to connect, on a server of its own if there is no server yet.
+type pool struct {
+	connect func(*testing.T, string) *sql.DB
+	primary *servertest.Server
+	name    string // of its database
+}
+
+// eachPool runs test over the driver's own connections and over those of both kinds of Connector, each in a database of one server.
+func eachPool(t *testing.T, test func(*testing.T, pool)) {
+	primary := servertest.Start(t, servertest.Postgres)
+	t.Run("driver", func(t *testing.T) { test(t, pool{connect, primary, "driver"}) })
+	t.Run("one trip", func(t *testing.T) { test(t, pool{connectOneTrip, primary, "one_trip"}) })
+	t.Run("holding", func(t *testing.T) { test(t, pool{connectHolding, primary, "holding"}) })
+}
+
+// url is the address of the pool's database.
+func (p pool) url(t *testing.T) string {
+	t.Helper()
+	address, err := url.Parse(p.primary.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.name != "" {
+		address.Path = "/" + p.name
+	}
+	return address.String()
 }
 
 // single starts a one-Region controller that may write, over db.
@@ -64,8 +119,17 @@ func single(t *testing.T, db *sql.DB) *failover.Client[*sql.DB] {
 
 func private(t *testing.T) (primary *servertest.Server, db *sql.DB) {
 	t.Helper()
-	primary = servertest.Start(t, servertest.Postgres)
-	db = connect(t, primary.Addr())
+	return pool{connect: connect}.private(t)
+}
+
+func (p pool) private(t *testing.T) (primary *servertest.Server, db *sql.DB) {
+	t.Helper()
+	if p.primary == nil {
+		p.primary = servertest.Start(t, servertest.Postgres)
+	} else {
+		p.primary.Query("create database " + p.name)
+	}
+	primary, db = p.primary, p.connect(t, p.url(t))
 	if err := dialect.Install(t.Context(), db); err != nil {
 		t.Fatal(err)
 	}
@@ -94,79 +158,88 @@ func count(t *testing.T, db *sql.DB) (n int) {
 }
 
 func TestTxTeachesAndObeysTheEpoch(t *testing.T) {
-	_, db := private(t)
-	c := single(t, db)
-	if _, err := failoversql.Tx(t.Context(), c, dialect, insert(1)); err != nil {
-		t.Fatal(err)
-	}
-	var learned int64
-	if err := db.QueryRow(`select epoch from holdfast_fence`).Scan(&learned); err != nil || learned != 1 {
-		t.Errorf("learned epoch %d, %v, want 1", learned, err)
-	}
-	if err := dialect.Raise(t.Context(), db, failover.Fence{Epoch: 2, DecisionID: "other"}); err != nil {
-		t.Fatal(err)
-	}
-	_, err := failoversql.Tx(t.Context(), c, dialect, insert(2))
-	if !errors.Is(err, failoversql.ErrStaleEpoch) {
-		t.Errorf("Tx below the learned epoch = %v, want ErrStaleEpoch", err)
-	}
-	if err := dialect.Raise(t.Context(), db, failover.Fence{Epoch: 1, DecisionID: "older"}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := failoversql.Tx(t.Context(), c, dialect, insert(3)); !errors.Is(err, failoversql.ErrStaleEpoch) {
-		t.Errorf("Tx after a lower Raise = %v, want ErrStaleEpoch: an epoch never falls", err)
-	}
-	if n := count(t, db); n != 1 {
-		t.Errorf("%d effects, want 1", n)
-	}
+	eachPool(t, func(t *testing.T, p pool) {
+		_, db := p.private(t)
+		c := single(t, db)
+		if _, err := failoversql.Tx(t.Context(), c, dialect, insert(1)); err != nil {
+			t.Fatal(err)
+		}
+		var learned int64
+		if err := db.QueryRow(`select epoch from holdfast_fence`).Scan(&learned); err != nil || learned != 1 {
+			t.Errorf("learned epoch %d, %v, want 1", learned, err)
+		}
+		if err := dialect.Raise(t.Context(), db, failover.Fence{Epoch: 2, DecisionID: "other"}); err != nil {
+			t.Fatal(err)
+		}
+		_, err := failoversql.Tx(t.Context(), c, dialect, insert(2))
+		if !errors.Is(err, failoversql.ErrStaleEpoch) {
+			t.Errorf("Tx below the learned epoch = %v, want ErrStaleEpoch", err)
+		}
+		if err := dialect.Raise(t.Context(), db, failover.Fence{Epoch: 1, DecisionID: "older"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := failoversql.Tx(t.Context(), c, dialect, insert(3)); !errors.Is(err, failoversql.ErrStaleEpoch) {
+			t.Errorf("Tx after a lower Raise = %v, want ErrStaleEpoch: an epoch never falls", err)
+		}
+		if n := count(t, db); n != 1 {
+			t.Errorf("%d effects, want 1", n)
+		}
+	})
 }
 
 func TestTxRefusesAnEpochGrantedTwice(t *testing.T) {
-	_, db := private(t)
-	c := single(t, db)
-	if err := dialect.Raise(t.Context(), db, failover.Fence{Epoch: 1, DecisionID: "another decision"}); err != nil {
-		t.Fatal(err)
-	}
-	_, err := failoversql.Tx(t.Context(), c, dialect, insert(1))
-	if stale, ok := errors.AsType[*failoversql.StaleEpochError](err); !ok || stale.Decision != "another decision" {
-		t.Errorf("Tx = %v, want a StaleEpochError that names the other decision", err)
-	}
+	eachPool(t, func(t *testing.T, p pool) {
+		_, db := p.private(t)
+		c := single(t, db)
+		if err := dialect.Raise(t.Context(), db, failover.Fence{Epoch: 1, DecisionID: "another decision"}); err != nil {
+			t.Fatal(err)
+		}
+		_, err := failoversql.Tx(t.Context(), c, dialect, insert(1))
+		if stale, ok := errors.AsType[*failoversql.StaleEpochError](err); !ok || stale.Decision != "another decision" {
+			t.Errorf("Tx = %v, want a StaleEpochError that names the other decision", err)
+		}
+	})
 }
 
 // Raise must not return while a transaction of the old epoch can still commit.
 func TestRaiseWaitsForTransactionsThatPassedTheCheck(t *testing.T) {
-	_, db := private(t)
-	c := single(t, db)
-	inside, goOn := make(chan struct{}), make(chan struct{})
-	var wg sync.WaitGroup
-	var committed, raised atomic.Int64
-	wg.Go(func() {
-		_, err := failoversql.Tx(t.Context(), c, dialect, func(ctx context.Context, tx *sql.Tx) (int, error) {
-			close(inside)
-			<-goOn
-			return insert(1)(ctx, tx)
+	eachPool(t, func(t *testing.T, p pool) {
+		if p.name == "holding" {
+			return // ends them instead: TestRaiseEndsSessionsThatHoldTheFence
+		}
+		_, db := p.private(t)
+		c := single(t, db)
+		inside, goOn := make(chan struct{}), make(chan struct{})
+		var wg sync.WaitGroup
+		var committed, raised atomic.Int64
+		wg.Go(func() {
+			_, err := failoversql.Tx(t.Context(), c, dialect, func(ctx context.Context, tx *sql.Tx) (int, error) {
+				close(inside)
+				<-goOn
+				return insert(1)(ctx, tx)
+			})
+			if err != nil {
+				t.Errorf("Tx = %v, want nil: it passed the check", err)
+			}
+			committed.Store(time.Now().UnixNano())
 		})
-		if err != nil {
-			t.Errorf("Tx = %v, want nil: it passed the check", err)
+		<-inside
+		wg.Go(func() {
+			if err := dialect.Raise(t.Context(), db, failover.Fence{Epoch: 9, DecisionID: "new"}); err != nil {
+				t.Errorf("Raise = %v", err)
+			}
+			raised.Store(time.Now().UnixNano())
+		})
+		waitForLockWait(t, db)
+		if raised.Load() != 0 {
+			t.Error("Raise returned while a transaction of the old epoch was open")
 		}
-		committed.Store(time.Now().UnixNano())
-	})
-	<-inside
-	wg.Go(func() {
-		if err := dialect.Raise(t.Context(), db, failover.Fence{Epoch: 9, DecisionID: "new"}); err != nil {
-			t.Errorf("Raise = %v", err)
+		close(goOn)
+		wg.Wait()
+		if n := count(t, db); n != 1 {
+			t.Errorf("%d effects, want 1", n)
 		}
-		raised.Store(time.Now().UnixNano())
 	})
-	waitForLockWait(t, db)
-	if raised.Load() != 0 {
-		t.Error("Raise returned while a transaction of the old epoch was open")
-	}
-	close(goOn)
-	wg.Wait()
-	if n := count(t, db); n != 1 {
-		t.Errorf("%d effects, want 1", n)
-	}
 }
 
 // waitForLockWait returns once a session waits for an advisory lock.
@@ -185,24 +258,26 @@ func waitForLockWait(t *testing.T, db *sql.DB) {
 }
 
 func TestErrorBeforeCommitDidNotRun(t *testing.T) {
-	primary, db := private(t)
-	c := single(t, db)
-	_, err := failoversql.Tx(t.Context(), c, dialect, func(ctx context.Context, tx *sql.Tx) (int, error) {
-		if _, err := insert(1)(ctx, tx); err != nil {
+	eachPool(t, func(t *testing.T, p pool) {
+		primary, db := p.private(t)
+		c := single(t, db)
+		_, err := failoversql.Tx(t.Context(), c, dialect, func(ctx context.Context, tx *sql.Tx) (int, error) {
+			if _, err := insert(1)(ctx, tx); err != nil {
+				return 0, err
+			}
+			primary.Kill()
+			_, err := insert(2)(ctx, tx)
 			return 0, err
+		})
+		regions, ok := errors.AsType[*failover.RegionsError](err)
+		if !ok || !regions.NotRun() {
+			t.Fatalf("Tx over a killed server = %v, want an error that says it did not run", err)
 		}
-		primary.Kill()
-		_, err := insert(2)(ctx, tx)
-		return 0, err
+		primary.Restart()
+		if n := count(t, connect(t, p.url(t))); n != 0 {
+			t.Errorf("%d effects, want 0", n)
+		}
 	})
-	regions, ok := errors.AsType[*failover.RegionsError](err)
-	if !ok || !regions.NotRun() {
-		t.Fatalf("Tx over a killed server = %v, want an error that says it did not run", err)
-	}
-	primary.Restart()
-	if n := count(t, connect(t, primary.Addr())); n != 0 {
-		t.Errorf("%d effects, want 0", n)
-	}
 }
 
 // cutAfterCommit is a proxy that forwards everything, but loses the answer to a COMMIT.
@@ -274,26 +349,28 @@ func containsCommit(b []byte) bool {
 }
 
 func TestLostCommitIsUnknown(t *testing.T) {
-	primary, direct := private(t)
-	through, err := url.Parse(primary.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr, armed := cutAfterCommit(t, through.Host)
-	through.Host = addr
-	c := single(t, connect(t, through.String()))
-	if _, err := failoversql.Tx(t.Context(), c, dialect, insert(1)); err != nil {
-		t.Fatal(err)
-	}
-	armed.Store(true)
-	_, err = failoversql.Tx(t.Context(), c, dialect, insert(2))
-	unknown, ok := errors.AsType[*failover.UnknownOutcomeError](err)
-	if !ok || unknown.Epoch != 1 {
-		t.Fatalf("Tx whose commit got no answer = %v, want an UnknownOutcomeError of epoch 1", err)
-	}
-	if n := count(t, direct); n != 2 {
-		t.Errorf("%d effects, want 2: the lost commit had happened", n)
-	}
+	eachPool(t, func(t *testing.T, p pool) {
+		_, direct := p.private(t)
+		through, err := url.Parse(p.url(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr, armed := cutAfterCommit(t, through.Host)
+		through.Host = addr
+		c := single(t, p.connect(t, through.String()))
+		if _, err := failoversql.Tx(t.Context(), c, dialect, insert(1)); err != nil {
+			t.Fatal(err)
+		}
+		armed.Store(true)
+		_, err = failoversql.Tx(t.Context(), c, dialect, insert(2))
+		unknown, ok := errors.AsType[*failover.UnknownOutcomeError](err)
+		if !ok || unknown.Epoch != 1 {
+			t.Fatalf("Tx whose commit got no answer = %v, want an UnknownOutcomeError of epoch 1", err)
+		}
+		if n := count(t, direct); n != 2 {
+			t.Errorf("%d effects, want 2: the lost commit had happened", n)
+		}
+	})
 }
 
 func TestLagOfAStandby(t *testing.T) {
@@ -333,18 +410,20 @@ func TestLagOfAStandby(t *testing.T) {
 }
 
 func TestCheckHoldsUnderASerializableDefault(t *testing.T) {
-	_, db := private(t)
-	if _, err := db.Exec(`alter database postgres set default_transaction_isolation = 'serializable'`); err != nil {
-		t.Fatal(err)
-	}
-	db.SetMaxIdleConns(0) // new connections take the new default
-	c := single(t, db)
-	level, err := failoversql.Tx(t.Context(), c, dialect, func(ctx context.Context, tx *sql.Tx) (level string, err error) {
-		return level, tx.QueryRowContext(ctx, `show transaction_isolation`).Scan(&level)
+	eachPool(t, func(t *testing.T, p pool) {
+		_, db := p.private(t)
+		if _, err := db.Exec(`alter database ` + p.name + ` set default_transaction_isolation = 'serializable'`); err != nil {
+			t.Fatal(err)
+		}
+		db.SetMaxIdleConns(0) // new connections take the new default
+		c := single(t, db)
+		level, err := failoversql.Tx(t.Context(), c, dialect, func(ctx context.Context, tx *sql.Tx) (level string, err error) {
+			return level, tx.QueryRowContext(ctx, `show transaction_isolation`).Scan(&level)
+		})
+		if err != nil || level != "read committed" {
+			t.Errorf("Tx runs at %q, %v, want read committed: a snapshot taken before the lock would miss a raised epoch", level, err)
+		}
 	})
-	if err != nil || level != "read committed" {
-		t.Errorf("Tx runs at %q, %v, want read committed: a snapshot taken before the lock would miss a raised epoch", level, err)
-	}
 }
 
 func TestLedgerKeepsEachUnknownWriteOnce(t *testing.T) {

@@ -25,7 +25,8 @@
 //
 // Responses below 500 are, but for 408, 425, 429 and those whose handler reported that nothing ran; 503 is not either. The key is
 // then free again. Other 5xx hold the key: the handler may have done its work, so a repetition is 409 outcome_unknown
-// until Config.Reconcile of the guard knows better. [Config.Stored] decides otherwise.
+// until Config.Reconcile of the guard knows better. [Config.Stored] decides otherwise, but for what is never stored; the
+// guard's Config.Verdict is not asked.
 // A handler, or a helper such as degradehttp.Error, reports an error's outcome through the ResponseWriter's ReportOutcome(error) method.
 //
 // The response is sent when it has been stored. A handler that flushes, hijacks, or writes more than MaxBody answers its client

@@ -50,7 +50,8 @@ type Config struct {
 	MaxRun time.Duration
 
 	// Stored decides whether a response is stored. False releases the key, but a 5xx holds it. It is not asked about
-	// responses that are never stored: 408, 425, 429, 503. Nil means all below 500.
+	// responses that are never stored: 408, 425, 429, 503, nor where a handler reported that nothing ran or that nobody
+	// knows. Nil means all below 500. The guard's Config.Verdict has no say here.
 	Stored func(status int) bool
 }
 
@@ -84,7 +85,10 @@ func Middleware(g *idempotency.Guard, c Config) (func(http.Handler) http.Handler
 	if c.Fingerprint == nil {
 		c.Fingerprint = fingerprint
 	}
-	g = g.With(idempotency.Terms{OnAbandoned: idempotency.PolicyRefuse, OnAmbiguous: idempotency.PolicyRerun, MaxRun: c.MaxRun})
+	g = g.With(idempotency.Terms{
+		OnAbandoned: idempotency.PolicyRefuse, OnAmbiguous: idempotency.PolicyRerun, MaxRun: c.MaxRun,
+		Verdict: func(error) idempotency.Verdict { return idempotency.VerdictDefault }, // by the marks of notStored
+	})
 	return func(next http.Handler) http.Handler { return &handler{guard: g, config: c, next: next} }, nil
 }
 

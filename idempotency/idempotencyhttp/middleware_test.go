@@ -341,10 +341,12 @@ func TestWhatIsStored(t *testing.T) {
 		{200, mark{unknown: true}, nil, held},
 		{404, mark{}, nil, stored},
 	}
-	for _, tt := range tests {
-		t.Run(fmt.Sprint(tt.status, " ", tt.report, " ", tt.want), func(t *testing.T) {
+	for i := range 4 * len(tests) {
+		tt, verdict := tests[i/4], idempotency.Verdict(i%4) // of the guard, which has no say
+		t.Run(fmt.Sprint(tt.status, " ", tt.report, " ", tt.want, " verdict ", verdict), func(t *testing.T) {
 			runs := 0
-			h := protect(t, idempotencyhttp.Config{Stored: tt.stored}, func(w http.ResponseWriter, r *http.Request) {
+			g := newGuard(t, idempotency.Config{Verdict: func(error) idempotency.Verdict { return verdict }})
+			h := protectWith(t, g, idempotencyhttp.Config{Stored: tt.stored}, func(w http.ResponseWriter, r *http.Request) {
 				runs++
 				if tt.report != nil {
 					report(inner{w}, tt.report)

@@ -6,7 +6,7 @@ import (
 )
 
 func FuzzRecord(f *testing.F) {
-	f.Add("hf1i00"+strings.Repeat("x", 48)+"0000000000000001"+strings.Repeat("0", 15)+"1"+"00000001"+strings.Repeat("0", 48)+"result", int64(1))
+	f.Add("hf2d00"+strings.Repeat("x", 48)+"0000000000000001"+strings.Repeat("0", 15)+"1"+"00000001"+strings.Repeat("0", 35)+"result", int64(1))
 	f.Add("", int64(0))
 	f.Fuzz(func(t *testing.T, text string, now int64) {
 		r, err := parseRecord(text, now)

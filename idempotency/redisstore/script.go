@@ -6,15 +6,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A record is a string: a head of 142 bytes, the checkpoint, the result. Times are milliseconds of the server's clock; numbers are
-// decimal with leading zeros; positions count from 1, as Lua does.
+// A record is a string: a head of 129 bytes, the checkpoint, the result. It expires with its key, and its times are milliseconds before
+// that instant, so that a record needs no clock to be written; numbers are decimal with leading zeros; positions count from 1, as Lua does.
 //
-//	1 "hf1"                        4 state: i in flight, h held, d done      5 prior: 0 none, i died, h held
-//	6 1 if somebody waits          7 owner, 16 bytes; zeros for nobody       23 fingerprint, 32 bytes
-//	55 epoch, 16 hex digits        71 fence, 16 digits                       87 attempt, 8 digits
-//	95 lease ends, 13 digits       108 attempt began, 13 digits              121 record expires, 13 digits
-//	134 length of the checkpoint plus 1, 9 digits; 0 for none
+//	1 "hf2"                        4 state: i in flight, h held, d done, x deleted   5 prior: 0 none, i died, h held
+//	6 1 if somebody waits          7 owner, 16 bytes; zeros for nobody                23 fingerprint, 32 bytes
+//	55 epoch, 16 hex digits        71 fence, 16 digits                                87 attempt, 8 digits
+//	95 lease ends, 13 digits       108 attempt began, 13 digits                       121 length of the checkpoint plus 1, 9 digits; 0 for none
+//
+// A fence of zero means the microsecond at which the attempt began by the server's clock: what a first claim writes, which does
+// not know it. A deleted record stays for as long as the clock is not past its fence, a millisecond as a rule, so that the next one is higher.
 var (
+	//go:embed lua/get.lua
+	getLua string
 	//go:embed lua/record.lua
 	recordLua string
 	//go:embed lua/helpers.lua
@@ -44,18 +48,19 @@ var (
 )
 
 type scripts struct {
-	begin, complete, renew, release, load, put, discard, unsynced, synced *redis.Script
+	first, begin, complete, renew, release, load, put, discard, unsynced, synced *redis.Script
 }
 
 func newScripts() scripts {
 	return scripts{
-		begin:    redis.NewScript(recordLua + firstLua + helpersLua + beginLua),
-		complete: redis.NewScript(recordLua + ownLua + helpersLua + completeLua),
-		renew:    redis.NewScript(recordLua + helpersLua + renewLua),
-		release:  redis.NewScript(recordLua + helpersLua + releaseLua),
-		load:     redis.NewScript(recordLua + loadLua),
-		put:      redis.NewScript(recordLua + helpersLua + putLua),
-		discard:  redis.NewScript(recordLua + helpersLua + discardLua),
+		first:    redis.NewScript(firstLua + recordLua + helpersLua + beginLua),
+		begin:    redis.NewScript(getLua + recordLua + helpersLua + beginLua),
+		complete: redis.NewScript(ownLua + recordLua + helpersLua + completeLua),
+		renew:    redis.NewScript(getLua + recordLua + helpersLua + renewLua),
+		release:  redis.NewScript(getLua + recordLua + helpersLua + releaseLua),
+		load:     redis.NewScript(getLua + recordLua + loadLua),
+		put:      redis.NewScript(getLua + recordLua + helpersLua + putLua),
+		discard:  redis.NewScript(getLua + recordLua + helpersLua + discardLua),
 		unsynced: redis.NewScript(unsyncedLua),
 		synced:   redis.NewScript(syncedLua),
 	}

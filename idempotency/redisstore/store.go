@@ -2,11 +2,10 @@ package redisstore
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
 
@@ -34,6 +33,7 @@ type Store struct {
 	client   redis.Scripter
 	prefix   string
 	scripts  scripts
+	old      atomic.Bool // the server is older than version 7
 	watchers watchers
 }
 
@@ -61,10 +61,41 @@ func New(client redis.Scripter, c Config) (*Store, error) {
 
 // Begin implements idempotency.Store.
 func (s *Store) Begin(ctx context.Context, c idempotency.Claim) (idempotency.Answer, error) {
-	n := s.names(c.Key)
-	reply, err := s.run(ctx, s.scripts.begin, n, c.Unsynced, who(&c.Owner, &c.Key.Fingerprint, c.Epoch), inMillis(c.Lease),
-		inMillis(c.Retention), c.Fence.N, claimFlags(c))
-	return answer(reply, err)
+	n, lease, kept := s.names(c.Key), inMillis(c.Lease), inMillis(c.Retention)
+	h := idempotency.Holder{Key: c.Key, Owner: c.Owner, Fence: idempotency.Fence{Epoch: c.Epoch}}
+	claim := appendFirst(make([]byte, 0, headLength), idempotency.StateInFlight, &h, lease, kept)
+	simple := !c.Existing && !c.Unsynced && c.Fence.N == 0
+	if simple && !s.old.Load() {
+		reply, err := s.first(ctx, n, c.Noted, claim, kept, claimFlags(c))
+		if expires, ok := reply.(int64); ok {
+			return granted(c, expires, kept)
+		}
+		if err == nil || !strings.Contains(err.Error(), "syntax error") {
+			return answer(reply, err)
+		}
+		s.old.Store(true) // before version 7 SET takes NX or GET, not both
+	}
+	return answer(s.run(ctx, s.scripts.begin, n, c.Unsynced || c.Noted, claim, kept, claimFlags(c), c.Fence.N))
+}
+
+// first claims a key in the way that is cheap if there is no record.
+func (s *Store) first(ctx context.Context, n names, noted bool, claim []byte, kept int64, flags string) (any, error) {
+	if noted {
+		return s.run(ctx, s.scripts.first, n, true, claim, kept, flags, "0")
+	}
+	return s.run(ctx, s.scripts.first, n, false, claim, kept, flags)
+}
+
+// granted is the answer to a first claim.
+func granted(c idempotency.Claim, expires, kept int64) (a idempotency.Answer, err error) {
+	a.Record = idempotency.Record{
+		State: idempotency.StateInFlight, Attempt: 1, Owner: c.Owner, Fingerprint: c.Key.Fingerprint, Lease: c.Lease, Retention: c.Retention,
+	}
+	if a.Record.Fence, err = fenceAt(c.Epoch, expires, kept); err != nil {
+		return idempotency.Answer{}, fmt.Errorf("redisstore: %w: %w", idempotency.ErrCorrupt, err)
+	}
+	a.Status = idempotency.StatusGranted
+	return a, nil
 }
 
 func claimFlags(c idempotency.Claim) string {
@@ -81,15 +112,26 @@ func claimFlags(c idempotency.Claim) string {
 	if c.Wait {
 		flags += "w"
 	}
+	if c.Unsynced {
+		flags += "u"
+	}
+	if c.Noted {
+		flags += "m"
+	}
 	return flags
 }
 
 // Complete implements idempotency.Store.
 func (s *Store) Complete(ctx context.Context, c idempotency.Completion) (idempotency.Answer, error) {
-	n := s.names(c.Key)
-	reply, err := s.run(ctx, s.scripts.complete, n, c.Unsynced, who(&c.Owner, &c.Key.Fingerprint, c.Fence.Epoch),
-		c.Fence.N, inMillis(c.Retention), c.Result)
-	return answer(reply, err)
+	n, kept := s.names(c.Key), inMillis(c.Retention)
+	b := make([]byte, 0, ownLength+headLength+len(c.Result))
+	b = appendFirst(b, idempotency.StateInFlight, &c.Holder, 0, 0)[:ownLength]
+	b = append(appendFirst(b, idempotency.StateDone, &c.Holder, 0, kept), c.Result...)
+	own, done := b[:ownLength], b[ownLength:]
+	if c.Unsynced {
+		return answer(s.run(ctx, s.scripts.complete, n, true, own, done, kept, fenceText(c.Fence)))
+	}
+	return answer(s.run(ctx, s.scripts.complete, n, false, own, done, kept))
 }
 
 // Renew implements idempotency.Store.
@@ -104,31 +146,28 @@ func (s *Store) Renew(ctx context.Context, r idempotency.Renewal) (idempotency.S
 
 // Release implements idempotency.Store.
 func (s *Store) Release(ctx context.Context, r idempotency.Release) (idempotency.Status, error) {
-	n := s.names(r.Key)
+	n, kept := s.names(r.Key), inMillis(r.Retention)
 	hold := ""
 	if r.Hold {
 		hold = "h"
 	}
-	return status(s.run(ctx, s.scripts.release, n, r.Unsynced, who(&r.Owner, &r.Key.Fingerprint, r.Fence.Epoch), r.Fence.N,
-		hold, inMillis(r.Retention)))
+	lost := appendFirst(make([]byte, 0, headLength), idempotency.StateHeld, &r.Holder, 0, kept)
+	return status(s.run(ctx, s.scripts.release, n, r.Unsynced, lost, kept, hold))
 }
 
-// run runs a script on n's record. With unsynced it also gets, as a second key and a last argument, where to
-// note that the peer has missed the write.
-func (s *Store) run(ctx context.Context, script *redis.Script, n names, unsynced bool, args ...any) ([]any, error) {
-	keys := []string{n.record}
-	if unsynced {
-		keys = append(keys, n.missed())
-		args = append(args, n.ident())
+// run runs a script on n's record. With notes it also gets, as a second key and a last argument, where it is noted that
+// the peer has missed a write.
+func (s *Store) run(ctx context.Context, script *redis.Script, n names, notes bool, args ...any) (any, error) {
+	if !notes {
+		return s.send(ctx, script, []string{n.record}, args...)
 	}
-	return s.send(ctx, script, keys, args...)
+	return s.send(ctx, script, []string{n.record, n.missed()}, append(args, n.ident())...)
 }
 
-// who is how a record begins with its owner: owner, fingerprint and epoch, in one argument.
-func who(owner *idempotency.Owner, print *idempotency.Sum, epoch uint64) string {
-	b := make([]byte, 0, 64)
-	b = append(append(b, owner[:]...), print[:]...)
-	return string(append(b, epochText(epoch)...))
+// who is how a record names its attempt: owner, fingerprint and epoch, in one argument.
+func who(r *idempotency.Record) []byte {
+	b := append(append(make([]byte, 0, 64), r.Owner[:]...), r.Fingerprint[:]...)
+	return appendEpoch(b, r.Fence.Epoch)
 }
 
 // names are what a key is called in Redis.
@@ -148,25 +187,32 @@ const missedName = "unsynced"
 const buckets = 128
 
 func (s *Store) names(k idempotency.Key) names {
+	scope, op := escaper.Replace(k.Scope), escaper.Replace(k.Op)
+	h := fnvOf(fnvOf(fnvOf(fnvOf(fnvOf(fnvStart, scope), "|"), op), "|"), k.ID) % buckets
 	n := names{tag: len(s.prefix) + len("{00}")}
-	b := append(make([]byte, 0, n.tag+len(k.Scope)+len(k.Op)+len(k.ID)+2), s.prefix...)
-	b = append(b, "{00}"...)
-	b = append(append(b, escaper.Replace(k.Scope)...), '|')
-	b = append(append(b, escaper.Replace(k.Op)...), '|')
-	b = append(b, k.ID...)
-	hex.Encode(b[n.tag-3:], []byte{byte(fnv32(b[n.tag:]) % buckets)})
-	n.record = string(b)
+	const digits = "0123456789abcdef"
+	var b strings.Builder
+	b.Grow(n.tag + len(scope) + len(op) + len(k.ID) + 2)
+	b.WriteString(s.prefix)
+	b.Write([]byte{'{', digits[h>>4], digits[h&15], '}'})
+	b.WriteString(scope)
+	b.WriteByte('|')
+	b.WriteString(op)
+	b.WriteByte('|')
+	b.WriteString(k.ID)
+	n.record = b.String()
 	return n
 }
 
 // bucket returns where a bucket's missed writes are noted.
 func (s *Store) bucket(i uint32) string { return fmt.Sprintf("%s{%02x}%s", s.prefix, i, missedName) }
 
-// fnv32 is FNV-1a, part of the format.
-func fnv32(s []byte) uint32 {
-	h := uint32(2166136261)
-	for _, c := range s {
-		h = (h ^ uint32(c)) * 16777619
+const fnvStart = 2166136261
+
+// fnvOf goes on with h, an FNV-1a of 32 bits, over s. It is part of the format.
+func fnvOf(h uint32, s string) uint32 {
+	for i := range len(s) {
+		h = (h ^ uint32(s[i])) * 16777619
 	}
 	return h
 }
@@ -183,17 +229,9 @@ func parseIdent(ident string) (idempotency.Key, bool) {
 	return idempotency.Key{Scope: unescaper.Replace(scope), Op: unescaper.Replace(op), ID: id}, ok1 && ok2
 }
 
-// epochText compares as a string as the epoch does as a number, which Lua's doubles cannot hold.
-func epochText(epoch uint64) string {
-	if epoch == 0 {
-		return "0000000000000000"
-	}
-	return hex.EncodeToString(binary.BigEndian.AppendUint64(nil, epoch))
-}
-
-// send runs script and returns its reply, a list. Errors that Redis gives about the key itself say so.
-func (s *Store) send(ctx context.Context, script *redis.Script, keys []string, args ...any) ([]any, error) {
-	reply, err := script.Run(ctx, s.client, keys, args...).Slice()
+// send runs script and returns its reply: a list, or a number. Errors that Redis gives about the key itself say so.
+func (s *Store) send(ctx context.Context, script *redis.Script, keys []string, args ...any) (any, error) {
+	reply, err := script.Run(ctx, s.client, keys, args...).Result()
 	if err == nil {
 		return reply, nil
 	}
@@ -207,35 +245,45 @@ func (s *Store) send(ctx context.Context, script *redis.Script, keys []string, a
 	return nil, fmt.Errorf("redisstore: %w", err)
 }
 
-func status(reply []any, err error) (idempotency.Status, error) {
+func status(reply any, err error) (idempotency.Status, error) {
 	a, err := answer(reply, err)
 	return a.Status, err
 }
 
-// answer reads a reply: a status, and where it helps the record and the server's time.
-func answer(reply []any, err error) (a idempotency.Answer, _ error) {
+// answer reads a reply: a status alone or a list of the status and, where they help, the record, what is left of it in
+// milliseconds, and the note that the peer has missed it.
+func answer(reply any, err error) (a idempotency.Answer, _ error) {
 	if err != nil {
 		return a, err
 	}
-	status, ok := at(reply, 0).(int64)
+	list, isList := reply.([]any)
+	if !isList {
+		list = []any{reply}
+	}
+	status, ok := at(list, 0).(int64)
 	if !ok || status <= 0 {
 		return a, fmt.Errorf("redisstore: %w", idempotency.ErrCorrupt)
 	}
 	a.Status = idempotency.Status(status)
-	if len(reply) == 1 {
+	if len(list) == 1 {
 		return a, nil
 	}
-	text, ok := at(reply, 1).(string)
-	now, ok2 := at(reply, 2).(int64)
-	if a.Record, err = parseRecord(text, now); err != nil || !ok || !ok2 {
+	text, ok := at(list, 1).(string)
+	left, ok2 := at(list, 2).(int64)
+	if a.Record, err = parseRecord(text, left); err != nil || !ok || !ok2 {
 		return idempotency.Answer{}, fmt.Errorf("redisstore: %w: %w", idempotency.ErrCorrupt, err)
+	}
+	if note, ok := at(list, 3).(string); ok {
+		if a.Missed, _, err = parseNote(note); err != nil {
+			return idempotency.Answer{}, err
+		}
 	}
 	return a, nil
 }
 
-func at(reply []any, i int) any {
-	if i < len(reply) {
-		return reply[i]
+func at(list []any, i int) any {
+	if i < len(list) {
+		return list[i]
 	}
 	return nil
 }

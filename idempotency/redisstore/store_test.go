@@ -261,22 +261,25 @@ func TestForeignAndDamagedKeys(t *testing.T) {
 				text = text[:length]
 			}
 			_ = m.Set(k, text)
+			m.SetTTL(k, time.Hour)
 		}
 	}
 	for name, damage := range map[string]func(k string){
-		"a string":         func(k string) { _ = m.Set(k, "x") },
-		"a long string":    func(k string) { _ = m.Set(k, strings.Repeat("x", 500)) },
-		"a hash":           func(k string) { m.Del(k); m.HSet(k, "name", "x") },
-		"a list":           func(k string) { m.Del(k); _, _ = m.Push(k, "x") },
-		"cut short":        func(k string) { edit(k, 0, "")(141) },
-		"an unknown state": func(k string) { edit(k, 3, "z")(0) },
-		"an unknown prior": func(k string) { edit(k, 4, "z")(0) },
-		"a garbage epoch":  func(k string) { edit(k, 54, "zzzz")(0) },
-		"a garbage fence":  func(k string) { edit(k, 70, "many")(0) },
-		"a garbage expiry": func(k string) { edit(k, 120, "never")(0) },
-		"a garbage length": func(k string) { edit(k, 133, "000009999")(0) },
-		"a garbage result": func(k string) { edit(k, 144, "zz")(0) },
-		"no result":        func(k string) { edit(k, 0, "")(142) },
+		"a string":          func(k string) { _ = m.Set(k, "x") },
+		"a long string":     func(k string) { _ = m.Set(k, strings.Repeat("x", 500)) },
+		"a hash":            func(k string) { m.Del(k); m.HSet(k, "name", "x") },
+		"no expiry":         func(k string) { edit(k, 0, "")(0); m.SetTTL(k, 0) },
+		"a garbage lease":   func(k string) { edit(k, 94, "never")(0) },
+		"a list":            func(k string) { m.Del(k); _, _ = m.Push(k, "x") },
+		"cut short":         func(k string) { edit(k, 0, "")(128) },
+		"an unknown state":  func(k string) { edit(k, 3, "z")(0) },
+		"an unknown prior":  func(k string) { edit(k, 4, "z")(0) },
+		"a garbage epoch":   func(k string) { edit(k, 54, "zzzz")(0) },
+		"a garbage fence":   func(k string) { edit(k, 70, "many")(0) },
+		"a garbage attempt": func(k string) { edit(k, 86, "never")(0) },
+		"a garbage length":  func(k string) { edit(k, 120, "000009999")(0) },
+		"a garbage result":  func(k string) { edit(k, 131, "zz")(0) },
+		"no result":         func(k string) { edit(k, 0, "")(129) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := recordKey(name)

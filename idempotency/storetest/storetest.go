@@ -82,6 +82,7 @@ var cases = []testCase{
 	{"replica: records are copied unless the target knows more", (*kit).put},
 	{"replica: discard spares results and later fences", (*kit).discard},
 	{"replica: missed writes are listed until cleared", (*kit).unsynced},
+	{"replica: a claim hears of a result that the peer has missed", (*kit).notedWrites},
 	{"histories fit the model", (*kit).histories},
 	{"histories with lost writes fit the model", (*kit).historiesWithLostWrites},
 }

@@ -48,10 +48,14 @@ var (
 		Name: "holdfast.idempotency.regional.degraded", Kind: KindGauge,
 		Description: "1 while a regional store has keys that only one Region holds, else 0.", Attributes: []Attribute{NameAttribute},
 	}
+	IdempotencyDamaged = &Instrument{
+		Name: "holdfast.idempotency.regional.damaged", Unit: "{key}", Kind: KindGauge,
+		Description: "Keys that the last Resync could not copy because their records or notes are damaged.", Attributes: []Attribute{NameAttribute},
+	}
 )
 
 // Idempotency is package idempotency.
 var Idempotency = &Package{Name: "idempotency", Instruments: []*Instrument{
 	IdempotencyCalls, IdempotencyWaits, IdempotencyFenced, IdempotencyUnprotected, IdempotencyLeaseLost,
-	IdempotencyGivenUp, IdempotencyRunning, IdempotencyPending, IdempotencyStoreUp, IdempotencyDegraded,
+	IdempotencyGivenUp, IdempotencyRunning, IdempotencyPending, IdempotencyStoreUp, IdempotencyDegraded, IdempotencyDamaged,
 }}

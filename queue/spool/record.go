@@ -102,16 +102,22 @@ type reader struct {
 }
 
 func (r *reader) instant() time.Time {
-	v, n := binary.Varint(r.b)
-	if n <= 0 {
-		r.bad = true
-		return time.Time{}
-	}
-	r.b = r.b[n:]
+	v := r.nanoseconds()
 	if v == 0 {
 		return time.Time{}
 	}
 	return time.Unix(0, v).UTC()
+}
+
+// nanoseconds reads an instant since 1970; 0 is none.
+func (r *reader) nanoseconds() int64 {
+	v, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.bad = true
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
 }
 
 func (r *reader) text() string {

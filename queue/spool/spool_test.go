@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-go/holdfast/internal/outcome"
 	"github.com/holdfast-go/holdfast/queue"
 )
 
@@ -182,6 +183,51 @@ func TestFullDiskRefuses(t *testing.T) {
 	}
 }
 
+// TestFullDiskIsHonest runs full at each step of an Append: at the write, the fdatasync, and where cutting the tail off fails
+// too. What is said not to be there must not come back, and what may come back must not be said not to be there.
+func TestFullDiskIsHonest(t *testing.T) {
+	for name, test := range map[string]struct {
+		fail    map[int]error // by operation from the Append on
+		unknown bool
+	}{
+		"no room for a new file":           {map[int]error{1: syscall.ENOSPC}, false},
+		"at the write":                     {map[int]error{3: syscall.ENOSPC}, false},
+		"at the fdatasync":                 {map[int]error{4: syscall.ENOSPC}, false},
+		"at the write, and no cut":         {map[int]error{3: syscall.ENOSPC, 4: syscall.EIO}, true},
+		"at the fdatasync, and no cut":     {map[int]error{4: syscall.ENOSPC, 5: syscall.EIO}, true},
+		"after an error, and no cut there": {map[int]error{4: syscall.EIO, 5: syscall.EIO, 6: syscall.ENOSPC}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			came := false
+			for seed := range uint64(20) {
+				f := newFaultFS(seed)
+				s, err := open(f, "/s", config(), noUnlock)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for at, err := range test.fail { // create, sync the directory, write, fdatasync, truncate
+					f.failAt[f.ops+at] = err
+				}
+				err = s.Append(t.Context(), message("a"))
+				if !errors.Is(err, queue.ErrSpoolFull) {
+					t.Fatalf("Append = %v, want ErrSpoolFull", err)
+				}
+				if got := outcome.Of(err) == outcome.Unknown; got != test.unknown {
+					t.Fatalf("Append = %v, unknown %v, want %v", err, got, test.unknown)
+				}
+				again, err := open(f.afterCrash(), "/s", config(), noUnlock)
+				if err != nil {
+					t.Fatal(err)
+				}
+				came = came || len(takeAll(t, again)) > 0
+			}
+			if came && !test.unknown {
+				t.Error("it came back")
+			}
+		})
+	}
+}
+
 func TestFsyncErrorIsNotTrustedTwice(t *testing.T) {
 	f := newFaultFS(1)
 	s, err := open(f, "/s", config(), noUnlock)
@@ -308,6 +354,7 @@ type account struct {
 	acked map[string]bool // Append returned nil
 	tried map[string]bool
 	sent  map[string]bool // Settle was begun: it may or may not have been recorded
+	never map[string]bool // Append said that it is not there
 }
 
 // play runs random operations on the disk f until it crashes or n are done. Some run at the same time.
@@ -323,8 +370,11 @@ func play(t *testing.T, f *faultFS, seed uint64, n int, a *account) {
 			o := message(id)
 			o.Body += strings.Repeat("y", rng.IntN(900))
 			a.tried[id] = true
-			if s.Append(t.Context(), o) == nil {
+			switch err := s.Append(t.Context(), o); {
+			case err == nil:
 				a.acked[id] = true
+			case outcome.Of(err) == outcome.NotRun:
+				a.never[id] = true
 			}
 			continue
 		}
@@ -355,8 +405,8 @@ func (a *account) check(t *testing.T, f *faultFS, what string) {
 	have := map[string]bool{}
 	for _, id := range calls {
 		have[id] = true
-		if !a.tried[id] {
-			t.Errorf("%s: %s was never appended", what, id)
+		if !a.tried[id] || a.never[id] {
+			t.Errorf("%s: %s was never appended, or said not to be", what, id)
 		}
 	}
 	for id := range a.acked {
@@ -394,23 +444,27 @@ func TestCrashAtEveryOperation(t *testing.T) {
 	t.Logf("%d crashes", crashes)
 }
 
-// TestErrorsAtEveryOperation fails each operation once, without a crash, and crashes at the end.
+// TestErrorsAtEveryOperation fails each operation, and up to two after it, without a crash, and crashes at the end.
 func TestErrorsAtEveryOperation(t *testing.T) {
 	for seed := range uint64(6) {
 		whole := newFaultFS(seed)
 		play(t, whole, seed, 60, newAccount())
 		for at := 1; at <= whole.ops; at++ {
-			f := newFaultFS(seed*1000 + uint64(at))
-			f.failAt[at] = syscall.EIO
-			a := newAccount()
-			play(t, f, seed, 60, a)
-			a.check(t, f.afterCrash(), fmt.Sprintf("seed %d, error at %d", seed, at))
+			for n, errs := range [][]error{{syscall.EIO}, {syscall.ENOSPC}, {syscall.ENOSPC, syscall.EIO}, {syscall.EIO, syscall.ENOSPC, syscall.ENOSPC}} {
+				f := newFaultFS(seed*1000 + uint64(at))
+				for i, err := range errs {
+					f.failAt[at+i] = err
+				}
+				a := newAccount()
+				play(t, f, seed, 60, a)
+				a.check(t, f.afterCrash(), fmt.Sprintf("seed %d, errors %d at %d", seed, n, at))
+			}
 		}
 	}
 }
 
 func newAccount() *account {
-	return &account{acked: map[string]bool{}, tried: map[string]bool{}, sent: map[string]bool{}}
+	return &account{acked: map[string]bool{}, tried: map[string]bool{}, sent: map[string]bool{}, never: map[string]bool{}}
 }
 
 // TestKill kills a child that appends and settles, at random instants, and checks what it had said.

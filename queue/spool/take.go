@@ -70,10 +70,10 @@ func (s *Spool) load(entries []*entry) []queue.Spooled {
 		switch {
 		case err != nil:
 			s.setAside(e, queue.Outgoing{Group: e.group}, quarantine, err)
-		case s.config.MaxAge > 0 && time.Since(e.at) > s.config.MaxAge:
+		case s.config.MaxAge > 0 && time.Since(s.opened)-e.at > s.config.MaxAge:
 			s.setAside(e, o, expired, fmt.Errorf("older than %v", s.config.MaxAge))
 		default:
-			taken = append(taken, queue.Spooled{Sequence: e.sequence, Message: o, Appended: e.at})
+			taken = append(taken, queue.Spooled{Sequence: e.sequence, Message: o, Appended: s.opened.Add(e.at).UTC()})
 		}
 	}
 	return taken
@@ -198,7 +198,7 @@ type asideFile struct {
 
 // setAside writes a message to a directory of its own before it is forgotten here.
 func (s *Spool) setAside(e *entry, o queue.Outgoing, dir string, why error) error {
-	record := asideFile{CallID: o.CallID, Group: o.Group, Tenant: o.Tenant, NotBefore: o.NotBefore, Expires: o.Expires, Appended: e.at, Body: o.Body}
+	record := asideFile{CallID: o.CallID, Group: o.Group, Tenant: o.Tenant, NotBefore: o.NotBefore, Expires: o.Expires, Appended: s.opened.Add(e.at).UTC(), Body: o.Body}
 	if why != nil {
 		record.Reason = why.Error()
 	}

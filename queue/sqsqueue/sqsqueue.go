@@ -217,7 +217,7 @@ func (r *sendRequest) flush(ctx context.Context) {
 	}
 	entries, at := r.entries, r.at
 	r.entries, r.at, r.bytes = nil, nil, 0
-	ctx, cancel := context.WithTimeout(ctx, r.q.config.Timeout)
+	ctx, cancel := within(ctx, r.q.config.Timeout)
 	defer cancel()
 	out, err := r.q.api.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &r.url, Entries: entries}, options...)
 	if err != nil {
@@ -249,6 +249,14 @@ func (r *sendRequest) flush(ctx context.Context) {
 }
 
 var errUnnamed = errors.New("SQS did not say")
+
+// within is context.WithTimeout where ctx does not end sooner anyway, as the client's does.
+func within(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	if at, ok := ctx.Deadline(); ok && time.Until(at) <= timeout {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, timeout)
+}
 
 // Receive implements [queue.Transport].
 func (q *Queue) Receive(ctx context.Context, r queue.ReceiveRequest) ([]*queue.Message, error) {
@@ -330,7 +338,7 @@ func (q *Queue) visibility(ctx context.Context, n int, item func(int) (*queue.Me
 			m, d := item(i)
 			entries = append(entries, types.ChangeMessageVisibilityBatchRequestEntry{Id: &ids[i-from], ReceiptHandle: &m.Receipt, VisibilityTimeout: seconds(d)})
 		}
-		ctx, cancel := context.WithTimeout(ctx, q.config.Timeout)
+		ctx, cancel := within(ctx, q.config.Timeout)
 		defer cancel()
 		out, err := q.api.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &q.url, Entries: entries}, options...)
 		if err != nil {
@@ -358,7 +366,7 @@ func (q *Queue) delete(ctx context.Context, messages []*queue.Message) []error {
 		for i := from; i < to; i++ {
 			entries = append(entries, types.DeleteMessageBatchRequestEntry{Id: &ids[i-from], ReceiptHandle: &messages[i].Receipt})
 		}
-		ctx, cancel := context.WithTimeout(ctx, q.config.Timeout)
+		ctx, cancel := within(ctx, q.config.Timeout)
 		defer cancel()
 		out, err := q.api.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: &q.url, Entries: entries}, options...)
 		if err != nil {
@@ -429,7 +437,7 @@ func (q *Queue) Stats(ctx context.Context) (queue.Depth, error) {
 }
 
 func (q *Queue) attributes(ctx context.Context, url string, names ...types.QueueAttributeName) (map[string]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, q.config.Timeout)
+	ctx, cancel := within(ctx, q.config.Timeout)
 	defer cancel()
 	out, err := q.api.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: names}, options...)
 	if err != nil {
@@ -463,7 +471,7 @@ func (q *Queue) Move(ctx context.Context, to queue.Transport, perSecond int) (ta
 	if perSecond > 0 {
 		in.MaxNumberOfMessagesPerSecond = aws.Int32(int32(perSecond))
 	}
-	ctx, cancel := context.WithTimeout(ctx, q.config.Timeout)
+	ctx, cancel := within(ctx, q.config.Timeout)
 	defer cancel()
 	out, err := q.api.StartMessageMoveTask(ctx, in, options...)
 	if err != nil {

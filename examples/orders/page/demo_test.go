@@ -28,6 +28,8 @@ type demo struct {
 	beat  time.Duration
 	watch chan failover.Decision
 
+	faults page.Faults
+
 	mu       sync.Mutex // guards the rest
 	noise    *rand.Rand
 	last     time.Time
@@ -38,7 +40,6 @@ type demo struct {
 	move     *failover.Transition
 	finished *failover.Transition
 	entered  time.Time // the phase
-	faults   []page.Fault
 	traffic  map[string]*page.Traffic
 	spool    map[string]float64
 	ordered  float64
@@ -82,12 +83,12 @@ func (d *demo) state() page.State {
 	d.last = now
 	return page.State{
 		Decision: d.statusLocked(now), RPO: time.Minute, Regions: []page.Region{d.regionLocked(east, now), d.regionLocked(west, now)},
-		Faults: slices.Clone(d.faults), Ledger: d.ledgerLocked(),
+		Faults: d.faults.Active(), Ledger: d.ledgerLocked(),
 	}
 }
 
 func (d *demo) downLocked(region string) bool {
-	return slices.ContainsFunc(d.faults, func(f page.Fault) bool { return f.Region == region && f.ID[:4] == "down" })
+	return slices.ContainsFunc(d.faults.Active(), func(f page.Fault) bool { return f.Region == region && f.ID[:4] == "down" })
 }
 
 // playLocked moves health and phase on.
@@ -196,7 +197,7 @@ func (d *demo) trafficLocked(seconds float64) {
 }
 
 func (d *demo) has(fault string) bool {
-	return slices.ContainsFunc(d.faults, func(f page.Fault) bool { return f.ID == fault })
+	return slices.ContainsFunc(d.faults.Active(), func(f page.Fault) bool { return f.ID == fault })
 }
 
 func (d *demo) regionLocked(name string, now time.Time) page.Region {
@@ -217,7 +218,7 @@ func (d *demo) regionLocked(name string, now time.Time) page.Region {
 	if d.has("payments-" + name) {
 		r.Breakers["payments"] = breaker.Stats{State: breaker.StateHalfOpen}
 	}
-	if d.writer != name {
+	if d.writer != name && !d.downLocked(name) {
 		lag := 180*time.Millisecond + time.Duration(d.noise.IntN(90))*time.Millisecond
 		r.Lag = failover.LagSample{ReplicatedThrough: now.Add(-lag), MeasuredAt: now}
 	}
@@ -288,9 +289,7 @@ func (d *demo) actions() []page.Action {
 		page.Action{ID: "approve", Label: "Approve", Pending: true, Tone: page.ToneGood, Do: d.approve},
 		page.Action{ID: "deny", Label: "Deny", Pending: true, Do: func(_ context.Context, a page.Action, by string) error { return d.deny() }},
 		page.Action{ID: "heal", Label: "Heal everything", Group: "Faults", Do: func(context.Context, page.Action, string) error {
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			d.faults = nil
+			d.faults.Heal()
 			return nil
 		}},
 	)
@@ -311,21 +310,7 @@ func already(s page.State, to string) string {
 }
 
 func (d *demo) fault(region, id, group, label string) page.Action {
-	return page.Action{
-		ID: id, Fault: id, Region: region, Group: group, Label: label,
-		Do: func(context.Context, page.Action, string) error {
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			d.faults = append(d.faults, page.Fault{ID: id, Label: group + ": " + label, Region: region, Since: time.Now()})
-			return nil
-		},
-		Undo: func(context.Context, page.Action, string) error {
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			d.faults = slices.DeleteFunc(slices.Clone(d.faults), func(f page.Fault) bool { return f.ID == id })
-			return nil
-		},
-	}
+	return d.faults.Action(page.Action{ID: id, Region: region, Group: group, Label: label}, func(context.Context) (func(), error) { return func() {}, nil })
 }
 
 func (d *demo) ask(to string, planned bool) func(context.Context, page.Action, string) error {

@@ -82,16 +82,13 @@ func streamTo(w http.ResponseWriter, timeout time.Duration) *stream {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // proxies that follow nginx would hold frames back
-	s := &stream{w: w, control: http.NewResponseController(w), timeout: timeout}
-	// The server's ReadTimeout would end the request's context; writers without deadlines have none to lift.
-	_ = s.control.SetReadDeadline(time.Time{})
-	return s
+	return &stream{w: w, control: http.NewResponseController(w), timeout: timeout}
 }
 
 func (s *stream) send(format string, args ...any) error {
 	s.buf.Reset()
 	fmt.Fprintf(&s.buf, format, args...)
-	_ = s.control.SetWriteDeadline(time.Now().Add(s.timeout)) // not supported by every writer
+	_ = s.control.SetWriteDeadline(time.Now().Add(s.timeout)) // replaces the server's WriteTimeout; not every writer has one
 	if _, err := s.w.Write(s.buf.Bytes()); err != nil {
 		return err
 	}

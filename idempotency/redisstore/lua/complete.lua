@@ -1,22 +1,14 @@
-local who, n, kept, result, ident = unpack(ARGV)
-local owner, epoch = sub(who, 1, 16), sub(who, 49)
-if s == 'd' and sub(v, 7, 22) ~= owner then return {2, v, now} end
+local done, kept, ident = ARGV[2], ARGV[3], ARGV[5] -- done: the record that a first attempt leaves
+local owner = sub(done, 7, 22)
+if s == 'd' and sub(v, 7, 22) ~= owner then return {2, v, left} end
 if v then
-  epoch, n = sub(v, 55, 70), number(71, 86)
-  if not n then return {0} end
+  local o = sub(v, 7, 22)
+  if s ~= 'd' and o ~= owner and o ~= string.rep('\0', 16) then return {9, v, left} end
+  done = sub(done, 1, 22) .. sub(v, 23, 94) .. sub(done, 95)
 end
-if s ~= 'd' then
-  local head
-  if v then
-    local o = sub(v, 7, 22)
-    if o ~= owner and o ~= string.rep('\0', 16) then return {9, v, now} end
-    head = sub(v, 23, 120)
-  else
-    -- The record is lost: nobody else owns the key and the result is true.
-    head = sub(who, 17) .. format('%016d%08d%013d%013d', tonumber(n, 10), 1, now, now)
-  end
-  redis.call('SET', key, 'hf1d00' .. owner .. head .. format('%013d', now + kept) .. '000000000' .. result, 'PX', kept)
-  if v and sub(v, 6, 6) == '1' then redis.call('PUBLISH', key, '') end
+if s ~= 'd' then -- without a record nobody else owns the key, and the result is true
+  call('SET', key, done, 'PX', kept)
+  if v and sub(v, 6, 6) == '1' then call('PUBLISH', key, '') end
 end
-if KEYS[2] then mark(ident, epoch, n) end
+if KEYS[2] then mark(ident, sub(done, 55, 70), sub(done, 71, 86)) end
 return {1}

@@ -1,2 +1,2 @@
 if not v then return {7} end
-return {1, v, now}
+return {1, v, left}

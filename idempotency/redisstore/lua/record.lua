@@ -1,13 +1,18 @@
--- Loads the record at KEYS[1]: v its text, s its state; both nil if there is none. What is no record of ours is
--- answered {0} and left alone. The layout is in script.go. Numbers are written with %d: %f costs a microsecond.
-local key, sub, format = KEYS[1], string.sub, string.format
-local v = redis.call('GET', key)
-local clock = redis.call('TIME')
-local now = tonumber(clock[1], 10) * 1000 + math.floor(tonumber(clock[2], 10) / 1000)
-local s
+-- v is the text at KEYS[1]; below it s is its state and left what it has left, and all three are nil if there is no record.
+-- What is no record of ours is answered {0} and left alone. The layout is in script.go. Numbers are written with %d: %f costs a
+-- microsecond.
+local key, sub, format, call = KEYS[1], string.sub, string.format, redis.call
+local function number(from, to) return tonumber(sub(v, from, to), 10) end
+local s, left, last
 if v then
-  s = sub(v, 4, 4)
-  local due = tonumber(sub(v, 121, 133), 10)
-  if sub(v, 1, 3) ~= 'hf1' or #v < 142 or not due or not (s == 'i' or s == 'h' or s == 'd') then return {0} end
-  if due <= now then v, s = nil, nil end -- not yet expired by the server
+  s, left = sub(v, 4, 4), call('PTTL', key)
+  if sub(v, 1, 3) ~= 'hf2' or #v < 129 or left < 0 then return {0} end
+  local n, began = number(71, 86), number(108, 120)
+  if not (n and began and number(87, 94) and number(95, 107)) then return {0} end
+  if n == 0 then v = sub(v, 1, 70) .. format('%016d', (call('PEXPIRETIME', key) - began) * 1000) .. sub(v, 87) end
+  if s == 'x' then
+    last, v, s, left = number(71, 86), nil, nil, nil
+  elseif not (s == 'i' or s == 'h' or s == 'd') then
+    return {0}
+  end
 end

@@ -1,25 +1,22 @@
-local who, n, hold, kept, ident = unpack(ARGV)
-local epoch = sub(who, 49)
+local lost, kept, hold, ident = unpack(ARGV) -- lost: the held record that stands for one that was lost
 if not v then
-  if KEYS[2] then mark(ident, epoch, n) end
+  if KEYS[2] then mark(ident, sub(lost, 55, 70), sub(lost, 71, 86)) end
   if hold == '' then return {7} end
-  -- The record is lost and the outcome unknown: remember that it is.
-  redis.call('SET', key, 'hf1h00' .. who ..
-    format('%016d%08d%013d%013d%013d', tonumber(n, 10), 1, now, now, now + kept) .. '000000000', 'PX', kept)
+  call('SET', key, lost, 'PX', kept)
   return {1}
 end
-if s == 'd' or sub(v, 7, 22) ~= sub(who, 1, 16) then return {9} end
-if KEYS[2] then mark(ident, sub(v, 55, 70), number(71, 86)) end
+if s == 'd' or sub(v, 7, 22) ~= sub(lost, 7, 22) then return {9} end
+if KEYS[2] then mark(ident, sub(v, 55, 70), sub(v, 71, 86)) end
 if s == 'i' then
-  local prior = sub(v, 5, 5)
+  local prior, head = sub(v, 5, 5), sub(v, 23, 94)
   if hold ~= '' then
-    redis.call('SET', key, 'hf1h' .. prior .. '0' .. sub(v, 7, 120) .. format('%013d', now + kept) .. sub(v, 134), 'PX', kept)
+    call('SET', key, 'hf2h' .. prior .. '0' .. sub(v, 7, 94) .. before(0) .. before(kept + number(108, 120) - left) .. sub(v, 121), 'PX', kept)
   elseif prior == '0' then
-    redis.call('DEL', key)
+    drop()
   else
     -- What the attempt before left is as unknown as it was.
-    redis.call('SET', key, 'hf1' .. prior .. prior .. '0' .. string.rep('\0', 16) .. sub(v, 23, 94) .. format('%013d', now) .. sub(v, 108), 'KEEPTTL')
+    call('SET', key, 'hf2' .. prior .. prior .. '0' .. string.rep('\0', 16) .. head .. before(left) .. sub(v, 108), 'KEEPTTL')
   end
-  if sub(v, 6, 6) == '1' then redis.call('PUBLISH', key, '') end
+  if sub(v, 6, 6) == '1' then call('PUBLISH', key, '') end
 end
 return {1}

@@ -26,15 +26,20 @@ function change(c) {
   for (const r of c.regions ?? []) now.regions = now.regions.map((old) => (old.name === r.name ? r : old));
   for (const [name, p] of Object.entries(c.points ?? {})) now.series[name] = [...(now.series[name] ?? []), p].slice(-KEPT);
   if (c.decision || c.actions) showActions();
-  if (c.decision) decision.show(now.decision);
+  if (c.decision) showDecision();
   for (const r of c.regions ?? []) regions.change(r);
   if (c.ledger) showLedger();
   if (c.points) regions.plot(now.series);
   showLink();
 }
 
-function showAll() {
+function showDecision() {
   decision.show(now.decision);
+  decision.tick(Date.now() - ahead);
+}
+
+function showAll() {
+  showDecision();
   regions.show(now.regions);
   regions.plot(now.series);
   showActions();

@@ -109,7 +109,7 @@ function figures(card, points, most) {
   mini(card.queue, column(QUEUE), count(last[QUEUE]), 10);
   mini(card.spool, column(SPOOL), count(last[SPOOL]), 10);
   mini(card.lag, column(LAG), duration(last[LAG]), 1000);
-  text(card.lag.note, last[LAG] < 0 ? 'no copy here' : 'behind the writer');
+  text(card.lag.note, last[LAG] >= 0 ? 'behind the writer' : card.role.textContent === 'Writer' ? 'it is the writer' : 'unknown');
 }
 
 function mini(t, numbers, words, least) {

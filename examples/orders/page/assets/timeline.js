@@ -11,19 +11,26 @@ const scroll = document.getElementById('scroll');
 const list = document.getElementById('timeline');
 const news = document.getElementById('news');
 
+let atEnd = true; // nobody has scrolled up
+scroll.addEventListener('scroll', () => (atEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 40));
+new ResizeObserver(follow).observe(scroll);
+
+function follow() {
+  if (atEnd) scroll.scrollTop = scroll.scrollHeight;
+}
+
 // show replaces all lines.
 export function show(events) {
   list.replaceChildren();
+  atEnd = true;
   add(events, false);
-  scroll.scrollTop = scroll.scrollHeight;
 }
 
 // add appends events, the newest at the bottom. Who has scrolled up stays there.
 export function add(events, aloud = true) {
-  const atEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 40;
   list.append(...events.map(line));
   while (list.children.length > MOST) list.firstChild.remove();
-  if (atEnd) scroll.scrollTop = scroll.scrollHeight;
+  follow();
   if (aloud) announce(events.filter((e) => SPOKEN.has(e.kind)));
 }
 
