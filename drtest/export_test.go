@@ -1,5 +1,7 @@
 package drtest
 
+import "time"
+
 // Admit is Play with an error in place of a stopped test.
 func (w *World) Admit(s Scenario) error { return w.Schedule(s) }
 
@@ -14,3 +16,6 @@ func ValidLoad(l Load) error {
 	_, err := l.withDefaults()
 	return err
 }
+
+// CloseWithin is Close with another grace.
+func (w *World) CloseWithin(grace time.Duration) error { return w.closeWithin(grace) }

@@ -341,3 +341,24 @@ func TestRealWorldReportsFailures(t *testing.T) {
 		t.Errorf("Close = %v", err)
 	}
 }
+
+// Who does not end with the World is named by Close.
+func TestCloseNamesWhoStays(t *testing.T) {
+	w, err := drtest.NewReal(t.Context(), drtest.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	started, never, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	w.Region("east").Go("stubborn", func(context.Context) error {
+		defer close(ended)
+		close(started)
+		<-never
+		return nil
+	})
+	<-started
+	if err := w.CloseWithin(50 * time.Millisecond); err == nil || !strings.Contains(err.Error(), "TestCloseNamesWhoStays") {
+		t.Errorf("Close = %v, want the goroutine that stays", err)
+	}
+	close(never)
+	<-ended
+}
