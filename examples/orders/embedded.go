@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/holdfast-go/holdfast/drtest"
+	"github.com/holdfast-go/holdfast/examples/orders/embedded"
+	"github.com/holdfast-go/holdfast/examples/orders/service"
+)
+
+// runEmbedded runs both Regions in this process, on parts that need no set-up, in real time.
+func runEmbedded(ctx context.Context, o *options, out, errs io.Writer) (err error) {
+	dir, clean, err := stateDir(o.dir)
+	if err != nil {
+		return err
+	}
+	defer clean()
+	listener, err := net.Listen("tcp", o.addr)
+	if err != nil {
+		return fmt.Errorf("-addr: %w", err)
+	}
+	world, err := drtest.NewReal(context.WithoutCancel(ctx), drtest.Config{}) // it ends after the service has
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, world.Close()) }()
+	fleet := embedded.Start(world, embedded.Config{Dir: dir, Settings: o.settings(), Audit: errs, Logger: logger(o, errs)})
+	defer fleet.Stop()
+	stopTraffic := traffic(world, fleet, o.rate)
+	defer stopTraffic()
+	fmt.Fprintf(out, "Two Regions and a witness, lease %v, probes every %v, %v requests/s.\n", o.lease, o.probe, o.rate)
+	fmt.Fprintf(out, "http://%s/region/%s/status and /region/%s/status; users are at /orders and /stock/anvil.\n", listener.Addr(), embedded.East, embedded.West)
+	return serve(ctx, service.NewServer(o.addr, front(fleet)), listener)
+}
+
+// traffic is what simulated users do: seven of ten requests place an order.
+func traffic(w *drtest.World, f *embedded.Fleet, perSecond float64) (stop func()) {
+	const clients = 10
+	var running []*drtest.Traffic
+	for name, part := range map[string]struct {
+		share float64
+		do    embedded.Shopper
+	}{"buy": {.7, f.Buy()}, "look": {.2, f.Look()}, "list": {.1, f.List()}} {
+		if perSecond > 0 {
+			running = append(running, w.Load(drtest.Load{Name: name, Clients: clients, Rate: drtest.Poisson(perSecond * part.share / clients), Do: part.do}))
+		}
+	}
+	return func() {
+		for _, t := range running {
+			t.Stop()
+		}
+	}
+}
+
+// front lets a browser into the simulated network: the users' way, and each Region by its name.
+func front(f *embedded.Fleet) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", &httputil.ReverseProxy{Transport: f.Users(), Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(&url.URL{Scheme: "http", Host: "orders.example"})
+	}})
+	for name, site := range f.Sites {
+		mux.Handle("/region/"+name+"/", http.StripPrefix("/region/"+name, site))
+	}
+	return mux
+}
+
+// serve runs server until ctx ends.
+func serve(ctx context.Context, server *http.Server, l net.Listener) error {
+	defer context.AfterFunc(ctx, func() {
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		_ = server.Shutdown(bounded)
+	})()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// stateDir returns where state is kept; clean removes it if nobody asked for it.
+func stateDir(dir string) (path string, clean func(), err error) {
+	if dir != "" {
+		return dir, func() {}, os.MkdirAll(dir, 0o755)
+	}
+	path, err = os.MkdirTemp("", "orders-")
+	return path, func() { _ = os.RemoveAll(path) }, err
+}
+
+func logger(o *options, w io.Writer) *slog.Logger {
+	if !o.verbose {
+		return nil
+	}
+	return slog.New(slog.NewTextHandler(w, nil))
+}
