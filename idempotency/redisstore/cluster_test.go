@@ -141,16 +141,20 @@ func moveSlot(t *testing.T, nodes []*redis.Client, pattern string) {
 		slot := from.ClusterKeySlot(t.Context(), key).Val()
 		fromID, toID := from.Do(t.Context(), "CLUSTER", "MYID").Val(), to.Do(t.Context(), "CLUSTER", "MYID").Val()
 		host, port, _ := net.SplitHostPort(to.Options().Addr)
-		for _, step := range []struct {
+		type command struct {
 			on   *redis.Client
 			args []any
-		}{
+		}
+		steps := []command{
 			{to, []any{"CLUSTER", "SETSLOT", slot, "IMPORTING", fromID}},
 			{from, []any{"CLUSTER", "SETSLOT", slot, "MIGRATING", toID}},
 			{from, append([]any{"MIGRATE", host, port, "", 0, 5000, "KEYS"}, slotKeys(t, from, slot)...)},
 			{to, []any{"CLUSTER", "SETSLOT", slot, "NODE", toID}},
-			{from, []any{"CLUSTER", "SETSLOT", slot, "NODE", toID}},
-		} {
+		}
+		for _, node := range nodes { // not left to gossip, which takes its time
+			steps = append(steps, command{node, []any{"CLUSTER", "SETSLOT", slot, "NODE", toID}})
+		}
+		for _, step := range steps {
 			if err := step.on.Do(t.Context(), step.args...).Err(); err != nil {
 				t.Errorf("%v: %v", step.args, err)
 			}
