@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -213,9 +212,4 @@ func burst(b *testing.B, server int, do func() error) (rate, cpuNanos float64) {
 	const n = sqlWriters * each
 	took := time.Since(start)
 	return n / took.Seconds(), float64(cpuTime()+childrenCPU(server)-used) / n
-}
-
-func median(values []float64) float64 {
-	slices.Sort(values)
-	return values[len(values)/2]
 }

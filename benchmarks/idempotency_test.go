@@ -298,11 +298,6 @@ func BenchmarkIdempotencyRedisPairs(b *testing.B) {
 	}
 }
 
-func median(x []float64) float64 {
-	slices.Sort(x)
-	return x[len(x)/2]
-}
-
 // BenchmarkIdempotencyHTTP replays a stored response of 512 bytes. fiber stands on fasthttp, which is cheaper than net/http
 // by itself: compare each with its own bare handler.
 func BenchmarkIdempotencyHTTP(b *testing.B) {

@@ -71,6 +71,7 @@ func over(a, b []float64) []float64 {
 	return q
 }
 
+// median leaves x as it is.
 func median(x []float64) float64 {
 	x = slices.Sorted(slices.Values(x))
 	return x[len(x)/2]
