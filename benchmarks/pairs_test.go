@@ -38,6 +38,7 @@ func pairs(b *testing.B, operations int, variants []variant) func() {
 			b.ReportMetric(median(allocs[i]), v.name+"-allocs")
 			if i > 0 {
 				b.ReportMetric(median(minus(cpus[i], cpus[0])), fmt.Sprintf("%s-over-%s-cpu-ns", v.name, variants[0].name))
+				b.ReportMetric(median(over(cpus[i], cpus[0])), fmt.Sprintf("%s-over-%s-times", v.name, variants[0].name))
 			}
 		}
 	}
@@ -60,6 +61,14 @@ func minus(a, b []float64) []float64 {
 		d[i] = a[i] - b[i]
 	}
 	return d
+}
+
+func over(a, b []float64) []float64 {
+	q := make([]float64, len(a))
+	for i := range a {
+		q[i] = a[i] / b[i]
+	}
+	return q
 }
 
 func median(x []float64) float64 {

@@ -2,10 +2,12 @@ package benchmarks
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -72,15 +74,10 @@ func BenchmarkQueueClient(b *testing.B) {
 	ctx := context.Background()
 	b.Run("sdk", func(b *testing.B) {
 		api, _ := cannedClient(0)
-		url := cannedURL
 		defer cpu(b)()
 		b.ReportAllocs()
 		for range (b.N + 9) / 10 {
-			entries := make([]types.SendMessageBatchRequestEntry, 10)
-			for i := range entries {
-				entries[i] = types.SendMessageBatchRequestEntry{Id: aws.String(fmt.Sprint(i)), MessageBody: &body}
-			}
-			if _, err := api.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &url, Entries: entries}); err != nil {
+			if err := sendTen(ctx, api, cannedURL, body); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -115,13 +112,14 @@ func BenchmarkQueueClient(b *testing.B) {
 }
 
 // BenchmarkQueueClientPairs is the price of Defer over the SDK: rounds of both in turn, medians, an operation is one message.
-// sdk sends ten bodies a request by hand, the very bytes that Defer made, from 13 goroutines; defer is 128 goroutines with
+// sdk sends ten bodies a request by hand, the very bytes that Defer made, from 13 goroutines; sdk-json makes such bodies of
+// their arguments with encoding/json first; defer is 128 goroutines with
 // one call each. The server is a millisecond away, and costs nothing. The collector runs as in a process with 64 MiB of live
 // heap: with the 4 MiB of an idle one it is half of what both cost.
 func BenchmarkQueueClientPairs(b *testing.B) {
 	const some = 5_000
 	ctx := context.Background()
-	api, requests := cannedClient(time.Millisecond)
+	api, _ := cannedClient(time.Millisecond)
 	recorder := &recording{API: api}
 	q := newQueue(b, recorder, cannedURL)
 	c, err := queue.NewClient(q, queue.ClientConfig{})
@@ -132,41 +130,63 @@ func BenchmarkQueueClientPairs(b *testing.B) {
 	if _, err := noteCall.Defer(ctx, c, text); err != nil {
 		b.Fatal(err)
 	}
-	body, url := recorder.body, cannedURL
-	deferred, batches := 0, int64(0)
+	body := recorder.body
 	ballast := make([]byte, 64<<20)
 	defer runtime.KeepAlive(ballast)
 	pairs(b, some, []variant{
 		{"sdk", func() {
+			inParallelN(b, 13, some/10, func() error { return sendTen(ctx, api, cannedURL, body) })
+		}},
+		{"sdk-json", func() {
 			inParallelN(b, 13, some/10, func() error {
-				entries := make([]types.SendMessageBatchRequestEntry, 10)
-				for i := range entries {
-					entries[i] = types.SendMessageBatchRequestEntry{Id: aws.String(fmt.Sprint(i)), MessageBody: &body}
+				var bodies [10]string
+				for i := range bodies {
+					body, err := json.Marshal(event{"1.0", "0192f5a0-0000-7000-8000-000000000000", "client", noteCall.Name(), time.Now().UTC(), text})
+					if err != nil {
+						return err
+					}
+					bodies[i] = string(body)
 				}
-				_, err := api.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &url, Entries: entries})
-				return err
+				return sendTen(ctx, api, cannedURL, bodies[:]...)
 			})
 		}},
 		{"defer", func() {
-			before := requests.Load()
 			inParallelN(b, 128, some, func() error { _, err := noteCall.Defer(ctx, c, text); return err })
-			deferred, batches = deferred+some, batches+requests.Load()-before
 		}},
 	})()
-	b.ReportMetric(float64(deferred)/float64(batches), "msg/request")
+	b.ReportMetric(float64(recorder.sent.Load())/float64(recorder.requests.Load()), "msg/request")
+}
+
+// event is an envelope by hand.
+type event struct {
+	SpecVersion, ID, Source, Type string
+	Time                          time.Time
+	Data                          note
 }
 
 // recording keeps a body that was sent.
 type recording struct {
 	sqsqueue.API
-	body string
+	body           string
+	requests, sent atomic.Int64
 }
 
 func (r *recording) SendMessageBatch(ctx context.Context, in *sqs.SendMessageBatchInput, options ...func(*sqs.Options)) (*sqs.SendMessageBatchOutput, error) {
-	if r.body == "" {
+	if r.requests.Add(1) == 1 {
 		r.body = *in.Entries[0].MessageBody
 	}
+	r.sent.Add(int64(len(in.Entries)))
 	return r.API.SendMessageBatch(ctx, in, options...)
+}
+
+// sendTen is a batch by hand.
+func sendTen(ctx context.Context, api *sqs.Client, url string, bodies ...string) error {
+	entries := make([]types.SendMessageBatchRequestEntry, 10)
+	for i := range entries {
+		entries[i] = types.SendMessageBatchRequestEntry{Id: aws.String(fmt.Sprint(i)), MessageBody: &bodies[i%len(bodies)]}
+	}
+	_, err := api.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &url, Entries: entries})
+	return err
 }
 
 func newQueue(b *testing.B, api sqsqueue.API, url string) *sqsqueue.Queue {
@@ -234,6 +254,64 @@ func BenchmarkQueueLoopback(b *testing.B) {
 		}
 		rate(b, func() error { _, err := noteCall.Defer(ctx, c, note{body}); return err })
 	})
+}
+
+// BenchmarkQueueServer sends to a server in a process of its own (HOLDFAST_TEST_SQS_A: scripts/servers starts one), one request
+// a message by the SDK, ten a request by the SDK, and Defer with its batches in turn, with 64 and with 128 messages
+// at a time. An operation is one message; CPU is this process's, which is the client, with 64 MiB of live heap.
+func BenchmarkQueueServer(b *testing.B) {
+	endpoint := os.Getenv("HOLDFAST_TEST_SQS_A")
+	if endpoint == "" {
+		b.Skip("HOLDFAST_TEST_SQS_A names no server")
+	}
+	for _, writers := range []int{64, 128} {
+		b.Run(fmt.Sprint(writers), func(b *testing.B) { benchmarkServer(b, endpoint, writers) })
+	}
+}
+
+func benchmarkServer(b *testing.B, endpoint string, writers int) {
+	const some = 128 * 10
+	transport := &http.Transport{MaxIdleConnsPerHost: writers}
+	defer transport.CloseIdleConnections()
+	api := sqs.New(sqs.Options{Region: "us-east-1", BaseEndpoint: &endpoint, Credentials: credentials, Retryer: aws.NopRetryer{}, HTTPClient: &http.Client{Transport: transport}})
+	ctx := context.Background()
+	out, err := api.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: aws.String(fmt.Sprintf("bench-%d", time.Now().UnixNano()))})
+	if err != nil {
+		b.Fatal(err)
+	}
+	url := *out.QueueUrl
+	defer api.DeleteQueue(ctx, &sqs.DeleteQueueInput{QueueUrl: &url})
+	recorder := &recording{API: api}
+	c, err := queue.NewClient(newQueue(b, recorder, url), queue.ClientConfig{SendTimeout: 10 * time.Second})
+	if err != nil {
+		b.Fatal(err)
+	}
+	text := note{strings.Repeat("x", 256)}
+	if _, err := noteCall.Defer(ctx, c, text); err != nil {
+		b.Fatal(err)
+	}
+	ballast := make([]byte, 64<<20)
+	defer runtime.KeepAlive(ballast)
+	rates := map[string][]float64{}
+	timed := func(name string, writers, times int, f func() error) variant {
+		return variant{name, func() {
+			began := time.Now()
+			inParallelN(b, writers, times, f)
+			rates[name] = append(rates[name], some/time.Since(began).Seconds())
+		}}
+	}
+	pairs(b, some, []variant{
+		timed("defer", writers, some, func() error { _, err := noteCall.Defer(ctx, c, text); return err }),
+		timed("sdk-batch", writers/10, some/10, func() error { return sendTen(ctx, api, url, recorder.body) }),
+		timed("sdk-single", writers, some, func() error {
+			_, err := api.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &url, MessageBody: &recorder.body})
+			return err
+		}),
+	})()
+	b.ReportMetric(median(rates["defer"]), "defer-msg/s")
+	b.ReportMetric(median(rates["sdk-single"]), "sdk-single-msg/s")
+	b.ReportMetric(median(rates["defer"])/median(rates["sdk-single"]), "times-msg/s")
+	b.ReportMetric(float64(recorder.sent.Load())/float64(recorder.requests.Load()), "msg/request")
 }
 
 // BenchmarkQueueMemory is the whole life of a call in memory: Defer, receive, decode, run, delete.

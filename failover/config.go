@@ -98,7 +98,8 @@ type ControllerConfig struct {
 	// they come back after it or to a Region that has healed. Zero means 6 × PollEvery: 30 s.
 	RampStep time.Duration
 
-	// Cooldown is the least time between two moves of the writer. Zero means 30 min.
+	// Cooldown is the least time from any move of the writer to an automatic one, and from a denied or aborted request of the group to
+	// its next. People are not held by it. Zero means 30 min.
 	Cooldown time.Duration
 
 	// MaxMoves is how many automatic moves may cut the writer in 6 h, and, counted apart, how many automatic failbacks may. Zero means 1.
@@ -119,7 +120,7 @@ type ControllerConfig struct {
 	// FailbackWindowOpen tells whether an automatic failback may begin now, with FailbackWindow. It must not block.
 	FailbackWindowOpen func(now time.Time) bool
 
-	// Frozen tells whether moves are frozen and why. Nil means never. It must not block.
+	// Frozen tells whether automatic moves are frozen and why. People may move the writer all the same. Nil means never. It must not block.
 	Frozen func(now time.Time) (reason string, frozen bool)
 
 	// StateFile is where the last decision is kept, so that a process boots without the coordinator. Empty means

@@ -33,6 +33,7 @@ type FencedError struct {
 	Wait   time.Duration // when asking again makes sense
 }
 
+// Error names the client, its Region, the writer and when to ask again.
 func (e *FencedError) Error() string {
 	writer := "no region is the writer"
 	if e.Writer != "" {
@@ -81,6 +82,7 @@ type RefusedError struct {
 	Wait     time.Duration // with GuardCooldown and GuardBudget: how long the guard holds
 }
 
+// Error names the move, the guard and its reason.
 func (e *RefusedError) Error() string {
 	s := fmt.Sprintf("failover %q: move to %q refused by the %s guard: %s", e.Name, e.To, e.Guard, e.Reason)
 	if e.Wait > 0 {
@@ -111,6 +113,7 @@ type UnknownOutcomeError struct {
 	Err    error // what the call returned
 }
 
+// Error names the write, where it went and what the call returned.
 func (e *UnknownOutcomeError) Error() string {
 	return fmt.Sprintf("failover %q: write %s in %q at epoch %s has an unknown outcome: %v",
 		e.Name, e.ID, e.Region, FormatEpoch(e.Epoch), e.Err)
@@ -139,6 +142,7 @@ type RegionsError struct {
 	Tried []Tried
 }
 
+// Error lists every attempt with its class.
 func (e *RegionsError) Error() string {
 	parts := make([]string, len(e.Tried))
 	for i, t := range e.Tried {
@@ -190,6 +194,7 @@ type StaleError struct {
 	Bound string // what was asked for
 }
 
+// Error names the bound.
 func (e *StaleError) Error() string {
 	return fmt.Sprintf("failover %q: no usable region's copy is known to be %s", e.Name, e.Bound)
 }

@@ -29,6 +29,7 @@ type UnknownWrite struct {
 // an error of it is joined to the write's. A crash between the write's send and Record leaves neither an error nor a
 // record. Implementations are safe for concurrent use.
 type Ledger interface {
+	// Record keeps w.
 	Record(ctx context.Context, w UnknownWrite) error
 }
 

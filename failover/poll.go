@@ -106,6 +106,10 @@ func (c *Controller) adoptInMemory(rec Record, seen uint64) (changed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	before := c.record
+	if problem := rec.problem(); problem != "" {
+		c.stopWritesLocked("the coordinator's record makes no sense: " + problem)
+		return false
+	}
 	behind := c.known && (rec.Epoch < before.Epoch || rec.Epoch == before.Epoch && rec.Sequence < before.Sequence)
 	switch {
 	case behind && seen != c.adopted:

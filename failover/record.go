@@ -103,6 +103,19 @@ type Move struct {
 	Planned bool      `json:"planned,omitempty"`
 }
 
+// problem says why r cannot be a decision; "" if it can.
+func (r Record) problem() string {
+	switch cut := r.Phase == PhaseFenced || r.Phase == PhasePromoting; {
+	case r.Sequence == 0 || r.Epoch == 0 || r.DecisionID == "":
+		return "sequence, epoch or decision is missing"
+	case r.Phase != PhaseSteady && r.Transition == nil:
+		return "phase " + r.Phase.String() + " without a transition"
+	case cut != (r.Writer == ""):
+		return fmt.Sprintf("phase %s with writer %q", r.Phase, r.Writer)
+	}
+	return ""
+}
+
 // Writable reports whether the Record's Writer may write in its phase.
 func (r Record) Writable() bool { return r.Writer != "" }
 

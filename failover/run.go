@@ -40,11 +40,15 @@ func (c *Controller) Run(ctx context.Context) error {
 // a sink that hangs must not stop writes.
 func (c *Controller) keepRecord(ctx context.Context) {
 	for {
-		c.persist()
+		var again <-chan time.Time // never, once all is kept
+		if !c.persist() {
+			again = time.After(c.cfg.PollEvery)
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-c.keep:
+		case <-again:
 		}
 	}
 }

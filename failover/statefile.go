@@ -58,29 +58,37 @@ func (c *Controller) parseState(text []byte) (rec Record, err error) {
 	if err := json.Unmarshal(f.Record, &rec); err != nil {
 		return rec, fmt.Errorf("torn: %w", err)
 	}
+	if problem := rec.problem(); problem != "" {
+		return rec, fmt.Errorf("torn: %s", problem)
+	}
 	return rec, nil
 }
 
-// persist writes the newest record to the state file and its new audit entries to the sink. saving keeps
-// two writers of the files apart; nothing else waits for it. An error is logged: the process goes on with what it knows.
-func (c *Controller) persist() {
+// persist writes the newest record to the state file and its new audit entries to the sink, and reports whether both have everything.
+// saving keeps two writers of the files apart; nothing else waits for it. An error is logged: the process goes on with what it knows.
+func (c *Controller) persist() (done bool) {
 	c.saving.Lock()
 	defer c.saving.Unlock()
 	c.mu.Lock()
 	rec := c.record.clone()
 	c.mu.Unlock()
 	if rec.Sequence == c.saved && rec.Epoch == c.savedEpoch {
-		return
+		return true
 	}
-	c.saved, c.savedEpoch = rec.Sequence, rec.Epoch
+	done = true
 	if c.cfg.StateFile != "" {
 		if err := c.save(rec); err != nil {
 			c.log.Error("state file not written", slog.Any("error", err))
+			done = false
 		}
 	}
-	if c.cfg.Audit != nil {
-		c.copyAudit(rec)
+	if c.cfg.Audit != nil && !c.copyAudit(rec) {
+		done = false
 	}
+	if done {
+		c.saved, c.savedEpoch = rec.Sequence, rec.Epoch
+	}
+	return done
 }
 
 func (c *Controller) save(rec Record) error {
@@ -119,8 +127,8 @@ func replaceFile(path string, text []byte) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// copyAudit copies new entries to the sink. The chain itself is in the coordinator's record.
-func (c *Controller) copyAudit(rec Record) {
+// copyAudit copies new entries to the sink, and reports whether it has them all. The chain itself is in the coordinator's record.
+func (c *Controller) copyAudit(rec Record) bool {
 	before := rec.Audit.Sequence - uint64(len(rec.Log))
 	for i, line := range rec.Log {
 		sequence := before + uint64(i) + 1
@@ -129,8 +137,9 @@ func (c *Controller) copyAudit(rec Record) {
 		}
 		if _, err := c.cfg.Audit.Write(append(slices.Clone(line), '\n')); err != nil {
 			c.log.Error("audit entry not copied", slog.Uint64("sequence", sequence), slog.Any("error", err))
-			return // the next change tries again, so that the copy has no gap
+			return false // tried again, so that the copy has no gap
 		}
 		c.auditTo = sequence
 	}
+	return true
 }

@@ -16,27 +16,27 @@ type Status struct {
 	Role        string            `json:"role"`
 	Fence       string            `json:"fence"`
 	Coordinator CoordinatorInfo   `json:"coordinator"`
-	Risk        string            `json:"accepted_coordinator_risk,omitempty"`
-	Epoch       string            `json:"epoch"`
+	Risk        string            `json:"accepted_coordinator_risk,omitempty"` // AcceptCoordinatorRisk
+	Epoch       string            `json:"epoch"`                               // the newest known, 16 hexadecimal digits
 	DecisionID  string            `json:"decision_id"`
 	Phase       Phase             `json:"phase"`
 	Writer      Region            `json:"writer"`
-	Since       time.Time         `json:"since"`
-	MayWrite    bool              `json:"may_write"`
+	Since       time.Time         `json:"since"`         // when the epoch began
+	MayWrite    bool              `json:"may_write"`     // this process, now
 	Why         string            `json:"why,omitempty"` // why it may not write
-	LeaseLeft   time.Duration     `json:"lease_left"`
-	Regions     []Region          `json:"regions"` // for reads, in order
-	HomeShare   uint32            `json:"home_share"`
+	LeaseLeft   time.Duration     `json:"lease_left"`    // with FenceLease
+	Regions     []Region          `json:"regions"`       // for reads, in order
+	HomeShare   uint32            `json:"home_share"`    // percent of reads that go home first
 	Health      map[Region]Health `json:"health"`
-	Gray        []Region          `json:"gray,omitempty"`
-	SelfSuspect bool              `json:"self_suspect,omitempty"`
-	Conflict    string            `json:"conflict,omitempty"`
-	Transition  *Transition       `json:"transition,omitempty"`
-	Last        *Transition       `json:"last,omitempty"` // the newest finished move, with what its phases took
-	Exposure    Exposure          `json:"exposure"`       // of a move to the other Region now; of the one under way
-	Refused     string            `json:"refused,omitempty"`
-	Voters      []Vote            `json:"voters"` // live ones
-	Log         []json.RawMessage `json:"log"`
+	Gray        []Region          `json:"gray,omitempty"`         // unhealthy by callers' failures, with good probes
+	SelfSuspect bool              `json:"self_suspect,omitempty"` // all Regions look bad from here
+	Conflict    string            `json:"conflict,omitempty"`     // why writes are stopped
+	Transition  *Transition       `json:"transition,omitempty"`   // the move under way, or asked for
+	Last        *Transition       `json:"last,omitempty"`         // the newest finished move, with what its phases took
+	Exposure    Exposure          `json:"exposure"`               // of a move to the other Region now; of the one under way
+	Refused     string            `json:"refused,omitempty"`      // why the group's move did not begin at the last poll
+	Voters      []Vote            `json:"voters"`                 // live ones
+	Log         []json.RawMessage `json:"log"`                    // the newest audit entries
 }
 
 // Status returns this instance's view. It takes a lock and copies: for people, not for requests.
@@ -94,7 +94,7 @@ func (c *Controller) statusExposureLocked(rec Record) Exposure {
 // A Problem is something that [Controller.Lint] finds in peace time and that would hurt in an outage.
 type Problem struct {
 	Field string `json:"field"` // of ControllerConfig or Member
-	What  string `json:"what"`
+	What  string `json:"what"`  // and what to know of it
 }
 
 // Lint checks the configuration and the fleet as this instance sees it now: would a move work if any one Region were

@@ -57,6 +57,10 @@ func (t *Transition) clone() *Transition {
 	}
 	copied := *t
 	copied.Took = slices.Clone(t.Took)
+	if t.AcceptLoss != nil {
+		accepted := *t.AcceptLoss
+		copied.AcceptLoss = &accepted
+	}
 	return &copied
 }
 

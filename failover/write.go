@@ -80,7 +80,7 @@ func Write[T, R any](ctx context.Context, c *Client[T], fn func(context.Context,
 		case ClassRejected:
 			c.ctl.hint() // the Region says that it is not the writer: the decision may have moved
 		case ClassAnswer:
-			if len(tried) == 0 {
+			if len(tried) == 0 || tried[0].outcome() == outcome.NotRun {
 				return v, one.Err
 			}
 		}

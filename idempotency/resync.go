@@ -106,8 +106,12 @@ func (r *Regional) whole(episodes int64) {
 		slog.Duration("unprotected", time.Since(time.Unix(0, since))))
 }
 
-// drain copies from's missed keys to to. It counts those that are damaged and goes on.
+// drain copies from's missed keys to to. It counts those that are damaged and goes on. A peer that does not answer is asked for
+// one record and no more: listing costs many round trips.
 func (r *Regional) drain(ctx context.Context, from, to *peer, damaged *damageError) error {
+	if _, err := try(ctx, to, func(ctx context.Context) (Record, error) { return to.store.Load(ctx, ping) }); err != nil {
+		return err
+	}
 	for m, err := range from.store.Unsynced(ctx) {
 		if err == nil {
 			err = r.drainOne(ctx, from.store, to, m)
@@ -128,6 +132,9 @@ func (e *damageError) add(m Mark, err error) {
 		e.first = fmt.Errorf("key %q of %q: %w", shorten(m.Key.ID), shorten(m.Key.Op), err)
 	}
 }
+
+// ping is a key that no call has.
+var ping = Key{Op: "holdfast", ID: "resync"}
 
 func (r *Regional) drainOne(ctx context.Context, from Replica, to *peer, m Mark) error {
 	if err := r.copyRecord(ctx, from, to, m); err != nil {

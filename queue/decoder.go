@@ -46,7 +46,8 @@ func (d *decoder) decode(data []byte, value any) bool {
 		return false
 	}
 	end := d.decoder.InputOffset()
-	whole := end-d.read == int64(len(data))
+	whole := end-d.read == int64(len(data)) && d.text.Len() == 0
 	d.read = end
-	return whole && d.text.Len() == 0
+	d.text.Reset(nil) // keeps no message alive
+	return whole
 }

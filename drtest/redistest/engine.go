@@ -15,15 +15,18 @@ import (
 type engine struct {
 	*miniredis.Miniredis
 
-	mu    sync.Mutex // guards clock
+	mu    sync.Mutex // guards the following
 	clock time.Time
+	aged  time.Time                // up to where TTLs have been counted
+	every time.Duration            // how often they are; 0 = whenever the clock moves
+	steps int                      // how often they were
+	ttls  map[string]time.Duration // as they were left, while every is not 0
 }
 
 func newEngine(now time.Time) *engine {
-	e := &engine{Miniredis: miniredis.NewMiniRedis(), clock: now}
+	e := &engine{Miniredis: miniredis.NewMiniRedis(), clock: now, aged: now}
 	e.Seed(1) // random commands come out alike on a replica
 	e.SetTime(now)
-	e.ClockTTL(true)
 	c, err := e.Dial() // the only way to start it without a listener
 	if err != nil {
 		panic(fmt.Sprintf("redistest: miniredis: %v", err))
@@ -37,10 +40,52 @@ func newEngine(now time.Time) *engine {
 func (e *engine) at(t time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if t.After(e.clock) {
-		e.clock = t
-		e.SetTime(t)
+	if !t.After(e.clock) {
+		return
 	}
+	e.clock = t
+	e.SetTime(t)
+	if passed := t.Sub(e.aged); passed >= e.every {
+		e.aged = t
+		e.ageLocked(passed)
+	}
+}
+
+// Miniredis counts TTLs by going through all keys, which is too slow to do for every command when there are many. Then they are counted in
+// steps of a hundredth of the shortest, at most a minute: a key lives up to a step too long, never too short.
+const (
+	exactKeys = 200
+	maxStep   = time.Minute
+)
+
+// ageLocked lets TTLs run down by what has passed. Those set since the last step get it added first.
+func (e *engine) ageLocked(passed time.Duration) {
+	db := e.DB(0)
+	if e.every > 0 {
+		for _, key := range db.Keys() {
+			if ttl := db.TTL(key); ttl > 0 && ttl != e.ttls[key] {
+				db.SetTTL(key, ttl+passed)
+			}
+		}
+	}
+	e.FastForward(passed)
+	if e.steps++; e.every == 0 && e.steps%64 != 0 {
+		return
+	}
+	e.every, e.ttls = 0, nil
+	keys := db.Keys()
+	if len(keys) <= exactKeys {
+		return
+	}
+	shortest := 100 * maxStep
+	e.ttls = make(map[string]time.Duration, len(keys))
+	for _, key := range keys {
+		if ttl := db.TTL(key); ttl > 0 {
+			e.ttls[key] = ttl
+			shortest = min(shortest, ttl)
+		}
+	}
+	e.every = max(shortest/100, 1)
 }
 
 // deaf is a client that does not hear answers.

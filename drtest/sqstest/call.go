@@ -63,6 +63,7 @@ func Operations() []string {
 		"TagQueue", "UntagQueue", "ListQueueTags",
 		"SendMessage", "SendMessageBatch", "ReceiveMessage", "DeleteMessage", "DeleteMessageBatch",
 		"ChangeMessageVisibility", "ChangeMessageVisibilityBatch",
+		"StartMessageMoveTask", "ListMessageMoveTasks", "CancelMessageMoveTask",
 	}
 }
 
@@ -88,6 +89,12 @@ func (c *call) run() (any, *apiError) {
 		return getQueueURL(c)
 	case "ListQueues":
 		return listQueues(c)
+	case "StartMessageMoveTask":
+		return startMessageMoveTask(c, now)
+	case "ListMessageMoveTasks":
+		return listMessageMoveTasks(c, now)
+	case "CancelMessageMoveTask":
+		return cancelMessageMoveTask(c)
 	}
 	q, err := c.queue()
 	if err != nil {

@@ -68,6 +68,7 @@ var (
 	errReceipt          = modelled("ReceiptHandleIsInvalid", "ReceiptHandleIsInvalid")
 	errOverLimit        = modelled("OverLimit", "OverLimit")
 	errAddress          = modelled("InvalidAddress", "InvalidAddress")
+	errNoResource       = modelled("ResourceNotFoundException", "ResourceNotFoundException")
 	errThrottled        = modelled("RequestThrottled", "RequestThrottled")
 	errParameter        = common("InvalidParameterValueException", "InvalidParameterValue", http.StatusBadRequest)
 	errMissing          = common("MissingRequiredParameterException", "MissingParameter", http.StatusBadRequest)
@@ -84,7 +85,7 @@ func knownErrors() []errorKind {
 		errNoQueue, errQueueExists, errDeletedRecently, errPurgeInProgress,
 		errBatchEmpty, errBatchTooMany, errBatchTooLong, errBatchIDs, errBatchID,
 		errNotInFlight, errUnsupported, errAttributeName, errAttributeValue, errContents, errReceipt,
-		errOverLimit, errAddress, errThrottled, errParameter, errMissing,
+		errOverLimit, errAddress, errNoResource, errThrottled, errParameter, errMissing,
 		errSerialization, errUnknownOperation, errSignature, errInternal, errUnavailable,
 	}
 }

@@ -24,6 +24,7 @@ type region struct {
 	sequence uint64
 	receipt  uint64
 	woken    []*queue
+	moves    []*move // oldest first
 }
 
 func (g *region) arn(name string) string {

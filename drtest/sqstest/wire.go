@@ -48,6 +48,9 @@ type request struct {
 	MaxResults                  *int
 	NextToken                   string
 	Entries                     []entry
+
+	SourceArn, DestinationArn, TaskHandle string
+	MaxNumberOfMessagesPerSecond          *int
 }
 
 // decode reads a request's body. Unknown members are ignored, as the service does.
@@ -81,6 +84,24 @@ type (
 	listSourcesOutput struct {
 		QueueUrls []string `json:"queueUrls"`
 		NextToken string   `json:",omitempty"`
+	}
+	moveOutput struct {
+		TaskHandle                       string `json:",omitempty"`
+		ApproximateNumberOfMessagesMoved *int   `json:",omitempty"`
+	}
+	listMovesOutput struct {
+		Results []moveEntry
+	}
+	moveEntry struct {
+		ApproximateNumberOfMessagesMoved  int
+		ApproximateNumberOfMessagesToMove int
+		DestinationArn                    string `json:",omitempty"`
+		FailureReason                     string `json:",omitempty"`
+		MaxNumberOfMessagesPerSecond      int
+		SourceArn                         string
+		StartedTimestamp                  int64
+		Status                            string
+		TaskHandle                        string `json:",omitempty"`
 	}
 	sendOutput struct {
 		Id                           string `json:",omitempty"`

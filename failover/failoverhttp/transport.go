@@ -184,6 +184,7 @@ func discard(res *http.Response) {
 // A StatusError stands for an answer whose status speaks against the Region.
 type StatusError struct{ Response *http.Response }
 
+// Error names the status.
 func (e *StatusError) Error() string { return "failoverhttp: " + e.Response.Status }
 
 // Class is what the status means for routing.

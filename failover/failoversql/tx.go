@@ -14,11 +14,12 @@ var ErrStaleEpoch = errors.New("failoversql: stale epoch")
 
 // A StaleEpochError says that the database knows a newer writer. The transaction was rolled back. errors.Is(err, ErrStaleEpoch) holds.
 type StaleEpochError struct {
-	Fence    failover.Fence
-	Learned  uint64
-	Decision string
+	Fence    failover.Fence // of the transaction
+	Learned  uint64         // the database's epoch
+	Decision string         // that it belongs to
 }
 
+// Error names both epochs.
 func (e *StaleEpochError) Error() string {
 	if e.Learned == e.Fence.Epoch {
 		return fmt.Sprintf("failoversql: epoch %s was granted twice: the database knows decision %q, the write carries %q",
@@ -43,6 +44,7 @@ type TxError struct {
 	Err  error
 }
 
+// Error names the step.
 func (e *TxError) Error() string {
 	return fmt.Sprintf("failoversql: transaction broke off at %s: %v", e.Step, e.Err)
 }

@@ -48,6 +48,7 @@ type StaleEpochError struct {
 	Learned string // 16 hexadecimal digits
 }
 
+// Error names both epochs.
 func (e *StaleEpochError) Error() string {
 	return fmt.Sprintf("rediscoord: write of epoch %s refused: Redis has learned %s", e.Fence.Token(), e.Learned)
 }

@@ -11,11 +11,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 )
 
 // A FileJournal keeps a file of JSON lines for every run in one directory. Every entry is synced before Append returns. A
-// line torn by a crash was never acknowledged and is cut off by the next writer. It serves processes of one machine.
+// line torn by a crash was never acknowledged and is cut off by the next writer. It serves processes of one
+// machine, which must be a Unix; for runners on several machines use package redisjournal.
 type FileJournal struct{ dir string }
 
 // OpenJournal uses the directory at path, which it creates.
@@ -31,12 +31,17 @@ func OpenJournal(path string) (*FileJournal, error) {
 
 const journalSuffix = ".jsonl"
 
+// fileName reports whether a run's ID can be the name of a file in one directory.
+func fileName(run string) bool {
+	return run != "" && !strings.ContainsAny(run, "/\\\x00") && !strings.HasPrefix(run, ".")
+}
+
 // locked runs f with the run's file open and locked, and its whole lines.
 func (j *FileJournal) locked(ctx context.Context, run string, f func(file *os.File, lines [][]byte) error) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	if run == "" || strings.ContainsAny(run, "/\\\x00") || strings.HasPrefix(run, ".") {
+	if !fileName(run) {
 		return fmt.Errorf("runbook: journal: run ID %q is not a file name", run)
 	}
 	file, err := os.OpenFile(filepath.Join(j.dir, run+journalSuffix), os.O_CREATE|os.O_RDWR, 0o600)
@@ -44,7 +49,7 @@ func (j *FileJournal) locked(ctx context.Context, run string, f func(file *os.Fi
 		return fmt.Errorf("runbook: journal: %w", err)
 	}
 	defer file.Close() // releases the lock
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
+	if err := lock(ctx, file); err != nil {
 		return fmt.Errorf("runbook: journal: %w", err)
 	}
 	text, err := os.ReadFile(file.Name())
@@ -150,7 +155,7 @@ func (j *FileJournal) Runs(ctx context.Context) (first []Entry, err error) {
 	return first, nil
 }
 
-// Path is the file of a run, for Verify.
+// Path is the file of a run.
 func (j *FileJournal) Path(run string) string { return filepath.Join(j.dir, run+journalSuffix) }
 
 func decode(run string, lines [][]byte) (entries []Entry, err error) {

@@ -16,7 +16,7 @@ func cli(t *testing.T, book *Runbook, dir string, args ...string) (code int, out
 		args = append(args, "-journal", dir)
 	}
 	var o, e bytes.Buffer
-	code = command(t.Context(), book, args, &o, &e)
+	code = command(t.Context(), nil, book, args, &o, &e)
 	return code, o.String(), e.String()
 }
 
@@ -40,7 +40,7 @@ func TestMainFromPlanToAudit(t *testing.T) {
 	ended := make(chan int, 1)
 	go func() {
 		var o, e bytes.Buffer
-		ended <- command(t.Context(), book, []string{"run", "-run", "r1", "-by", "ann", "-journal", dir}, &o, &e)
+		ended <- command(t.Context(), nil, book, []string{"run", "-run", "r1", "-by", "ann", "-journal", dir}, &o, &e)
 	}()
 	for code != ExitOK || !strings.Contains(out, `"started"`) && !strings.Contains(out, `"done"`) { // until the run exists and its first step is done
 		code, out, _ = cli(t, book, dir, "status", "-run", "r1")
@@ -68,8 +68,8 @@ func TestMainFromPlanToAudit(t *testing.T) {
 	if err := os.WriteFile(path, bytes.Replace(text, []byte("bob"), []byte("eve"), 1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, errs := cli(t, book, dir, "verify-audit", "-run", "r1"); code != ExitFailed || !strings.Contains(errs, "line") {
-		t.Errorf("verify-audit of an edited journal = %d %s, want a failure that names the line", code, errs)
+	if code, _, errs := cli(t, book, dir, "verify-audit", "-run", "r1"); code != ExitFailed || !strings.Contains(errs, "entry ") {
+		t.Errorf("verify-audit of an edited journal = %d %s, want a failure that names the entry", code, errs)
 	}
 }
 
@@ -80,7 +80,7 @@ func TestMainUsage(t *testing.T) {
 		"nothing": nil, "unknown command": {"x", "-run", "r"}, "unknown flag": {"run", "-x"}, "no run": {"run"}, "extra": {"run", "-run", "r", "x"},
 	} {
 		var o, e bytes.Buffer
-		if code := command(t.Context(), book, args, &o, &e); code != ExitUsage || e.Len() == 0 {
+		if code := command(t.Context(), nil, book, args, &o, &e); code != ExitUsage || e.Len() == 0 {
 			t.Errorf("%s: exit %d, %q, want %d and a text", name, code, e.String(), ExitUsage)
 		}
 	}
@@ -90,7 +90,7 @@ func TestMainUsage(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var o, e bytes.Buffer
-	if code := command(ctx, book, []string{"run", "-run", "r", "-by", "ann", "-journal", dir}, &o, &e); code != ExitBlocked {
+	if code := command(ctx, nil, book, []string{"run", "-run", "r", "-by", "ann", "-journal", dir}, &o, &e); code != ExitBlocked {
 		t.Errorf("interrupted run = %d %s, want %d", code, e.String(), ExitBlocked)
 	}
 }

@@ -6,7 +6,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 )
 
 // A Plan is what a run would do now: every step as its Check sees it. Nothing was changed.
@@ -36,55 +38,75 @@ const (
 	Unplanned Mode = false
 )
 
-// Plan runs every Check of the mode and nothing else.
+// String returns "planned" or "unplanned".
+func (m Mode) String() string {
+	if m == Planned {
+		return "planned"
+	}
+	return "unplanned"
+}
+
+// Plan runs every Check and Preflight of the mode and nothing else. It can be run on a schedule: in peace [Plan.Ready] holds.
 func (r *Runbook) Plan(ctx context.Context, mode Mode) Plan {
-	p := Plan{Runbook: r.name, Planned: bool(mode), Hash: r.hash(mode)}
+	p := Plan{Runbook: r.name, Planned: bool(mode), Hash: r.hash(mode), Problems: r.problems(mode)}
 	for _, s := range r.steps {
-		step := PlanStep{Name: s.Name, Approve: s.Approve, Skipped: !s.in(bool(mode))}
+		step := PlanStep{Name: s.Name, Approve: s.Approve, Skipped: !s.in(mode)}
 		if !step.Skipped {
 			bounded, cancel := context.WithTimeout(ctx, s.timeout())
 			state, err := observe(bounded, s.Check, s.Verify)
-			cancel()
 			if step.State = state; err != nil {
-				step.State, step.Error = StateBlocked, err.Error()
+				step.Error = err.Error()
 			}
+			if s.Preflight != nil {
+				if err := call(bounded, s.Preflight); err != nil {
+					p.Problems = append(p.Problems, fmt.Sprintf("step %q could not work: %v", s.Name, err))
+				}
+			}
+			cancel()
 		}
 		p.Steps = append(p.Steps, step)
 	}
-	p.Problems = r.problems(mode)
 	return p
 }
 
-// problems is the preflight: what is wrong with the runbook itself.
+// Ready reports whether no step is blocked and nothing was found that would hurt in an outage.
+func (p Plan) Ready() bool {
+	return len(p.Problems) == 0 && !slices.ContainsFunc(p.Steps, func(s PlanStep) bool { return s.State == StateBlocked })
+}
+
+// problems is the preflight of the runbook itself.
 func (r *Runbook) problems(mode Mode) (problems []string) {
 	attended := map[string]bool{} // a person approves the step or one that it needs
 	for _, s := range r.steps {
-		attended[s.Name] = s.Approve > 0
+		attended[s.Name] = s.Approve > 0 && s.in(mode)
 		for _, need := range s.Needs {
 			attended[s.Name] = attended[s.Name] || attended[need]
 		}
-		if s.in(bool(mode)) && s.ControlPlane && !attended[s.Name] {
+		if s.in(mode) && s.ControlPlane && !attended[s.Name] {
 			problems = append(problems, fmt.Sprintf("step %q calls a control plane on a path without a person: it may be down with the Region", s.Name))
-		}
-		if s.in(bool(mode)) && s.Undo == nil && s.Do != nil && !s.PointOfNoReturn && s.Check == nil {
-			problems = append(problems, fmt.Sprintf("step %q has no Check: a plan cannot tell whether it is needed", s.Name))
 		}
 	}
 	return problems
 }
 
-// hash identifies the steps and the mode.
+// hash identifies the steps and the mode: what people approve. Functions cannot be hashed; which of them there are is.
 func (r *Runbook) hash(mode Mode) string {
 	type part struct {
 		Name    string
 		Needs   []string
 		Only    Only
 		Approve int
-		Flags   [3]bool
+		Timeout time.Duration
+		Flags   [5]bool
+		Has     [4]bool
 	}
-	parts := []any{r.name, bool(mode)}
+	parts := []any{r.name, bool(mode), r.undoFailed}
 	for _, s := range r.steps {
-		parts = append(parts, part{s.Name, s.Needs, s.Only, s.Approve, [3]bool{s.Waive, s.PointOfNoReturn, s.ControlPlane}})
+		parts = append(parts, part{
+			s.Name, s.Needs, s.Only, s.Approve, s.Timeout,
+			[5]bool{s.Waive, s.PointOfNoReturn, s.ControlPlane, s.Once, s.MayFail},
+			[4]bool{s.Check != nil, s.Do != nil, s.Verify != nil, s.Undo != nil},
+		})
 	}
 	text, err := json.Marshal(parts)
 	if err != nil {
@@ -97,11 +119,7 @@ func (r *Runbook) hash(mode Mode) string {
 // String prints the plan as a diff: "+" will be done, "=" is there already, "!" is blocked, "-" is not of this mode.
 func (p Plan) String() string {
 	var b strings.Builder
-	mode := "unplanned"
-	if p.Planned {
-		mode = "planned"
-	}
-	fmt.Fprintf(&b, "%s (%s, plan %s)\n", p.Runbook, mode, p.Hash)
+	fmt.Fprintf(&b, "%s (%v, plan %s)\n", p.Runbook, Mode(p.Planned), p.Hash)
 	for _, s := range p.Steps {
 		sign := map[State]string{StateNeeded: "+", StateDone: "=", StateBlocked: "!"}[s.State]
 		if s.Skipped {

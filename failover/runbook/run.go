@@ -2,112 +2,68 @@ package runbook
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/holdfast-go/holdfast/internal/outcome"
-	"github.com/holdfast-go/holdfast/internal/telemetry"
 )
-
-// Config configures a run.
-type Config struct {
-	// Journal records the run. Required.
-	Journal Journal
-
-	// By is who asked for the run. Required; they cannot approve their own steps.
-	By string
-
-	// Mode is whether the run is planned. The zero value is unplanned.
-	Mode Mode
-
-	// Reason is why the run was asked for.
-	Reason string
-
-	// RTO is the time within which the run should be complete, counted from Since. Zero means none.
-	RTO time.Duration
-
-	// Since is when the fault began. Zero means the run's start.
-	Since time.Time
-
-	// RPO and Exposure are shown in the report: what may be lost, and what was at the switch.
-	RPO, Exposure time.Duration
-
-	// Parallel is how many steps may run at once. Zero means 4.
-	Parallel int
-
-	// PollEvery is the interval of Verify, of waiting for approvals and of looking for pauses. Zero means 2 s; at least 10 ms.
-	PollEvery time.Duration
-
-	// ApprovalTTL is how long the run waits for the approvals of a step. Zero means 1 h.
-	ApprovalTTL time.Duration
-
-	// Cooldown refuses a run that begins sooner after the last one of this runbook; MaxRuns one more than so many in 24 h. Both hold
-	// only runs without a person's name, By "auto" or "auto/…". Zero means none.
-	Cooldown time.Duration
-	MaxRuns  int
-
-	// Logger receives a line per step. Nil is silent.
-	Logger *slog.Logger
-}
-
-func (c Config) withDefaults(r *Runbook) (Config, error) {
-	if c.Parallel == 0 {
-		c.Parallel = 4
-	}
-	if c.PollEvery == 0 {
-		c.PollEvery = 2 * time.Second
-	}
-	if c.ApprovalTTL == 0 {
-		c.ApprovalTTL = time.Hour
-	}
-	c.Logger = telemetry.Logger(c.Logger).With("runbook", r.name)
-	switch {
-	case c.Journal == nil:
-		return c, refused("runbook %q: Config.Journal is nil", r.name)
-	case c.By == "":
-		return c, refused("runbook %q: Config.By is empty", r.name)
-	case c.Parallel < 0:
-		return c, refused("runbook %q: Config.Parallel: %d is negative", r.name, c.Parallel)
-	case c.PollEvery < 10*time.Millisecond:
-		return c, refused("runbook %q: Config.PollEvery: %v is below the minimum 10ms", r.name, c.PollEvery)
-	case c.RTO < 0 || c.RPO < 0 || c.Exposure < 0 || c.ApprovalTTL < 0 || c.Cooldown < 0 || c.MaxRuns < 0:
-		return c, refused("runbook %q: Config: RTO, RPO, Exposure, ApprovalTTL, Cooldown and MaxRuns must not be negative", r.name)
-	}
-	return c, nil
-}
 
 // A runner carries out one run of a runbook.
 type runner struct {
-	book  *Runbook
-	cfg   Config
-	run   string
-	plan  string
-	token uint64
+	book     *Runbook
+	cfg      Config
+	run      string
+	token    uint64
+	acquired time.Time // when this runner took the run over
+	counts   instruments
 
-	mu   sync.Mutex // guards the following
-	done map[string]bool
-	busy map[string]bool
-	err  error // the first that stopped the run
+	mu     sync.Mutex // guards the following
+	plan   string
+	mode   Mode
+	done   map[string]bool
+	flying map[string]*flight
+	err    error // the first that stopped the run
 }
+
+// A flight is a step under way.
+type flight struct {
+	cancel context.CancelCauseFunc
+	doing  bool // Do is about to start, or has
+}
+
+// Causes that end a step without an error of the run.
+var (
+	errSkipped = errors.New("runbook: skipped")
+	errLeftOut = errors.New("runbook: not of this mode")
+)
 
 // Run carries the runbook out, or goes on where an earlier runner of the same run stopped, crashed or was lost: every step is checked
 // again, and the journal only says which Do may still be under way. It blocks until all steps are done, a step stops the run or ctx
 // ends, and waits for the steps in flight. The report covers everything so far, with an error too.
 //
 // Errors: [ErrRefused] (nothing was changed: a bad Config, a run of another plan, cooldown), a [*StepError] around [ErrBlocked],
-// [ErrUndecided], [ErrFenced] or the step's own, [ErrCancelled], the end of ctx. All but ErrRefused and ErrCancelled can be resumed.
+// [ErrUndecided], [ErrFenced], [ErrHung] or the step's own, [ErrCancelled], the end of ctx. All but ErrRefused and ErrCancelled can be resumed.
 func (r *Runbook) Run(ctx context.Context, runID string, cfg Config) (Report, error) {
 	run, err := r.acquire(ctx, runID, cfg)
 	if err != nil {
 		return Report{}, err
 	}
+	ctx, ended := run.counts.run(ctx, runID)
 	err = run.end(ctx, run.steps(ctx))
-	report, reportErr := r.report(context.WithoutCancel(ctx), runID, run.cfg)
+	ended(err)
+	late := context.WithoutCancel(ctx)
+	if r.undoFailed && err != nil && !errors.Is(err, ErrFenced) {
+		cfg.Reason = "the run did not finish"
+		_, undoErr := r.Undo(late, runID, cfg)
+		err = errors.Join(err, undoErr)
+	}
+	report, reportErr := r.Report(late, runID, run.cfg.Journal)
+	if run.cfg.OnReport != nil && reportErr == nil {
+		if err := run.cfg.OnReport(late, report); err != nil {
+			run.cfg.Logger.Error("report not delivered", slog.String("run", runID), slog.Any("error", err))
+		}
+	}
 	return report, errors.Join(err, reportErr)
 }
 
@@ -117,36 +73,59 @@ func (r *Runbook) acquire(ctx context.Context, runID string, cfg Config) (*runne
 	if err != nil {
 		return nil, err
 	}
+	if runID == "" {
+		return nil, refused("runbook %q: the run ID is empty", r.name)
+	}
 	entries, err := cfg.Journal.Load(ctx, runID)
 	if err != nil {
 		return nil, err
 	}
-	h, plan := read(entries), r.hash(cfg.Mode)
-	switch {
-	case runID == "":
-		return nil, refused("runbook %q: the run ID is empty", r.name)
-	case len(entries) > 0 && (entries[0].Runbook != r.name || h.plan != plan):
-		return nil, refused("run %q belongs to runbook %q, plan %s; this is %q, plan %s", runID, entries[0].Runbook, h.plan, r.name, plan)
+	h, mode := read(entries), cfg.Mode
+	switch err := r.mine(runID, h); {
+	case len(entries) == 0:
+		if err := r.mayBegin(ctx, cfg); err != nil {
+			return nil, err
+		}
+	case err != nil:
+		return nil, err
+	case cfg.Mode != h.mode && cfg.Mode != h.first.mode():
+		return nil, refused("run %q is %v and cannot be resumed as %v", runID, h.mode, cfg.Mode)
 	case h.cancelled != nil:
 		return nil, refused("run %q was cancelled by %s: %s", runID, h.cancelled.By, h.cancelled.Reason)
 	case h.undone:
 		return nil, refused("run %q was undone: start a new one", runID)
-	case len(entries) == 0:
-		if err := r.tooSoon(ctx, cfg); err != nil {
-			return nil, err
-		}
+	default:
+		mode = h.mode
 	}
-	run := &runner{book: r, cfg: cfg, run: runID, plan: plan, done: map[string]bool{}, busy: map[string]bool{}}
+	run := r.runner(runID, cfg, mode)
 	first := run.entry(EventAcquired, "", cfg.Reason)
+	first.Targets = cfg.targets()
 	if run.token, err = cfg.Journal.Acquire(ctx, first); err != nil {
 		return nil, err
 	}
+	run.acquired = time.Now()
 	return run, nil
 }
 
-// tooSoon applies cooldown and budget to a new automatic run.
-func (r *Runbook) tooSoon(ctx context.Context, cfg Config) error {
-	if cfg.Cooldown == 0 && cfg.MaxRuns == 0 || !automatic(cfg.By) {
+// mine refuses a run of another runbook or another version of this one.
+func (r *Runbook) mine(runID string, h history) error {
+	if len(h.entries) > 0 && (h.first.Runbook != r.name || h.plan != r.hash(h.mode)) {
+		return refused("run %q belongs to runbook %q, plan %s; this is %q, plan %s", runID, h.first.Runbook, h.plan, r.name, r.hash(h.mode))
+	}
+	return nil
+}
+
+func (r *Runbook) runner(runID string, cfg Config, mode Mode) *runner {
+	return &runner{
+		book: r, cfg: cfg, run: runID, plan: r.hash(mode), mode: mode, counts: newInstruments(r.name, cfg),
+		done: map[string]bool{}, flying: map[string]*flight{},
+	}
+}
+
+// mayBegin applies cooldown, budget and Alone to a new run.
+func (r *Runbook) mayBegin(ctx context.Context, cfg Config) error {
+	held := automatic(cfg.By) && (cfg.Cooldown > 0 || cfg.MaxRuns > 0)
+	if !held && !cfg.Alone {
 		return nil
 	}
 	first, err := cfg.Journal.Runs(ctx)
@@ -155,30 +134,46 @@ func (r *Runbook) tooSoon(ctx context.Context, cfg Config) error {
 	}
 	recent := 0
 	for _, e := range first {
-		age := time.Since(e.At)
 		if e.Runbook != r.name {
 			continue
 		}
-		if age < cfg.Cooldown {
+		age := time.Since(e.At)
+		if held && age < cfg.Cooldown {
 			return refused("runbook %q: run %q began %v ago; the cooldown is %v", r.name, e.Run, age.Round(time.Second), cfg.Cooldown)
 		}
 		if automatic(e.By) && age < 24*time.Hour {
 			recent++
 		}
+		if cfg.Alone {
+			if err := r.over(ctx, cfg.Journal, e.Run); err != nil {
+				return err
+			}
+		}
 	}
-	if cfg.MaxRuns > 0 && recent >= cfg.MaxRuns {
+	if held && cfg.MaxRuns > 0 && recent >= cfg.MaxRuns {
 		return refused("runbook %q: %d automatic runs within 24 h; the budget is %d", r.name, recent, cfg.MaxRuns)
 	}
 	return nil
 }
 
-// automatic: names of machines, by convention.
-func automatic(by string) bool { return by == "auto" || len(by) > 5 && by[:5] == "auto/" }
+// over refuses while the other run may still change something.
+func (r *Runbook) over(ctx context.Context, j Journal, run string) error {
+	entries, err := j.Load(ctx, run)
+	if err != nil {
+		return err
+	}
+	if h := read(entries); h.cancelled == nil && !h.undone && !h.finished {
+		return refused("runbook %q: run %q is not over: resume it, or cancel it first", r.name, run)
+	}
+	return nil
+}
 
 func (run *runner) entry(event Event, step, reason string) Entry {
+	run.mu.Lock()
+	defer run.mu.Unlock()
 	return Entry{
 		Run: run.run, Runbook: run.book.name, Plan: run.plan, Token: run.token, At: time.Now(), Event: event,
-		Step: step, By: run.cfg.By, Reason: reason, Planned: bool(run.cfg.Mode),
+		Step: step, By: run.cfg.By, Reason: reason, Planned: bool(run.mode),
 	}
 }
 
@@ -195,39 +190,115 @@ func (run *runner) steps(ctx context.Context) error {
 	defer wg.Wait()
 	ticker := time.NewTicker(run.cfg.PollEvery)
 	defer ticker.Stop()
+	ended, heard := ctx.Done(), time.Now()
 	for {
-		h, err := run.load(running)
-		switch {
-		case err != nil:
-			run.stop(err)
-		case h.cancelled != nil:
-			run.stop(fmt.Errorf("%w by %s: %s", ErrCancelled, h.cancelled.By, h.cancelled.Reason))
-		case h.token > run.token:
-			run.stop(ErrFenced)
-			cancel(ErrFenced)
-		case !h.paused:
-			for _, s := range run.ready(h) {
+		switch h, err := run.load(running); {
+		case err == nil:
+			heard = time.Now()
+			for _, s := range run.react(h, cancel) {
 				wg.Go(func() {
 					run.step(running, s)
 					finished <- struct{}{}
 				})
 			}
+		case time.Since(heard) >= silence*run.cfg.PollEvery || ctx.Err() != nil:
+			// Another runner may have taken over: its wait for the end of our Dos counts on this.
+			run.stop(fmt.Errorf("the journal cannot be read: %w", err))
+			cancel(err)
 		}
-		if over, err := run.over(); over {
+		over, err := run.over()
+		if over {
 			return err
+		}
+		if err != nil { // nobody needs to wait for an approval any more
+			run.endWaits(func(Step) error { return err })
 		}
 		select {
 		case <-finished:
 		case <-ticker.C:
-		case <-ctx.Done():
+		case <-ended:
+			ended = nil // once: the steps in flight still need their time
 			run.stop(context.Cause(ctx))
 		}
 	}
 }
 
+// A runner that has not read its journal for silence polls cuts off its Dos. One that takes a run over lets takeover polls pass before
+// it believes that a Do of another runner has had no effect: until then that runner, if it lives, has seen it and stopped.
+const (
+	silence  = 2
+	takeover = 4
+)
+
+// load reads the journal, and the run's mode from it.
 func (run *runner) load(ctx context.Context) (history, error) {
 	entries, err := run.cfg.Journal.Load(ctx, run.run)
-	return read(entries), err
+	if err != nil {
+		return history{}, err
+	}
+	h := read(entries)
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	run.plan, run.mode = h.plan, h.mode
+	return h, nil
+}
+
+// react does what the journal says, and returns the steps that may start now.
+func (run *runner) react(h history, cancel context.CancelCauseFunc) []Step {
+	if err := run.ousted(h); err != nil {
+		run.stop(err)
+		cancel(err)
+		return nil
+	}
+	if h.cancelled != nil {
+		err := fmt.Errorf("%w by %s: %s", ErrCancelled, h.cancelled.By, h.cancelled.Reason)
+		run.stop(err)
+		run.endWaits(func(Step) error { return err })
+		return nil
+	}
+	run.endWaits(func(s Step) error {
+		if _, skipped := h.skipped[s.Name]; skipped && !h.open(s.Name) {
+			return errSkipped
+		}
+		return nil
+	})
+	run.leaveOut(h.mode)
+	if h.paused {
+		return nil
+	}
+	return run.ready(h)
+}
+
+// ousted: another runner, or somebody's Undo, has the run now.
+func (run *runner) ousted(h history) error {
+	if h.token > run.token || h.undone {
+		return ErrFenced
+	}
+	return nil
+}
+
+// endWaits ends the steps that have not come to their Do and that why has an error for.
+func (run *runner) endWaits(why func(Step) error) {
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	for _, s := range run.book.steps {
+		if f := run.flying[s.Name]; f != nil && !f.doing {
+			if err := why(s); err != nil {
+				f.cancel(err)
+			}
+		}
+	}
+}
+
+// leaveOut ends the steps that are not of the mode, which may have changed, also in their Do.
+func (run *runner) leaveOut(mode Mode) {
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	for _, s := range run.book.steps {
+		if f := run.flying[s.Name]; f != nil && !s.in(mode) {
+			f.cancel(errLeftOut)
+		}
+	}
 }
 
 // stop keeps the first reason why no further step may start.
@@ -244,27 +315,32 @@ func (run *runner) over() (bool, error) {
 	run.mu.Lock()
 	defer run.mu.Unlock()
 	if run.err != nil {
-		return len(run.busy) == 0, run.err
+		return len(run.flying) == 0, run.err
 	}
-	return len(run.done) == len(run.book.steps), nil
+	for _, s := range run.book.steps {
+		if s.in(run.mode) && !run.done[s.Name] {
+			return false, nil
+		}
+	}
+	return len(run.flying) == 0, nil
 }
 
 // ready takes the steps that may start now.
 func (run *runner) ready(h history) (start []Step) {
 	run.mu.Lock()
 	defer run.mu.Unlock()
-	for again := true; again; { // a step that does not take part frees others at once
+	for again := true; again; { // a step that is skipped frees others at once
 		again = false
 		for _, s := range run.book.steps {
-			if run.done[s.Name] || run.busy[s.Name] || run.err != nil || !run.freeLocked(s) {
+			if run.done[s.Name] || run.flying[s.Name] != nil || run.err != nil || !s.in(h.mode) || !run.freeLocked(s) {
 				continue
 			}
-			if _, skipped := h.skipped[s.Name]; skipped || !s.in(bool(run.cfg.Mode)) {
+			if _, skipped := h.skipped[s.Name]; skipped && !h.open(s.Name) || s.Once && h.last[s.Name].Event == EventDone {
 				run.done[s.Name], again = true, true
 				continue
 			}
-			if len(run.busy) < run.cfg.Parallel {
-				run.busy[s.Name] = true
+			if len(run.flying) < run.cfg.Parallel {
+				run.flying[s.Name] = &flight{cancel: func(error) {}}
 				start = append(start, s)
 			}
 		}
@@ -272,169 +348,14 @@ func (run *runner) ready(h history) (start []Step) {
 	return start
 }
 
+// freeLocked: everything that s needs is done, or not of the mode.
 func (run *runner) freeLocked(s Step) bool {
 	for _, need := range s.Needs {
-		if !run.done[need] {
+		if n, _ := run.book.step(need); n.in(run.mode) && !run.done[need] {
 			return false
 		}
 	}
 	return true
-}
-
-// step carries out one step and notes what became of it.
-func (run *runner) step(ctx context.Context, s Step) {
-	at, err := run.carryOut(ctx, s)
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	delete(run.busy, s.Name)
-	if err == nil {
-		run.done[s.Name] = true
-		run.cfg.Logger.Info("step done", slog.String("step", s.Name), slog.String("run", run.run))
-		return
-	}
-	run.cfg.Logger.Error("step stopped", slog.String("step", s.Name), slog.String("run", run.run), slog.Any("error", err))
-	if run.err == nil {
-		run.err = &StepError{Runbook: run.book.name, Step: s.Name, At: at, Err: err}
-	}
-}
-
-// carryOut is Check, approval, Do, Verify, with the journal written before and after Do. It returns at which of them the step stopped.
-func (run *runner) carryOut(ctx context.Context, s Step) (at string, err error) {
-	ctx = context.WithValue(ctx, tokenKey{}, requestToken(run.run, s.Name))
-	h, err := run.load(ctx)
-	if err != nil {
-		return "journal", err
-	}
-	if h.open(s.Name) {
-		state, err := run.decide(ctx, s, true)
-		switch {
-		case err != nil:
-			return "verify", err
-		case state == StateDone:
-			return "journal", run.note(ctx, EventDone, s.Name, "an earlier Do has taken effect")
-		}
-		if err := run.note(ctx, EventFailed, s.Name, "an earlier Do has had no effect"); err != nil {
-			return "journal", err
-		}
-	}
-	state, err := run.check(ctx, s)
-	switch {
-	case err != nil:
-		return "check", err
-	case state == StateDone:
-		return "journal", run.note(ctx, EventDone, s.Name, "it was so already")
-	}
-	if skipped, err := run.awaitApproval(ctx, s); err != nil || skipped {
-		return "approve", err
-	}
-	if s.Do == nil {
-		if s.Check != nil || s.Verify != nil {
-			return run.awaitEffect(ctx, s)
-		}
-		return "journal", run.note(ctx, EventDone, s.Name, "")
-	}
-	if err := run.note(ctx, EventStarted, s.Name, ""); err != nil {
-		return "journal", err
-	}
-	return run.do(ctx, s)
-}
-
-// do runs Do and lets Verify decide what became of it.
-func (run *runner) do(ctx context.Context, s Step) (at string, err error) {
-	bounded, cancel := context.WithTimeout(ctx, s.timeout())
-	doErr := call(bounded, s.Do)
-	cancel()
-	if doErr == nil {
-		return run.awaitEffect(ctx, s)
-	}
-	if outcome.Of(doErr) == outcome.NotRun {
-		return "do", errors.Join(doErr, run.note(ctx, EventFailed, s.Name, doErr.Error()))
-	}
-	late := context.WithoutCancel(ctx) // a run that is being stopped still says what it does not know
-	if err := run.note(late, EventUnknown, s.Name, doErr.Error()); err != nil {
-		return "journal", errors.Join(doErr, err)
-	}
-	state, err := run.decide(ctx, s, true)
-	switch {
-	case err != nil:
-		return "verify", errors.Join(doErr, err)
-	case state == StateDone:
-		return "journal", run.note(ctx, EventDone, s.Name, "Do failed and has taken effect: "+doErr.Error())
-	}
-	return "do", errors.Join(doErr, run.note(ctx, EventFailed, s.Name, doErr.Error()))
-}
-
-// awaitEffect polls Verify after a Do that succeeded.
-func (run *runner) awaitEffect(ctx context.Context, s Step) (at string, err error) {
-	if _, err := run.decide(ctx, s, false); err != nil {
-		return "verify", err
-	}
-	return "journal", run.note(ctx, EventDone, s.Name, "")
-}
-
-// check asks Check once.
-func (run *runner) check(ctx context.Context, s Step) (State, error) {
-	if s.Do == nil && s.Check == nil && s.Verify == nil {
-		return StateNeeded, nil
-	}
-	bounded, cancel := context.WithTimeout(ctx, s.timeout())
-	defer cancel()
-	state, err := observe(bounded, s.Check, s.Verify)
-	if err == nil && state == StateBlocked {
-		err = ErrBlocked
-	}
-	return state, err
-}
-
-// decide polls Verify until it says done or, if no is an answer, needed. Errors of Verify are asked again: it only observes.
-func (run *runner) decide(ctx context.Context, s Step, no bool) (State, error) {
-	bounded, cancel := context.WithTimeout(ctx, s.timeout())
-	defer cancel()
-	var last error
-	for {
-		state, err := observe(bounded, s.Verify, s.Check)
-		switch {
-		case err == nil && state == StateDone, err == nil && state == StateNeeded && no:
-			return state, nil
-		case err != nil:
-			last = err
-		}
-		if err := sleep(bounded, run.cfg.PollEvery); err != nil {
-			if ctx.Err() != nil {
-				return StateBlocked, errors.Join(ErrUndecided, context.Cause(ctx), last)
-			}
-			return StateBlocked, errors.Join(ErrUndecided, fmt.Errorf("verify has not seen the effect within %v", s.timeout()), last)
-		}
-	}
-}
-
-// awaitApproval waits until enough people have approved, or one has skipped the step.
-func (run *runner) awaitApproval(ctx context.Context, s Step) (skipped bool, err error) {
-	deadline := time.Now().Add(run.cfg.ApprovalTTL)
-	for s.Approve > 0 {
-		h, err := run.load(ctx)
-		if err != nil {
-			return false, err
-		}
-		if _, skipped := h.skipped[s.Name]; skipped {
-			return true, nil
-		}
-		people := h.approvers(s.Name, time.Now())
-		switch {
-		case len(people) >= s.Approve:
-			return false, nil
-		case h.cancelled != nil:
-			return false, fmt.Errorf("%w by %s: %s", ErrCancelled, h.cancelled.By, h.cancelled.Reason)
-		case h.token > run.token:
-			return false, ErrFenced
-		case time.Now().After(deadline):
-			return false, fmt.Errorf("%w: %d of %d approvals within %v", ErrBlocked, len(people), s.Approve, run.cfg.ApprovalTTL)
-		}
-		if err := sleep(ctx, run.cfg.PollEvery); err != nil {
-			return false, err
-		}
-	}
-	return false, nil
 }
 
 // end notes how the run ended for this runner. A run whose end is not in the journal is not over: it can be resumed.
@@ -450,29 +371,4 @@ func (run *runner) end(ctx context.Context, err error) error {
 		run.cfg.Logger.Warn("end of run not noted", slog.String("run", run.run), slog.Any("error", noted))
 	}
 	return err
-}
-
-type tokenKey struct{}
-
-// Token returns a token for the request that the calling Do makes: the same for every attempt of the step in its run, in every process,
-// and different for every other. It is 32 hexadecimal digits; "" outside a Do.
-func Token(ctx context.Context) string {
-	token, _ := ctx.Value(tokenKey{}).(string)
-	return token
-}
-
-func requestToken(run, step string) string {
-	sum := sha256.Sum256([]byte(fmt.Sprintf("%d:%s%s", len(run), run, step)))
-	return hex.EncodeToString(sum[:16])
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

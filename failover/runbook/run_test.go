@@ -17,12 +17,15 @@ import (
 type world struct {
 	mu      sync.Mutex // guards the following
 	effects map[string]bool
-	did     map[string]int // Do started, per step
-	twice   []string       // Do started although the effect was there
+	did     map[string]int  // Do started, per step
+	twice   []string        // Do started although the effect was there
+	coming  map[string]bool // effects on their way
 	order   []string
 }
 
-func newWorld() *world { return &world{effects: map[string]bool{}, did: map[string]int{}} }
+func newWorld() *world {
+	return &world{effects: map[string]bool{}, did: map[string]int{}, coming: map[string]bool{}}
+}
 
 func (w *world) look(name string) (State, error) {
 	w.mu.Lock()
@@ -41,6 +44,19 @@ func (w *world) apply(name string) {
 	}
 	w.effects[name] = true
 	w.order = append(w.order, name)
+}
+
+// later lets the effect come after d.
+func (w *world) later(name string, d time.Duration) {
+	w.mu.Lock()
+	w.coming[name] = true
+	w.mu.Unlock()
+	time.AfterFunc(d, func() {
+		w.apply(name)
+		w.mu.Lock()
+		delete(w.coming, name)
+		w.mu.Unlock()
+	})
 }
 
 // step is a step whose effect is seen by Check.
@@ -240,7 +256,9 @@ func TestRunRefuses(t *testing.T) {
 		if _, err := r.Run(t.Context(), "run", Config{Journal: j, By: "ann"}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.Run(t.Context(), "cancelled", Config{Journal: j, By: "auto/i-1"}); err != nil {
+		ended, end := context.WithCancel(t.Context())
+		end()
+		if _, err := r.Run(ended, "cancelled", Config{Journal: lateJournal{j}, By: "auto/i-1"}); !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
 		if err := Cancel(t.Context(), j, "cancelled", "bob", "wrong Region"); err != nil {
@@ -266,6 +284,13 @@ func TestRunRefuses(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A lateJournal does not look at contexts.
+type lateJournal struct{ Journal }
+
+func (j lateJournal) Acquire(ctx context.Context, e Entry) (uint64, error) {
+	return j.Journal.Acquire(context.WithoutCancel(ctx), e)
 }
 
 func last(_ Report, err error) error { return err }
@@ -450,6 +475,15 @@ func randomBook(t *testing.T, rng *rand.Rand, w *world, c *crasher, faults map[s
 				s.Needs = append(s.Needs, fmt.Sprint("s", j))
 			}
 		}
+		s.Verify = func(context.Context) (State, error) {
+			w.mu.Lock()
+			coming := w.coming[name]
+			w.mu.Unlock()
+			if coming {
+				return StateBlocked, nil
+			}
+			return w.look(name)
+		}
 		s.Do = func(context.Context) error {
 			if c.isDead() {
 				return errCrash // a dead process does nothing
@@ -459,6 +493,9 @@ func randomBook(t *testing.T, rng *rand.Rand, w *world, c *crasher, faults map[s
 			delete(faults, name) // a fault happens once
 			w.mu.Unlock()
 			switch fault {
+			case 3: // takes effect when the process is long gone; Check cannot tell, Verify can
+				w.later(name, 30*time.Second)
+				return errors.New("time-out")
 			case 1: // reply lost
 				w.apply(name)
 				return errors.New("reply lost")
@@ -502,7 +539,7 @@ func crashOnce(t *testing.T, seed uint64, at int, stored bool) (crashed bool) {
 		faults := map[string]int{}
 		frng := rand.New(rand.NewPCG(seed, 2))
 		for i := range 7 {
-			faults[fmt.Sprint("s", i)] = frng.IntN(3)
+			faults[fmt.Sprint("s", i)] = frng.IntN(4)
 		}
 		var book *Runbook
 		for attempt := 0; attempt < 20; attempt++ {
@@ -527,7 +564,7 @@ func crashOnce(t *testing.T, seed uint64, at int, stored bool) (crashed bool) {
 		if len(w.twice) > 0 {
 			t.Errorf("seed %d, crash at write %d: Do ran again once its effect was there: %v", seed, at, w.twice)
 		}
-		rep, err := book.Report(t.Context(), "run", Config{Journal: base})
+		rep, err := book.Report(t.Context(), "run", base)
 		if err != nil || rep.Outcome != "finished" {
 			t.Errorf("seed %d, crash at write %d: report %s, %v, want finished", seed, at, rep.Outcome, err)
 		}

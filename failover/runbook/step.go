@@ -2,10 +2,8 @@ package runbook
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -71,13 +69,15 @@ type Step struct {
 	Do func(context.Context) error
 
 	// Verify observes whether Do has taken effect. It is polled until it says StateDone, or, after a Do whose outcome is unknown,
-	// StateNeeded. Nil means Check. A step with a Do needs one of the two.
+	// StateNeeded: so it must say StateBlocked while the effect may be on its way. Nil means Check. A step with a Do needs one of the two.
 	Verify func(context.Context) (State, error)
 
-	// Undo takes the change back. Nil means there is nothing to take back. It may run again after a crash.
+	// Undo takes the change back. Nil means there is nothing to take back. It runs for every step whose Do this run has started, also
+	// when Do failed, because it may have got half way, and may run again after a crash: it must do no harm where there is nothing.
 	Undo func(context.Context) error
 
-	// Timeout bounds Check, Do, Verify's polling and Undo, each. Zero means 10 min.
+	// Timeout bounds Check, Do, Verify's polling and Undo, each, by their context. Zero means 10 min. A function that has not returned
+	// 5 s after that is left to itself: see [ErrHung].
 	Timeout time.Duration
 
 	// Approve is how many people, other than the requester and each other, must approve before Do.
@@ -85,6 +85,21 @@ type Step struct {
 
 	// Waive lets a person skip the step, with a reason.
 	Waive bool
+
+	// Once: when this run has noted the step as done it is not checked again. For steps whose effect a later step of the run takes
+	// back on purpose (there and back, restore and remove), or that leave nothing to be seen (a message sent).
+	Once bool
+
+	// MayFail: the run goes on as if the step were done when it fails, and the report says that it failed. For messages and the
+	// like; not for a PointOfNoReturn.
+	MayFail bool
+
+	// Preflight asks, when the runbook is planned, whether Do could work: a permission, a program, an address. It must not change
+	// anything. Its error is one of Plan.Problems. Nil means nothing to ask.
+	Preflight func(context.Context) error
+
+	// Phase names the part of the outage that the step's time belongs to, such as "promote" or "validate", for the report.
+	Phase string
 
 	// PointOfNoReturn: once this step is done nothing of the run is undone.
 	PointOfNoReturn bool
@@ -97,143 +112,9 @@ type Step struct {
 // defaultTimeout is a Step's Timeout when it is zero.
 const defaultTimeout = 10 * time.Minute
 
-// A Runbook is a set of steps and their order. It is immutable and safe for concurrent use.
-type Runbook struct {
-	name  string
-	steps []Step // in an order that respects Needs
-}
-
-// New returns a runbook. Errors name the step: an empty or repeated name, an unknown or circular Needs, a Do without Check or Verify,
-// a negative number, an Undo behind the point of no return.
-func New(name string, steps ...Step) (*Runbook, error) {
-	fail := func(format string, args ...any) (*Runbook, error) {
-		return nil, fmt.Errorf("runbook %q: %s", name, fmt.Sprintf(format, args...))
-	}
-	if strings.TrimSpace(name) == "" {
-		return fail("the name is empty")
-	}
-	for i, s := range steps {
-		switch {
-		case strings.TrimSpace(s.Name) == "":
-			return fail("step %d has no name", i+1)
-		case slices.ContainsFunc(steps[:i], func(o Step) bool { return o.Name == s.Name }):
-			return fail("two steps are called %q", s.Name)
-		case s.Do != nil && s.Check == nil && s.Verify == nil:
-			return fail("step %q: a Do needs Check or Verify: nothing could tell what a lost reply meant", s.Name)
-		case s.Timeout < 0:
-			return fail("step %q: Timeout %v is negative", s.Name, s.Timeout)
-		case s.Approve < 0:
-			return fail("step %q: Approve %d is negative", s.Name, s.Approve)
-		case s.Only > OnlyUnplanned:
-			return fail("step %q: unknown Only %d", s.Name, s.Only)
-		}
-	}
-	ordered, err := order(steps)
-	if err != nil {
-		return fail("%v", err)
-	}
-	if s, barrier, found := undoBehindBarrier(ordered); found {
-		return fail("step %q has an Undo, but needs %q, which is a point of no return", s, barrier)
-	}
-	return &Runbook{name: name, steps: ordered}, nil
-}
-
-// order sorts steps so that each comes after what it needs, otherwise as given.
-func order(steps []Step) ([]Step, error) {
-	var sorted []Step
-	placed := map[string]bool{}
-	left := slices.Clone(steps)
-	for _, s := range steps {
-		for _, need := range s.Needs {
-			if !slices.ContainsFunc(steps, func(o Step) bool { return o.Name == need }) {
-				return nil, fmt.Errorf("step %q needs %q, which is not a step", s.Name, need)
-			}
-		}
-	}
-	for len(left) > 0 {
-		i := slices.IndexFunc(left, func(s Step) bool {
-			return !slices.ContainsFunc(s.Needs, func(n string) bool { return !placed[n] })
-		})
-		if i < 0 {
-			return nil, fmt.Errorf("steps need each other in a circle: %s", names(left))
-		}
-		placed[left[i].Name] = true
-		sorted = append(sorted, left[i])
-		left = slices.Delete(left, i, i+1)
-	}
-	return sorted, nil
-}
-
-func names(steps []Step) string {
-	var list []string
-	for _, s := range steps {
-		list = append(list, s.Name)
-	}
-	return strings.Join(list, ", ")
-}
-
-// undoBehindBarrier finds a step with an Undo that comes after a point of no return.
-func undoBehindBarrier(ordered []Step) (step, barrier string, found bool) {
-	behind := map[string]string{} // step → the point of no return it needs
-	for _, s := range ordered {
-		for _, need := range s.Needs {
-			if b := behind[need]; b != "" {
-				behind[s.Name] = b
-			}
-		}
-		if s.Undo != nil && behind[s.Name] != "" {
-			return s.Name, behind[s.Name], true
-		}
-		if s.PointOfNoReturn {
-			behind[s.Name] = s.Name
-		}
-	}
-	return "", "", false
-}
-
-// Name returns the runbook's name.
-func (r *Runbook) Name() string { return r.name }
-
-// Steps returns the steps in an order in which they can run one after the other.
-func (r *Runbook) Steps() []Step { return slices.Clone(r.steps) }
-
-func (r *Runbook) step(name string) (Step, bool) {
-	i := slices.IndexFunc(r.steps, func(s Step) bool { return s.Name == name })
-	if i < 0 {
-		return Step{}, false
-	}
-	return r.steps[i], true
-}
-
-// in reports whether s takes part in a planned or unplanned run.
-func (s Step) in(planned bool) bool {
-	return s.Only == Always || planned == (s.Only == OnlyPlanned)
-}
-
-// observe is Check or Verify, whichever is there; preferred says which first. A panic is an error.
-func observe(ctx context.Context, preferred, other func(context.Context) (State, error)) (state State, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			state, err = StateBlocked, fmt.Errorf("panicked: %v", p)
-		}
-	}()
-	if preferred == nil {
-		preferred = other
-	}
-	if preferred == nil {
-		return StateNeeded, nil
-	}
-	return preferred(ctx)
-}
-
-// call runs a Do or an Undo. A panic is an error of unknown outcome, like any that came after the start.
-func call(ctx context.Context, do func(context.Context) error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panicked: %v", p)
-		}
-	}()
-	return do(ctx)
+// in reports whether s takes part in a run of the mode.
+func (s Step) in(mode Mode) bool {
+	return s.Only == Always || bool(mode) == (s.Only == OnlyPlanned)
 }
 
 func (s Step) timeout() time.Duration {
@@ -241,38 +122,4 @@ func (s Step) timeout() time.Duration {
 		return defaultTimeout
 	}
 	return s.Timeout
-}
-
-// Errors of runs.
-var (
-	// ErrRefused matches every refusal to run, resume, undo, skip or approve. Nothing was changed.
-	ErrRefused = errors.New("runbook: refused")
-	// ErrBlocked matches a run that stopped because a step's Check said StateBlocked.
-	ErrBlocked = errors.New("runbook: blocked")
-	// ErrUndecided matches a run that stopped because a Do's outcome is unknown and Verify did not decide in time. Resuming
-	// asks Verify again; Do does not start before it has decided.
-	ErrUndecided = errors.New("runbook: undecided")
-	// ErrFenced matches a run that stopped because another runner has taken it over.
-	ErrFenced = errors.New("runbook: another runner has taken over")
-	// ErrCancelled matches a run that a person cancelled.
-	ErrCancelled = errors.New("runbook: cancelled")
-)
-
-// A StepError says which step stopped the run, and at what.
-type StepError struct {
-	Runbook string
-	Step    string
-	At      string // "check", "approve", "do", "verify", "undo" or "journal"
-	Err     error
-}
-
-func (e *StepError) Error() string {
-	return fmt.Sprintf("runbook %q: step %q stopped at %s: %v", e.Runbook, e.Step, e.At, e.Err)
-}
-
-// Unwrap returns the cause.
-func (e *StepError) Unwrap() error { return e.Err }
-
-func refused(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", ErrRefused, fmt.Sprintf(format, args...))
 }

@@ -9,6 +9,6 @@ func Packages() []*Package {
 		Idempotency,
 		Degrade, DegradeShed,
 		Queue,
-		Failover,
+		Failover, Runbook,
 	}
 }

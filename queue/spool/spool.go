@@ -73,7 +73,7 @@ type Spool struct {
 	dir    string
 	fs     filesystem
 	unlock func() error
-	opened time.Time // the spool's clock: what the wall clock does afterwards makes no message older or younger
+	opened time.Time // ages are counted from here: what the wall clock does afterwards makes no message older or younger
 	syncs  *telemetry.Histogram
 	set    telemetry.Set
 
@@ -238,15 +238,15 @@ func (closedError) OutcomeUnknown() bool { return false }
 // Errors: queue.ErrSpoolFull and [ErrClosed], after which nothing was written; any other leaves that open, and so does
 // a queue.ErrSpoolFull whose outcome is unknown: the disk was full in the middle and would not take it back.
 func (s *Spool) Append(ctx context.Context, o queue.Outgoing) error {
-	at := time.Since(s.opened)
+	now := time.Now()
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
 		return closedError{}
 	}
 	b, leader := s.batchLocked()
-	e := &entry{sequence: s.next, at: at, group: o.Group, offset: int64(len(b.buf))}
-	b.buf = appendRecord(b.buf, e.sequence, kindMessage, func(buf []byte) []byte { return appendMessage(buf, &o, s.opened.Add(at)) })
+	e := &entry{sequence: s.next, at: now.Sub(s.opened), group: o.Group, offset: int64(len(b.buf))}
+	b.buf = appendRecord(b.buf, e.sequence, kindMessage, func(buf []byte) []byte { return appendMessage(buf, &o, now) })
 	e.size = len(b.buf) - int(e.offset)
 	if refused := s.refuseLocked(e.size); refused != nil {
 		b.buf = b.buf[:e.offset]

@@ -281,11 +281,15 @@ func (d *demo) actions() []page.Action {
 		}
 	}
 	return append(actions,
-		page.Action{ID: "fail-over", Label: "Fail over to " + west, Group: "Move the writer", Tone: page.ToneBad, Help: "Asks for a move at once; what is not replicated may be lost.",
+		page.Action{
+			ID: "fail-over", Label: "Fail over to " + west, Group: "Move the writer", Tone: page.ToneBad, Help: "Asks for a move at once; what is not replicated may be lost.",
 			Confirm: "Writes stop until us-west-2 is promoted. Another person has to approve.", Do: d.ask(west, false),
-			Unavailable: func(s page.State) string { return already(s, west) }},
-		page.Action{ID: "fail-back", Label: "Fail back to " + east, Group: "Move the writer", Help: "Asks for a planned move, without loss.", Do: d.ask(east, true),
-			Unavailable: func(s page.State) string { return already(s, east) }},
+			Unavailable: func(s page.State) string { return already(s, west) },
+		},
+		page.Action{
+			ID: "fail-back", Label: "Fail back to " + east, Group: "Move the writer", Help: "Asks for a planned move, without loss.", Do: d.ask(east, true),
+			Unavailable: func(s page.State) string { return already(s, east) },
+		},
 		page.Action{ID: "approve", Label: "Approve", Pending: true, Tone: page.ToneGood, Do: d.approve},
 		page.Action{ID: "deny", Label: "Deny", Pending: true, Do: func(_ context.Context, a page.Action, by string) error { return d.deny() }},
 		page.Action{ID: "heal", Label: "Heal everything", Group: "Faults", Do: func(context.Context, page.Action, string) error {

@@ -97,3 +97,40 @@ func Example() {
 	stop()
 	// Output: us-west-2 is on the page
 }
+
+func ExampleLoopback() {
+	authorize := page.Loopback("ada", "grace")
+	for _, host := range []string{"localhost:8080", "evil.example:8080"} {
+		r := httptest.NewRequest("POST", "http://"+host+"/actions/approve?as=grace", nil)
+		r.RemoteAddr = "127.0.0.1:54321"
+		fmt.Println(authorize(r))
+	}
+	// Output:
+	// grace <nil>
+	//  page: the host "evil.example:8080" is not this machine's own name
+}
+
+func ExampleFaults() {
+	var faults page.Faults // for State.Faults
+	action := faults.Action(page.Action{ID: "sqs", Group: "Parts", Label: "SQS"}, func(context.Context) (func(), error) {
+		fmt.Println("SQS is gone")
+		return func() { fmt.Println("SQS is back") }, nil
+	})
+	_ = action.Do(context.Background(), action, "ada") // the page does this
+	for _, f := range faults.Active() {
+		fmt.Println("active:", f.Label)
+	}
+	faults.Heal()
+	// Output:
+	// SQS is gone
+	// active: Parts: SQS
+	// SQS is back
+}
+
+func ExampleLog() {
+	log := page.NewLog(0)
+	_, err := breaker.New(breaker.Config{Name: "payments", OnStateChange: log.Breakers("us-east-1")})
+	log.Add(page.Event{Kind: page.KindNote, Text: "the drill begins"})
+	fmt.Println(err)
+	// Output: <nil>
+}

@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -57,11 +58,19 @@ func (j *Journal) key(run string) (string, error) {
 }
 
 // addScript appends a line if the list still has the length that the line was chained to. The chain needs the line before, which is made
-// here in Go: so an append is optimistic, and tried again after a conflict.
+// here in Go: so an append is optimistic, and tried again after a conflict. A line that is there already was stored by a first attempt
+// whose reply the client lost.
 var addScript = redis.NewScript(`
-if redis.call('LLEN', KEYS[1]) ~= tonumber(ARGV[1]) then return 0 end
-redis.call('RPUSH', KEYS[1], ARGV[2])
-return 1`)
+local n = redis.call('LLEN', KEYS[1])
+if n == tonumber(ARGV[1]) then
+  redis.call('RPUSH', KEYS[1], ARGV[2])
+  return 1
+end
+if redis.call('LINDEX', KEYS[1], ARGV[1]) == ARGV[2] then return 1 end
+return 0`)
+
+// casFloor is the least pause after a conflict; as much again is added at random.
+const casFloor = 50 * time.Millisecond
 
 // add chains and appends e once check agrees with the entries so far.
 func (j *Journal) add(ctx context.Context, e runbook.Entry, check func([]runbook.Entry, *runbook.Entry) error) error {
@@ -99,6 +108,20 @@ func (j *Journal) add(ctx context.Context, e runbook.Entry, check func([]runbook
 		if stored == 1 {
 			return nil
 		}
+		if err := pause(ctx, casFloor+rand.N(casFloor)); err != nil {
+			return err
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 

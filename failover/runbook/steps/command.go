@@ -3,7 +3,9 @@ package steps
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -13,21 +15,35 @@ import (
 
 // Command is a step whose Do runs a program with arguments, never through a shell, and whose effect done observes.
 func Command(name string, done func(context.Context) (bool, error), argv ...string) runbook.Step {
-	return runbook.Step{Name: name, Check: when(done), Do: Exec(argv...)}
+	return runbook.Step{Name: name, Check: when(done), Do: Exec(argv...), Preflight: func(context.Context) error {
+		if len(argv) == 0 || argv[0] == "" {
+			return errNoProgram
+		}
+		_, err := exec.LookPath(argv[0])
+		return err
+	}}
 }
 
-// Exec returns a function that runs a program with arguments and waits for it. When its context ends the program is killed. The error
-// has the last kilobyte of what it printed. An empty argv is an error of the function.
+var errNoProgram = errors.New("steps: Exec: no program")
+
+// Exec returns a function that runs a program with arguments and waits for it. The program finds [runbook.RunID] and [runbook.Token] in the
+// environment as RUNBOOK_RUN and RUNBOOK_TOKEN. When its context ends the program is killed; what it started itself may live on. The error
+// has the last kilobyte of what it printed, and says that nothing ran where the program could not be started. An empty argv is an
+// error of the function.
 func Exec(argv ...string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if len(argv) == 0 || argv[0] == "" {
-			return fmt.Errorf("steps: Exec: no program")
+			return notRun{errNoProgram}
 		}
 		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-		cmd.WaitDelay = 5 * time.Second // for grandchildren that keep the output open
+		cmd.Env = append(os.Environ(), "RUNBOOK_RUN="+runbook.RunID(ctx), "RUNBOOK_TOKEN="+runbook.Token(ctx))
+		cmd.WaitDelay = 3 * time.Second // for grandchildren that keep the output open
 		var out tail
 		cmd.Stdout, cmd.Stderr = &out, &out
-		if err := cmd.Run(); err != nil {
+		if err := cmd.Start(); err != nil {
+			return notRun{err}
+		}
+		if err := cmd.Wait(); err != nil {
 			return fmt.Errorf("%s: %w: %s", argv[0], err, strings.TrimSpace(out.String()))
 		}
 		return nil

@@ -5,65 +5,106 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"sync/atomic"
+	"net/url"
+	"slices"
+	"time"
 
 	"github.com/holdfast-go/holdfast/failover/runbook"
 )
 
-// Notify posts body as JSON to a webhook. It is told once per process at the most, and after a crash perhaps again. It can be waived.
-func Notify(name string, client *http.Client, url string, body any) runbook.Step {
-	if client == nil {
-		client = http.DefaultClient
+// Notify posts body(run ID) as JSON to a webhook, up to three times until it takes it. The run goes on without it when that fails, and after a
+// crash it may be told again, with the same Idempotency-Key.
+func Notify(name string, client *http.Client, webhook string, body func(run string) any) runbook.Step {
+	client = orDefault(client)
+	step := runbook.Step{Name: name, Waive: true, MayFail: true, Timeout: 30 * time.Second, Phase: "notify"}
+	step.Preflight = func(context.Context) error {
+		if u, err := url.Parse(webhook); err != nil || u.Host == "" {
+			return fmt.Errorf("webhook %q is no address", webhook)
+		}
+		return nil
 	}
-	var told atomic.Bool
-	return runbook.Step{
-		Name: name, Waive: true,
-		Check: when(func(context.Context) (bool, error) { return told.Load(), nil }),
-		Do: func(ctx context.Context) error {
-			if err := post(ctx, client, url, body); err != nil {
+	return once(step, func(ctx context.Context) (err error) {
+		for attempt := range 3 {
+			if err = pause(ctx, time.Duration(attempt)*time.Second); err != nil {
 				return err
 			}
-			told.Store(true)
-			return nil
-		},
-	}
+			if err = post(ctx, client, webhook, body(runbook.RunID(ctx))); err == nil {
+				return nil
+			}
+		}
+		return err
+	})
 }
 
 // PagerDutyEventsURL is where Events API v2 takes events.
 const PagerDutyEventsURL = "https://events.pagerduty.com/v2/enqueue"
 
-// PagerDuty triggers an incident with the Events API v2. key is the deduplication key: pass the run's ID, so that a run that is resumed
-// does not page twice. severity is critical, error, warning or info.
-func PagerDuty(name string, client *http.Client, url, routingKey, key, summary, source, severity string) runbook.Step {
-	return Notify(name, client, url, map[string]any{
-		"routing_key": routingKey, "event_action": "trigger", "dedup_key": key,
-		"payload": map[string]string{"summary": summary, "source": source, "severity": severity},
-	})
+// An Incident is what PagerDuty is told.
+type Incident struct {
+	URL        string // empty means PagerDutyEventsURL
+	RoutingKey string // of the service's integration
+	Summary    string
+	Source     string // what is affected
+	Severity   string // critical, error, warning or info
+	Component  string // may be empty
 }
 
-func post(ctx context.Context, client *http.Client, url string, body any) error {
+// PagerDuty triggers an incident with the Events API v2. The deduplication key is the run's ID, so that a run that is resumed, or several
+// steps of it, make one incident.
+func PagerDuty(name string, client *http.Client, i Incident) runbook.Step {
+	payload := map[string]string{"summary": i.Summary, "source": i.Source, "severity": i.Severity}
+	if i.Component != "" {
+		payload["component"] = i.Component
+	}
+	return i.step(name, client, "trigger", payload)
+}
+
+// PagerDutyResolve resolves the incident of the run.
+func PagerDutyResolve(name string, client *http.Client, i Incident) runbook.Step {
+	return i.step(name, client, "resolve", nil)
+}
+
+func (i Incident) step(name string, client *http.Client, action string, payload map[string]string) runbook.Step {
+	if i.URL == "" {
+		i.URL = PagerDutyEventsURL
+	}
+	step := Notify(name, client, i.URL, func(run string) any {
+		event := map[string]any{"routing_key": i.RoutingKey, "event_action": action, "dedup_key": run}
+		if payload != nil {
+			event["payload"] = payload
+		}
+		return event
+	})
+	address := step.Preflight
+	step.Preflight = func(ctx context.Context) error {
+		switch {
+		case i.RoutingKey == "":
+			return fmt.Errorf("no routing key")
+		case payload != nil && (i.Summary == "" || i.Source == ""):
+			return fmt.Errorf("an incident needs a summary and a source")
+		case payload != nil && !slices.Contains([]string{"critical", "error", "warning", "info"}, i.Severity):
+			return fmt.Errorf("severity %q is none of critical, error, warning, info", i.Severity)
+		}
+		return address(ctx)
+	}
+	return step
+}
+
+func post(ctx context.Context, client *http.Client, webhook string, body any) error {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(text))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, webhook, bytes.NewReader(text))
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	if token := runbook.Token(ctx); token != "" {
-		req.Header.Set("Idempotency-Key", token)
+	req.Header.Set("Idempotency-Key", runbook.Token(ctx))
+	status, err := send(client, req)
+	if err == nil && status/100 != 2 {
+		err = fmt.Errorf("POST: status %d", status)
 	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
-	if resp.StatusCode/100 != 2 {
-		return fmt.Errorf("POST: status %d", resp.StatusCode)
-	}
-	return nil
+	return err
 }

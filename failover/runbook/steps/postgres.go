@@ -3,24 +3,115 @@ package steps
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"sync"
+	"time"
 
+	"github.com/holdfast-go/holdfast/failover"
 	"github.com/holdfast-go/holdfast/failover/runbook"
 )
 
-// PromotePostgres promotes a standby of PostgreSQL 12 or later with pg_promote and verifies that recovery has ended and the server is
-// writable. It is the point of no return. It does not decide whether promoting is right: the failover controller's exposure
-// guard has, before its runbook starts.
-func PromotePostgres(name string, standby *sql.DB) runbook.Step {
+// A LossGuard says how much a promotion may lose. What it would lose is bounded by the exposure: from the newest commit instant
+// present on the standby to the latest instant at which the old writer may have acknowledged a write, and an allowance for clocks. The time since the standby's
+// last replayed transaction is no such bound: it grows while nothing is written, and says nothing of what was written and not sent.
+type LossGuard struct {
+	// RPO is the largest exposure that is promoted. Zero means 60 s.
+	RPO time.Duration
+
+	// AcknowledgedUntil is the latest instant at which the old writer may have acknowledged a write: a transition's Exposure has it. Zero
+	// means that nobody knows, and nothing is promoted without Accept.
+	AcknowledgedUntil time.Time
+
+	// ClockSkew is the allowance for wall clocks that differ. Zero means 1 s.
+	ClockSkew time.Duration
+
+	// Lag tells how far the standby has come, by a heartbeat that the old writer wrote: failoversql.PostgreSQL().Lag. Required.
+	Lag func(context.Context, *sql.DB) (failover.LagSample, error)
+
+	// Accept is an operator's written acceptance of a larger exposure. Nil means none.
+	Accept *failover.AcceptLoss
+}
+
+// GuardOf is the guard of a controller's transition: its final AcknowledgedUntil, and the loss that was accepted with it.
+func GuardOf(t failover.Transition, rpo time.Duration, lag func(context.Context, *sql.DB) (failover.LagSample, error)) LossGuard {
+	return LossGuard{RPO: rpo, AcknowledgedUntil: t.Exposure.AcknowledgedUntil, Lag: lag, Accept: t.AcceptLoss}
+}
+
+// check returns why standby must not be promoted.
+func (g LossGuard) check(ctx context.Context, standby *sql.DB) error {
+	if g.RPO == 0 {
+		g.RPO = time.Minute
+	}
+	if g.ClockSkew == 0 {
+		g.ClockSkew = time.Second
+	}
+	exposure, err := g.exposure(ctx, standby)
+	switch {
+	case err == nil && exposure <= g.RPO:
+		return nil
+	case g.Accept != nil && (g.Accept.Exposure == failover.UnknownExposure || err == nil && exposure <= g.Accept.Exposure):
+		return nil
+	case err != nil:
+		return fmt.Errorf("what would be lost is unknown, and nobody has accepted that: %w", err)
+	}
+	return fmt.Errorf("up to %v of acknowledged writes would be lost; the RPO is %v and nobody has accepted more", exposure.Round(time.Millisecond), g.RPO)
+}
+
+func (g LossGuard) exposure(ctx context.Context, standby *sql.DB) (time.Duration, error) {
+	if g.AcknowledgedUntil.IsZero() {
+		return 0, errors.New("nothing says until when the old writer acknowledged writes")
+	}
+	if g.Lag == nil {
+		return 0, errors.New("LossGuard.Lag is nil")
+	}
+	sample, err := g.Lag(ctx, standby)
+	if err != nil {
+		return 0, fmt.Errorf("the standby's heartbeat: %w", err)
+	}
+	if sample.ReplicatedThrough.IsZero() {
+		return 0, errors.New("the standby has no heartbeat")
+	}
+	return max(0, g.AcknowledgedUntil.Sub(sample.ReplicatedThrough)+g.ClockSkew), nil
+}
+
+// PromotePostgres promotes a standby of PostgreSQL 12 or later with pg_promote, if guard lets it, and verifies that recovery has ended and
+// that the server takes writes. It is the point of no return.
+func PromotePostgres(name string, standby *sql.DB, guard LossGuard) runbook.Step {
+	inRecovery := func(ctx context.Context) (recovering bool, err error) {
+		err = standby.QueryRowContext(ctx, `select pg_is_in_recovery()`).Scan(&recovering)
+		return recovering, err
+	}
 	return runbook.Step{
-		Name: name, PointOfNoReturn: true,
-		Check: when(func(ctx context.Context) (writable bool, err error) {
-			err = standby.QueryRowContext(ctx, `select not pg_is_in_recovery()`).Scan(&writable)
-			return writable, err
-		}),
+		Name: name, PointOfNoReturn: true, Phase: "promote",
+		Preflight: func(ctx context.Context) error {
+			var may bool
+			err := standby.QueryRowContext(ctx, `select has_function_privilege('pg_promote(boolean, integer)', 'execute')`).Scan(&may)
+			if err == nil && !may {
+				err = errors.New("the user may not execute pg_promote")
+			}
+			return err
+		},
+		Check: func(ctx context.Context) (runbook.State, error) {
+			recovering, err := inRecovery(ctx)
+			if err == nil && recovering {
+				err = guard.check(ctx, standby)
+			}
+			switch {
+			case err != nil:
+				return runbook.StateBlocked, err
+			case recovering:
+				return runbook.StateNeeded, nil
+			}
+			return runbook.StateDone, nil
+		},
 		Do: func(ctx context.Context) error {
+			if err := guard.check(ctx, standby); err != nil { // an approval may have taken an hour
+				return notRun{err}
+			}
 			var ok bool
-			// Without waiting: the reply of a long wait is the one that gets lost. Verify polls.
+			// Without waiting: the reply of a long wait is the one that gets lost. Verify polls. Asking twice is harmless: a server that is
+			// being promoted stays so, and one that has been says that it is not in recovery.
 			if err := standby.QueryRowContext(ctx, `select pg_promote(false)`).Scan(&ok); err != nil {
 				return err
 			}
@@ -29,139 +120,67 @@ func PromotePostgres(name string, standby *sql.DB) runbook.Step {
 			}
 			return nil
 		},
+		Verify: func(ctx context.Context) (runbook.State, error) {
+			recovering, err := inRecovery(ctx)
+			switch {
+			case err != nil:
+				return runbook.StateBlocked, err
+			case recovering:
+				return runbook.StateNeeded, nil
+			}
+			var readOnly bool
+			if err := standby.QueryRowContext(ctx, `select current_setting('transaction_read_only')::bool`).Scan(&readOnly); err != nil {
+				return runbook.StateBlocked, err
+			}
+			if readOnly {
+				return runbook.StateBlocked, errors.New("promoted, but default_transaction_read_only is on")
+			}
+			return runbook.StateDone, nil
+		},
 	}
 }
 
 // WaitReplication waits until standby has replayed everything that primary had written when the step began. It is for planned runs,
-// with the writers stopped: while they write it says nothing about what comes after.
+// with the writers stopped: it says nothing about what is written later. A standby of another cluster, or one that has been
+// promoted, is an error. Once passed it is not asked again: later steps promote the standby.
 func WaitReplication(name string, primary, standby *sql.DB) runbook.Step {
+	var begun sync.Map // token of the run → position to reach
 	step := waitFor(name, when(func(ctx context.Context) (bool, error) {
-		var written string
-		if err := primary.QueryRowContext(ctx, `select pg_current_wal_lsn()::text`).Scan(&written); err != nil {
+		now, err := positionOf(ctx, primary)
+		if err != nil {
 			return false, fmt.Errorf("primary: %w", err)
 		}
-		var replayed bool
-		err := standby.QueryRowContext(ctx, `select coalesce(pg_last_wal_replay_lsn() >= $1::pg_lsn, false)`, written).Scan(&replayed)
-		if err != nil {
-			return false, fmt.Errorf("standby: %w", err)
+		if token := runbook.Token(ctx); token != "" { // a plan has none
+			first, _ := begun.LoadOrStore(token, now)
+			now = first.(position)
 		}
-		return replayed, nil
+		return now.reached(ctx, standby)
 	}))
-	step.Only = runbook.OnlyPlanned
+	step.Only, step.Once, step.Phase = runbook.OnlyPlanned, true, "drain"
 	return step
 }
 
-// A Divergence is what one side has and the other lacks of one table, by its key as text.
-type Divergence struct {
-	Table   string
-	OnlyOld []string // acknowledged by the old writer, absent from the new one: lost unless someone carries them over
-	OnlyNew []string // written since the switch
+// A position is how far a cluster's log had been written.
+type position struct{ lsn, cluster string }
+
+// positionOf asks for the end of what was inserted, not of what was flushed: with synchronous_commit off commits are acknowledged before.
+func positionOf(ctx context.Context, primary *sql.DB) (p position, err error) {
+	err = primary.QueryRowContext(ctx, `select pg_current_wal_insert_lsn()::text, system_identifier::text from pg_control_system()`).Scan(&p.lsn, &p.cluster)
+	return p, err
 }
 
-// ListDivergence compares tables of the old and the new writer by key and hands what differs to report. It reads whole key columns: for
-// tables that fit in memory, or views of the rows since the switch. tables maps each table to its key column; both names go into
-// the statement as they are, so they must not come from outside. It runs when the old Region is back, before it is rebuilt.
-func ListDivergence(name string, old, current *sql.DB, tables map[string]string, report func(context.Context, []Divergence) error) runbook.Step {
-	done := false
-	return runbook.Step{
-		Name: name,
-		Check: func(context.Context) (runbook.State, error) {
-			if done { // of this process: listing again is harmless
-				return runbook.StateDone, nil
-			}
-			return runbook.StateNeeded, nil
-		},
-		Do: func(ctx context.Context) error {
-			var all []Divergence
-			for table, key := range tables {
-				d, err := diverged(ctx, old, current, table, key)
-				if err != nil {
-					return err
-				}
-				all = append(all, d)
-			}
-			if err := report(ctx, all); err != nil {
-				return err
-			}
-			done = true
-			return nil
-		},
+func (p position) reached(ctx context.Context, standby *sql.DB) (replayed bool, err error) {
+	var recovering bool
+	var cluster string
+	err = standby.QueryRowContext(ctx, `select pg_is_in_recovery(), coalesce(pg_last_wal_replay_lsn() >= $1::pg_lsn, false), system_identifier::text
+		from pg_control_system()`, p.lsn).Scan(&recovering, &replayed, &cluster)
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("standby: %w", err)
+	case cluster != p.cluster:
+		return false, fmt.Errorf("the standby is a copy of another cluster (%s, not %s)", cluster, p.cluster)
+	case !recovering:
+		return false, errors.New("the standby is not in recovery: it has been promoted")
 	}
-}
-
-func diverged(ctx context.Context, old, current *sql.DB, table, key string) (d Divergence, err error) {
-	d.Table = table
-	before, err := keys(ctx, old, table, key)
-	if err != nil {
-		return d, fmt.Errorf("old side: %w", err)
-	}
-	now, err := keys(ctx, current, table, key)
-	if err != nil {
-		return d, fmt.Errorf("new side: %w", err)
-	}
-	d.OnlyOld, d.OnlyNew = missing(before, now), missing(now, before)
-	return d, nil
-}
-
-// keys returns the key column as text, sorted by bytes.
-func keys(ctx context.Context, db *sql.DB, table, key string) (list []string, err error) {
-	rows, err := db.QueryContext(ctx, fmt.Sprintf(`select (%s)::text collate "C" from %s order by 1`, key, table))
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var k string
-		if err := rows.Scan(&k); err != nil {
-			return nil, err
-		}
-		list = append(list, k)
-	}
-	return list, rows.Err()
-}
-
-// missing returns what is in a but not in b; both are sorted.
-func missing(a, b []string) (only []string) {
-	for _, k := range a {
-		for len(b) > 0 && b[0] < k {
-			b = b[1:]
-		}
-		if len(b) == 0 || b[0] != k {
-			only = append(only, k)
-		}
-	}
-	return only
-}
-
-// RebuildReplica makes the old primary a standby of the new one: rewind first, which is quick and discards what the new primary never
-// received; if that fails, base, a full copy. Both are the operator's commands, such as pg_rewind and pg_basebackup through
-// [Exec]; both must leave the server started. The new primary gets a CHECKPOINT first: without it pg_rewind right after a promotion
-// sees no new timeline and does nothing. Verified by the standby being in recovery and streaming.
-func RebuildReplica(name string, primary, replica *sql.DB, rewind, base func(context.Context) error) runbook.Step {
-	return runbook.Step{
-		Name: name,
-		Check: when(func(ctx context.Context) (follows bool, err error) {
-			err = replica.QueryRowContext(ctx, `select pg_is_in_recovery() and exists (select from pg_stat_wal_receiver where status = 'streaming')`).Scan(&follows)
-			if err != nil {
-				return false, nil // a server that is down or broken is what the step is for
-			}
-			return follows, nil
-		}),
-		Do: func(ctx context.Context) error {
-			if _, err := primary.ExecContext(ctx, `checkpoint`); err != nil {
-				return fmt.Errorf("checkpoint on the new primary: %w", err)
-			}
-			rewound := rewind(ctx)
-			if rewound == nil {
-				return nil
-			}
-			if base == nil || ctx.Err() != nil {
-				return rewound
-			}
-			if err := base(ctx); err != nil {
-				return fmt.Errorf("base backup after a failed rewind (%v): %w", rewound, err)
-			}
-			return nil
-		},
-	}
+	return replayed, nil
 }

@@ -99,7 +99,7 @@ func TestPagerDutyTellsOnceWithTheRunAsKey(t *testing.T) {
 		w.WriteHeader(http.StatusAccepted)
 	}))
 	defer server.Close()
-	if _, err := run(t, steps.PagerDuty("page", nil, server.URL, "key", "run-1", "Region lost", "orders", "critical")); err != nil {
+	if _, err := run(t, steps.PagerDuty("page", nil, steps.Incident{URL: server.URL, RoutingKey: "key", Summary: "Region lost", Source: "orders", Severity: "critical"})); err != nil {
 		t.Fatal(err)
 	}
 	m := *got.Load()
@@ -111,7 +111,9 @@ func TestPagerDutyTellsOnceWithTheRunAsKey(t *testing.T) {
 
 func TestParityNamesEveryDifference(t *testing.T) {
 	fact := func(name string, values map[failover.Region]string) steps.Fact {
-		return steps.Fact{Name: name, Read: func(_ context.Context, r failover.Region) (string, error) { return values[r], nil }}
+		return steps.Fact{Name: name, Read: func(_ context.Context, r failover.Region) (map[string]string, error) {
+			return map[string]string{"": values[r]}, nil
+		}}
 	}
 	quota := fact("quota", map[string]string{"a": "10", "b": "20"})
 	quota.Same = func(a, b string) bool { return len(a) <= len(b) && a <= b }
@@ -165,9 +167,9 @@ func TestMonthlySmokeCleansUpAlways(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = book.RunOrUndo(t.Context(), "run", runbook.Config{Journal: runbook.NewMemoryJournal(), By: "ann", PollEvery: 10 * time.Millisecond})
+			_, err = book.Run(t.Context(), "run", runbook.Config{Journal: runbook.NewMemoryJournal(), By: "ann", PollEvery: 10 * time.Millisecond})
 			if (err == nil) != (smoke == nil) || there.Load() {
-				t.Errorf("RunOrUndo = %v, copy left behind: %t", err, there.Load())
+				t.Errorf("Run = %v, copy left behind: %t", err, there.Load())
 			}
 		})
 	}

@@ -82,7 +82,7 @@ function ask(a) {
   return new Promise((resolve) => {
     yes.onclick = () => dialog.close('yes');
     no.onclick = () => dialog.close('');
-    dialog.onclose = () => resolve(dialog.returnValue === 'yes');
+    dialog.onclose = () => dialog.open || resolve(dialog.returnValue === 'yes'); // open: it is the last question's, come late
     dialog.returnValue = '';
     dialog.showModal();
     no.focus(); // the harmless one
@@ -97,5 +97,5 @@ export function say(words, tone) {
   attr(said, 'data-tone', tone);
   text(said, words);
   clearTimeout(hide);
-  hide = setTimeout(() => text(said, ''), 8000);
+  hide = setTimeout(() => text(said, ''), tone === 'good' ? 5000 : 12_000);
 }

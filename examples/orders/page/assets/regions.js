@@ -34,7 +34,7 @@ function make({name}) {
     total: h('p', {class: 'big'}, '0'), top: h('span', {class: 'top-label'}), traffic: stack('ok', 'degraded', 'trouble'),
     outcomes: OUTCOMES.map((word) => ({word, number: h('dd', {}, '0')})),
     features: h('ul', {class: 'lines'}), dependencies: h('ul', {class: 'chips'}), breakers: h('ul', {class: 'chips'}),
-    queue: tile('Queue'), spool: tile('Spool'), lag: tile('Replication lag'),
+    queue: tile('Queue'), spool: tile('Spool'), lag: tile('Lag'),
     actions: h('div', {class: 'groups'}),
   };
   cards.set(name, card);

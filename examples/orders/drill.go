@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/holdfast-go/holdfast/drtest"
+	"github.com/holdfast-go/holdfast/examples/orders/drill"
+	"github.com/holdfast-go/holdfast/examples/orders/embedded"
+)
+
+// runDrill plays the drill on embedded parts, in real time. A bound that does not hold is errBroken.
+func runDrill(ctx context.Context, o *options, out io.Writer) (err error) {
+	dir, clean, err := stateDir(o.dir)
+	if err != nil {
+		return err
+	}
+	defer clean()
+	world, err := drtest.NewReal(context.WithoutCancel(ctx), drtest.Config{Name: "orders drill", Fidelity: drtest.FidelityMessages})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, world.Close()) }()
+	fleet := embedded.Start(world, embedded.Config{Dir: dir, Settings: o.settings()})
+	defer fleet.Stop()
+	fmt.Fprintf(out, "Two Regions and a witness, lease %v, probes every %v. Production has 20s and 5s; what follows scales with them.\n", o.lease, o.probe)
+	result, err := drill.Run(ctx, fleet.System(), drill.Config{Rate: o.rate, Approve: o.approval, Progress: func(e drill.Event) {
+		fmt.Fprintf(out, "%7.1f s  %s\n", e.At.Round(100*time.Millisecond).Seconds(), e.Text)
+	}})
+	if err != nil {
+		return err
+	}
+	result.Print(out)
+	if err := result.Save(o.report); err != nil {
+		return fmt.Errorf("-report: %w", err)
+	}
+	fmt.Fprintf(out, "written: report.html and report.json in %s\n", o.report)
+	if !result.Passed() {
+		return errBroken
+	}
+	return nil
+}

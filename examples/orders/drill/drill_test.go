@@ -1,0 +1,45 @@
+package drill_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/drtest"
+	"github.com/holdfast-go/holdfast/examples/orders/drill"
+	"github.com/holdfast-go/holdfast/examples/orders/embedded"
+	"github.com/holdfast-go/holdfast/examples/orders/service"
+)
+
+// short are the settings of a drill that a person waits for.
+var short = service.Settings{LeaseTTL: 2 * time.Second, ProbeEvery: 200 * time.Millisecond, ProbeTimeout: 800 * time.Millisecond, SettleAfter: 2 * time.Second, MaxFlight: 500 * time.Millisecond}
+
+func TestDrill(t *testing.T) {
+	for _, approve := range []bool{false, true} {
+		t.Run(map[bool]string{false: "the group decides", true: "two people decide"}[approve], func(t *testing.T) { play(t, approve) })
+	}
+}
+
+func play(t *testing.T, approve bool) {
+	settings := short
+	settings.ByApproval = approve
+	drtest.Run(t, drtest.Config{Fidelity: drtest.FidelityMessages, Watchdog: time.Minute}, func(t *testing.T, w *drtest.World) {
+		f := embedded.Start(w, embedded.Config{Dir: t.TempDir(), Settings: settings})
+		r, err := drill.Run(t.Context(), f.System(), drill.Config{Rate: 10, Clients: 20, Approve: approve, Settle: 5 * time.Minute, Progress: func(e drill.Event) { t.Log(e.At, e.Text) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text strings.Builder
+		r.Print(&text)
+		t.Log(text.String())
+		if !r.Passed() {
+			t.Errorf("broken: %v", r.Broken)
+		}
+		if dir := os.Getenv("DRILL_REPORT"); dir != "" {
+			if err := r.Save(dir); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}

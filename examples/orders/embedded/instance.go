@@ -1,0 +1,138 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-go/holdfast/examples/orders/service"
+)
+
+// An instance is one process of a Region, over all its lives.
+type instance struct {
+	site    *Site
+	name    string
+	service atomic.Pointer[service.Service] // nil while it does not run
+	handler atomic.Pointer[server]          // nil while it takes no requests
+}
+
+var errStopped = errors.New("embedded: the fleet is stopped")
+
+// run is one life.
+func (i *instance) run(ctx context.Context) error {
+	fleet := i.site.fleet
+	fleet.alive.Add(1)
+	defer fleet.alive.Done()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(fleet.life, func() { cancel(errStopped) })()
+	parts, close, err := i.site.parts(i.name)
+	if err != nil {
+		return err
+	}
+	defer close()
+	parts.Listen = func(h http.Handler) service.HTTPServer {
+		return &server{instance: i, h: h, closed: make(chan struct{})}
+	}
+	svc, err := service.New(parts)
+	if err != nil {
+		return err
+	}
+	if started := fleet.Config.Started; started != nil {
+		started(i.site.Name, svc)
+	}
+	i.service.Store(svc)
+	defer i.service.Store(nil)
+	told := make(chan time.Time, 1)
+	defer context.AfterFunc(ctx, func() { told <- time.Now() })()
+	err = svc.Run(ctx)
+	if ctx.Err() != nil {
+		fleet.stopped(time.Since(<-told))
+	}
+	return err
+}
+
+// epoch tells the World under which epoch the process may write.
+func (i *instance) epoch() (uint64, time.Time) {
+	if svc := i.service.Load(); svc != nil {
+		return svc.Controller.Epoch()
+	}
+	return 0, time.Time{}
+}
+
+func (i *instance) serve(w http.ResponseWriter, r *http.Request) {
+	if s := i.handler.Load(); s != nil && s.enter() {
+		defer s.leave()
+		s.h.ServeHTTP(w, r)
+		return
+	}
+	http.Error(w, "the instance is going", http.StatusServiceUnavailable)
+}
+
+// A server is an instance's HTTP server: the Region's load balancer hands it requests.
+type server struct {
+	instance *instance
+	h        http.Handler
+	closed   chan struct{}
+
+	mu     sync.Mutex // guards the following
+	active int
+	idle   chan struct{} // closed when a shutdown waits and active falls to 0
+}
+
+// ListenAndServe takes requests until Shutdown.
+func (s *server) ListenAndServe() error {
+	s.instance.handler.Store(s)
+	<-s.closed
+	return http.ErrServerClosed
+}
+
+// Shutdown takes no more requests and waits for those in flight.
+func (s *server) Shutdown(ctx context.Context) error {
+	s.instance.handler.CompareAndSwap(s, nil)
+	s.mu.Lock()
+	s.idle = make(chan struct{})
+	if s.active == 0 {
+		close(s.idle)
+	}
+	s.mu.Unlock()
+	defer close(s.closed)
+	select {
+	case <-s.idle:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s *server) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.idle != nil {
+		return false
+	}
+	s.active++
+	return true
+}
+
+func (s *server) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.active--
+	if s.active == 0 && s.idle != nil {
+		close(s.idle)
+	}
+}
+
+// authorize knows people by a token that says their name. An identity provider does better.
+func authorize(r *http.Request) (by string, err error) {
+	by, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer operator-")
+	if !ok || by == "" {
+		return "", errors.New("not an operator")
+	}
+	return by, nil
+}

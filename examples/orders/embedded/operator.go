@@ -1,0 +1,99 @@
+package embedded
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/holdfast-go/holdfast/degrade"
+	"github.com/holdfast-go/holdfast/failover"
+	"github.com/holdfast-go/holdfast/failover/runbook"
+)
+
+// An Operator is the person who puts things right after an outage, as docs/runbooks says: a former writer's database becomes a copy again, and when all is
+// well the writer goes home.
+type Operator struct {
+	fleet *Fleet
+
+	mu   sync.Mutex // guards the following
+	lost map[string]time.Time
+}
+
+// operatorEvery is how often the operator looks.
+const operatorEvery = 10 * time.Second
+
+// StartOperator starts one, in the third Region.
+func (f *Fleet) StartOperator() *Operator {
+	o := &Operator{fleet: f, lost: map[string]time.Time{}}
+	f.third.Go("operator", o.run)
+	return o
+}
+
+// Lost returns the orders that only a former writer's database had when it was rebuilt: the loss list.
+func (o *Operator) Lost() map[string]time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	all := map[string]time.Time{}
+	for id, at := range o.lost {
+		all[id] = at
+	}
+	return all
+}
+
+func (o *Operator) run(ctx context.Context) error {
+	ticker := time.NewTicker(operatorEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			o.look(ctx)
+		}
+	}
+}
+
+func (o *Operator) look(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, operatorEvery)
+	defer cancel()
+	writer := o.fleet.Writer()
+	if writer == nil || len(writer.Services()) == 0 {
+		return
+	}
+	if s := writer.Services()[0].Controller.Status(); s.Phase != failover.PhaseSteady {
+		return // a move is under way
+	}
+	other := o.fleet.Other(writer)
+	switch state, err := other.writableFrom(ctx, o.fleet.third); {
+	case err != nil: // not reachable
+	case state == runbook.StateDone:
+		o.rebuild(other, writer)
+	case other.Name == East:
+		_, _ = writer.Services()[0].Controller.Failover(ctx, East, failover.Request{Reason: "home again", By: "ann", Second: "bob", Planned: true}) // refused until East is well
+	}
+}
+
+func (o *Operator) rebuild(former, writer *Site) {
+	lost, err := former.Rebuild(writer)
+	if err != nil {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, id := range lost {
+		o.lost[id] = time.Now()
+	}
+}
+
+// Degraded returns how many features of the processes at home are not at their best. Away from home payments are a stub, and
+// checkout is limited for as long as all is well.
+func (f *Fleet) Degraded() (worse int) {
+	for _, svc := range f.Sites[East].Services() {
+		for _, feature := range svc.Modes.Status().Features {
+			if feature.Level != degrade.Normal {
+				worse++
+			}
+		}
+	}
+	return worse
+}

@@ -1,0 +1,118 @@
+package embedded
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/holdfast-go/holdfast/drtest"
+	"github.com/holdfast-go/holdfast/examples/orders/service"
+	"github.com/holdfast-go/holdfast/failover"
+)
+
+const paymentsHost = "payments.internal"
+
+// declineOver is the sum in cents from which payments decline.
+const declineOver = 400_000
+
+// Payments is the single-Region service of another team. It knows a repetition by its Idempotency-Key, and remembers over any outage.
+type Payments struct {
+	world *drtest.World
+	seats chan struct{} // one for each charge at a time; nil = any number
+
+	mu      sync.Mutex // guards the following
+	latency time.Duration
+	answers map[string]int // status by key
+	charges map[string]int // how often, by order
+}
+
+func startPayments(w *drtest.World, r *drtest.Region, cfg Config) *Payments {
+	p := &Payments{world: w, latency: cfg.Latency, answers: map[string]int{}, charges: map[string]int{}}
+	if cfg.PaymentsAtOnce > 0 {
+		p.seats = make(chan struct{}, cfg.PaymentsAtOnce)
+	}
+	r.Serve(paymentsHost, p)
+	return p
+}
+
+// Charges returns how often each order was charged. More than once is what must not happen.
+func (p *Payments) Charges() map[string]int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.charges)
+}
+
+// SetLatency changes how long a charge takes.
+func (p *Payments) SetLatency(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.latency = d
+}
+
+// ServeHTTP answers POST /charges.
+func (p *Payments) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var args service.ChargeArgs
+	key := r.Header.Get("Idempotency-Key")
+	if err := json.NewDecoder(r.Body).Decode(&args); err != nil || key == "" {
+		http.Error(w, "want a charge and an Idempotency-Key", http.StatusBadRequest)
+		return
+	}
+	if p.seats != nil {
+		p.seats <- struct{}{}
+		defer func() { <-p.seats }()
+	}
+	p.mu.Lock()
+	latency := p.latency
+	p.mu.Unlock()
+	time.Sleep(latency)
+	w.WriteHeader(p.charge(key, args))
+}
+
+func (p *Payments) charge(key string, args service.ChargeArgs) (status int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if status, ok := p.answers[key]; ok {
+		return status
+	}
+	status = http.StatusCreated
+	if args.Cents > declineOver {
+		status = http.StatusPaymentRequired
+	} else {
+		p.charges[args.Order]++
+		p.world.Applied("charge", args.Order)
+	}
+	p.answers[key] = status
+	return status
+}
+
+// Relays are the mail relays of both Regions. They send what they are given, as often as they are given it.
+type Relays struct {
+	mu   sync.Mutex // guards sent
+	sent map[string]int
+}
+
+func relayHost(region failover.Region) string { return "mail." + region + ".internal" }
+
+// Sent returns how many mails went out for each order.
+func (m *Relays) Sent() map[string]int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.sent)
+}
+
+func (m *Relays) serve(f *Fleet, r *drtest.Region) {
+	r.Serve(relayHost(r.Name()), http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		var args service.MailArgs
+		if err := json.NewDecoder(req.Body).Decode(&args); err != nil {
+			http.Error(w, "want a mail", http.StatusBadRequest)
+			return
+		}
+		time.Sleep(f.Config.Latency)
+		m.mu.Lock()
+		m.sent[args.Order]++
+		m.mu.Unlock()
+		f.World.Applied("mail", args.Order)
+	}))
+}

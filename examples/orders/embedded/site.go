@@ -1,0 +1,258 @@
+package embedded
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/holdfast-go/holdfast/degrade"
+	"github.com/holdfast-go/holdfast/drtest"
+	"github.com/holdfast-go/holdfast/drtest/redistest"
+	"github.com/holdfast-go/holdfast/drtest/sqstest"
+	"github.com/holdfast-go/holdfast/examples/orders/service"
+	"github.com/holdfast-go/holdfast/failover"
+	"github.com/holdfast-go/holdfast/idempotency"
+	"github.com/holdfast-go/holdfast/idempotency/redisstore"
+	"github.com/holdfast-go/holdfast/queue"
+	"github.com/holdfast-go/holdfast/queue/spool"
+	"github.com/holdfast-go/holdfast/queue/sqsqueue"
+)
+
+// A Site is one Region of the service: what it stands on, and its processes.
+type Site struct {
+	Name   failover.Region
+	Region *drtest.Region
+	Store  *drtest.Store
+	Redis  *redistest.Server
+	SQS    *sqstest.Server
+	Queues []*sqstest.Queue // of deferred calls and of charges
+	Dead   []*sqstest.Queue // their dead-letter queues
+
+	fleet   *Fleet
+	traffic traffic
+
+	mu        sync.Mutex // guards the following; never held while waiting
+	instances []*instance
+	next      int
+	spools    map[string]*spool.Spool // of the running processes, by their directory
+}
+
+// queueRetention is what sqsqueue's Check demands of a queue and its dead-letter queue.
+const queueRetention = 14 * 24 * time.Hour
+
+func (f *Fleet) newSite(r *drtest.Region) *Site {
+	s := &Site{Name: r.Name(), Region: r, fleet: f}
+	if s.Name == East {
+		s.Store = r.Store("orders-east")
+	} else {
+		s.Store = r.Store("orders-west", drtest.ReplicaOf(f.Sites[East].Store, drtest.Lag(f.Config.Lag)))
+	}
+	s.Redis = redistest.Start(r)
+	s.SQS = sqstest.Start(r)
+	for _, lane := range lanes {
+		s.Queues, s.Dead = append(s.Queues, mustQueue(s.SQS, lane)), append(s.Dead, mustQueue(s.SQS, lane+"-dead"))
+	}
+	f.Relays.serve(f, r)
+	r.Serve(address(s.Name).Host, s)
+	return s
+}
+
+// lanes are the queues' names: calls and charges.
+var lanes = []string{"orders", "charges"}
+
+func mustQueue(s *sqstest.Server, name string) *sqstest.Queue {
+	q, err := s.CreateQueue(name, map[string]string{"MessageRetentionPeriod": strconv.Itoa(int(queueRetention.Seconds()))})
+	if err != nil {
+		panic(err) // of the constants above
+	}
+	return q
+}
+
+// Services returns the processes that run, in no order that means anything.
+func (s *Site) Services() (running []*service.Service) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, i := range s.instances {
+		if svc := i.service.Load(); svc != nil {
+			running = append(running, svc)
+		}
+	}
+	return running
+}
+
+// ServeHTTP is the Region's load balancer: each instance in turn, and 503 when there is none.
+func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if counts(r) {
+		counted := &statusWriter{ResponseWriter: w}
+		defer func() { s.traffic.note(counted.status, counted.Header()) }()
+		w = counted
+	}
+	if i := s.pick(); i != nil {
+		i.serve(w, r)
+		return
+	}
+	http.Error(w, "no instance is in service", http.StatusServiceUnavailable)
+}
+
+func (s *Site) pick() *instance {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for range s.instances {
+		s.next = (s.next + 1) % len(s.instances)
+		if i := s.instances[s.next]; i.handler.Load() != nil {
+			return i
+		}
+	}
+	return nil
+}
+
+// Rebuild makes the Region's database a copy of the writer's, as an operator does with a former writer. It returns the orders that only this one
+// had: acknowledged, and lost.
+func (s *Site) Rebuild(writer *Site) (lost []string, err error) {
+	keys, err := s.Store.Rejoin(writer.Store)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range keys {
+		if id, ok := cutOrder(k); ok {
+			lost = append(lost, id)
+		}
+	}
+	return lost, nil
+}
+
+// order reads from the store past every client.
+func (s *Site) order(id string) (o service.Order) {
+	db := sql.OpenDB(s.Store.Connector(s.Region))
+	defer db.Close()
+	o, err := Database{}.Find(context.Background(), db, id)
+	if err != nil {
+		panic(fmt.Sprintf("embedded: order %s: %v", id, err)) // the network is up and the key was there
+	}
+	return o
+}
+
+// dirOf is where a process keeps its state.
+func (f *Fleet) dirOf(instance string) string {
+	return filepath.Join(f.Config.Dir, strings.ReplaceAll(instance, "/", "-"))
+}
+
+// start runs instance n, again after every death.
+func (s *Site) start(n int) {
+	i := &instance{site: s, name: fmt.Sprintf("%s/app-%d", s.Name, n)}
+	s.mu.Lock()
+	s.instances = append(s.instances, i)
+	s.mu.Unlock()
+	s.fleet.World.Follow(i.name, i.epoch)
+	s.Region.Go(i.name, i.run)
+}
+
+// parts connects a process of this Region to everything. close lets go of it.
+func (s *Site) parts(name string) (p service.Parts, close func(), err error) {
+	f := s.fleet
+	dir := f.dirOf(name)
+	p = service.Parts{
+		Regions: []failover.Region{East, West}, Self: s.Name, Witnesses: []failover.Region{Third}, Home: East, Instance: name,
+		Coordinator: connectCoordinator(s.Region), Database: Database{}, SQL: map[failover.Region]*sql.DB{}, Journal: f.Journal, Unknown: f.Unknown,
+		Promote: f.promote, Keys: map[failover.Region]idempotency.Store{},
+		Calls: service.Lane{Queues: map[failover.Region]queue.Transport{}}, Charges: service.Lane{Queues: map[failover.Region]queue.Transport{}},
+		Net: s.Region.Transport(), Payments: &url.URL{Scheme: "http", Host: paymentsHost}, Mail: &url.URL{Scheme: "http", Host: relayHost(s.Name), Path: "/send"},
+		Peers: map[failover.Region]*url.URL{}, Authorize: authorize, StateDir: dir,
+		Logger: f.Config.Logger, Ledger: f.Ledger, Settings: f.Config.Settings}
+	if f.Config.Capacity > 0 {
+		p.Capacity = func(failover.Region) int { return f.Config.Capacity }
+	}
+	if strings.HasSuffix(name, "-0") { // one copy of the audit log for each Region
+		p.Audit = f.Config.Audit
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return p, nil, err
+	}
+	var closers []func() error
+	close = func() {
+		for _, c := range closers {
+			_ = c()
+		}
+	}
+	for i, lane := range []*service.Lane{&p.Calls, &p.Charges} {
+		local, err := spool.Open(filepath.Join(dir, "spool-"+lanes[i]), spool.Config{Logger: f.Config.Logger})
+		if err != nil {
+			close()
+			return p, nil, err
+		}
+		lane.Spool = local
+		s.hold(name+" "+lanes[i]+"-spool", local)
+		closers = append(closers, local.Close)
+	}
+	for _, there := range f.Sites {
+		if err := s.connect(&p, there, &closers); err != nil {
+			close()
+			return p, nil, err
+		}
+	}
+	flags, client, err := f.flags(s.Region)
+	closers = append(closers, client.Close)
+	p.Flags, p.Overrides = polled{flags, flags}, polled{flags, flags}
+	return p, close, err
+}
+
+// hold keeps a process's spool in sight; the next process of the name brings the same directory.
+func (s *Site) hold(name string, local *spool.Spool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.spools == nil {
+		s.spools = map[string]*spool.Spool{}
+	}
+	s.spools[name] = local
+}
+
+// polled hides that flags can be watched: go-redis holds a lock while it dials for a subscription, and virtual time would stop when the
+// Region is cut off. The load every ten seconds is what counts anyway.
+type polled struct {
+	degrade.Provider
+	degrade.Store
+}
+
+// connect adds what another Region has to the parts of a process here.
+func (s *Site) connect(p *service.Parts, there *Site, closers *[]func() error) error {
+	db := sql.OpenDB(there.Store.Connector(s.Region))
+	db.SetMaxIdleConns(32)
+	keys := connectRedis(there.Redis, s.Region)
+	*closers = append(*closers, db.Close, keys.Close)
+	store, err := redisstore.New(keys, redisstore.Config{})
+	if err != nil {
+		return err
+	}
+	api := there.SQS.Client(s.Region)
+	for i, lane := range []*service.Lane{&p.Calls, &p.Charges} {
+		lane.Queues[there.Name], err = sqsqueue.New(api, there.Queues[i].URL(), sqsqueue.Config{DeadLetterURL: there.Dead[i].URL(), Region: there.Name, Retention: queueRetention})
+		if err != nil {
+			return err
+		}
+	}
+	p.SQL[there.Name], p.Keys[there.Name], p.Peers[there.Name] = db, store, address(there.Name)
+	return nil
+}
+
+// startWitness runs a witness in the third Region.
+func (f *Fleet) startWitness(n int) {
+	name := fmt.Sprintf("%s/witness-%d", Third, n)
+	f.third.Go(name, func(ctx context.Context) error {
+		p := service.Parts{Regions: []failover.Region{East, West}, Self: Third, Witnesses: []failover.Region{Third}, Instance: name,
+			Coordinator: connectCoordinator(f.third), Database: Database{}, SQL: map[failover.Region]*sql.DB{}, Settings: f.Config.Settings, Logger: f.Config.Logger}
+		for _, s := range f.Sites {
+			db := sql.OpenDB(s.Store.Connector(f.third))
+			defer db.Close()
+			p.SQL[s.Name] = db
+		}
+		return service.Witness(ctx, p)
+	})
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/holdfast-go/holdfast/examples/orders/service"
+)
+
+// options are the flags.
+type options struct {
+	addr     string
+	dir      string
+	rate     float64
+	lease    time.Duration
+	probe    time.Duration
+	approval bool
+	verbose  bool
+	drill    bool
+	report   string
+}
+
+// byDefault is a rate that nobody asks for.
+const byDefault = -0.5
+
+// parse reads and checks flags. Its errors name the flag.
+func parse(args []string, errs io.Writer) (*options, error) {
+	o := &options{}
+	f := flag.NewFlagSet("orders", flag.ContinueOnError)
+	f.SetOutput(errs)
+	f.StringVar(&o.addr, "addr", "localhost:8080", "where to serve HTTP")
+	f.StringVar(&o.dir, "dir", "", "where processes keep their state; empty = a temporary directory")
+	f.Float64Var(&o.rate, "rate", byDefault, "requests a second from simulated users, 0 to 2000; by default 20, and 200 orders a second with as many reads in a drill")
+	f.DurationVar(&o.lease, "lease", 2*time.Second, "how long the writer may write without a word from the coordinator; production has 20s")
+	f.DurationVar(&o.probe, "probe", 200*time.Millisecond, "how often Regions are probed; production has 5s")
+	f.BoolVar(&o.approval, "approval", false, "ask a person before the writer is moved")
+	f.BoolVar(&o.drill, "drill", false, "lose the writer Region under load, move, heal, move back, close the account; exit with 1 if a bound is broken")
+	f.StringVar(&o.report, "report", ".", "where a drill writes report.html and report.json")
+	f.BoolVar(&o.verbose, "v", false, "log changes of state")
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	if o.rate == byDefault {
+		o.rate = map[bool]float64{false: 20, true: 200}[o.drill]
+	}
+	return o, o.check(f.Args())
+}
+
+func (o *options) check(rest []string) error {
+	switch {
+	case len(rest) > 0:
+		return fmt.Errorf("unexpected argument %q; flags only", rest[0])
+	case o.drill && o.rate == 0:
+		return errors.New("-rate 0: a drill needs users")
+	case o.rate < 0 || o.rate > 2000:
+		return fmt.Errorf("-rate %v: want 0 to 2000 requests a second", o.rate)
+	case o.probe < 20*time.Millisecond || o.probe > time.Minute:
+		return fmt.Errorf("-probe %v: want 20ms to 1m", o.probe)
+	case o.lease < 4*o.probe || o.lease > 10*time.Minute:
+		return fmt.Errorf("-lease %v: want at least four probes (%v) and at most 10m, or one lost renewal ends it", o.lease, 4*o.probe)
+	}
+	if _, _, err := net.SplitHostPort(o.addr); err != nil {
+		return fmt.Errorf("-addr %q: want host:port", o.addr)
+	}
+	return nil
+}
+
+// settings shortens everything with the lease and the probes, so that a minute shows what takes an hour.
+func (o *options) settings() service.Settings {
+	return service.Settings{LeaseTTL: o.lease, PollEvery: o.probe, ProbeEvery: o.probe, ProbeTimeout: 4 * o.probe, MaxFlight: o.lease / 2, Cooldown: 2 * o.lease, MaxMoves: 1000,
+		SettleAfter: o.lease, ByApproval: o.approval}
+}

@@ -1,0 +1,62 @@
+package real
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/holdfast-go/holdfast/failover"
+)
+
+// The Regions.
+const (
+	East = "us-east-1"
+	West = "us-west-2"
+)
+
+// Endpoints are one Region's servers.
+type Endpoints struct {
+	SQL   string // URL of its PostgreSQL
+	Redis string // host:port
+	SQS   string // base URL
+	URL   string // of this service there
+}
+
+// Config says where everything is.
+type Config struct {
+	Self           failover.Region
+	Dir            string // for state, the spools, the journal and the coordinator's file; shared by the processes of one machine
+	Regions        map[failover.Region]Endpoints
+	Payments, Mail string // URLs
+}
+
+// FromEnv reads the environment. Its errors name the variable.
+func FromEnv(self failover.Region, dir string, getenv func(string) string) (Config, error) {
+	c := Config{Self: self, Dir: dir, Regions: map[failover.Region]Endpoints{}}
+	read := func(name string, isURL bool) (string, error) {
+		v := getenv(name)
+		if v == "" {
+			return "", fmt.Errorf("real: %s is not set", name)
+		}
+		if u, err := url.Parse(v); isURL && (err != nil || u.Scheme == "" || u.Host == "") {
+			return "", fmt.Errorf("real: %s: want a URL", name) // never the value: it may hold a password
+		}
+		return v, nil
+	}
+	var err error
+	get := func(name string, isURL bool) (v string) {
+		if err == nil {
+			v, err = read(name, isURL)
+		}
+		return v
+	}
+	for _, r := range []failover.Region{East, West} {
+		prefix := "ORDERS_" + strings.ToUpper(strings.ReplaceAll(r, "-", "_")) + "_"
+		c.Regions[r] = Endpoints{SQL: get(prefix+"SQL", true), Redis: get(prefix+"REDIS", false), SQS: get(prefix+"SQS", true), URL: get(prefix+"URL", true)}
+	}
+	c.Payments, c.Mail = get("ORDERS_PAYMENTS", true), get("ORDERS_MAIL", true)
+	if _, ok := c.Regions[self]; !ok {
+		return c, fmt.Errorf("real: Region %q is not one of %s and %s", self, East, West)
+	}
+	return c, err
+}

@@ -1,0 +1,44 @@
+package service
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/holdfast-go/holdfast"
+	"github.com/holdfast-go/holdfast/queue"
+)
+
+// Mail tells a customer about an order.
+var Mail = queue.Define[MailArgs]("orders.mail.v1")
+
+// MailArgs are the arguments of [Mail].
+type MailArgs struct {
+	Order  string `json:"order"`
+	To     string `json:"to"`
+	Status Status `json:"status"`
+}
+
+// sendMail hands a mail to the relay, which knows nothing of keys: a mail is sent twice if a worker dies between the relay's answer and
+// the end of its call, and never otherwise.
+func (s *Service) sendMail(ctx context.Context, args MailArgs) error {
+	body, err := json.Marshal(args)
+	if err != nil {
+		return holdfast.Permanent(err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.parts.Mail.String(), bytes.NewReader(body))
+	if err != nil {
+		return holdfast.Permanent(err)
+	}
+	resp, err := s.parts.Net.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	if resp.StatusCode >= 300 {
+		return holdfast.NotRun(fmt.Errorf("service: the mail relay answers %d", resp.StatusCode))
+	}
+	return nil
+}

@@ -1,0 +1,43 @@
+package service
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/holdfast-go/holdfast/failover"
+	"github.com/holdfast-go/holdfast/queue"
+)
+
+// Settle closes the books on an order. The charge defers it, so it exists for paid orders only.
+var Settle = queue.Define[SettleArgs]("orders.settle.v1")
+
+// SettleArgs are the arguments of [Settle].
+type SettleArgs struct {
+	Order string `json:"order"`
+}
+
+// settle marks a paid order as settled.
+func (s *Service) settle(ctx context.Context, args SettleArgs) error {
+	_, err := s.update(ctx, args.Order, func(o *Order) { o.Settled = true })
+	return err
+}
+
+// found reads an order from the writer's copy, which knows what exists.
+func (s *Service) found(ctx context.Context, id string) (Order, error) {
+	o, err := failover.Read(ctx, s.DB, func(ctx context.Context, db *sql.DB) (Order, error) {
+		return s.parts.Database.Find(ctx, db, id)
+	}, failover.MaxStaleness(time.Millisecond))
+	if errors.Is(err, sql.ErrNoRows) {
+		return o, errNoOrder
+	}
+	return o, err
+}
+
+func (s Settings) settleAfter() time.Duration {
+	if s.SettleAfter == 0 {
+		return time.Minute
+	}
+	return s.SettleAfter
+}

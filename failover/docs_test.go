@@ -1,0 +1,11 @@
+package failover
+
+import (
+	"testing"
+
+	"github.com/holdfast-go/holdfast/internal/doctest"
+)
+
+func TestPageIsCompiled(t *testing.T) {
+	doctest.Snippets(t, "../docs/strategies/failover.md", "example_docs_test.go")
+}
