@@ -2,6 +2,7 @@ package drtest
 
 import (
 	"testing"
+	"time"
 
 	"github.com/holdfast-go/holdfast/drtest/fault"
 )
@@ -34,3 +35,6 @@ func ValidLoad(l Load) error {
 	_, err := l.withDefaults()
 	return err
 }
+
+// CloseWithin is Close with another grace.
+func (w *World) CloseWithin(grace time.Duration) error { return w.closeWithin(grace) }

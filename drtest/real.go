@@ -78,21 +78,23 @@ const closeGrace = 10 * time.Second
 // Close takes every fault away, ends the World as the end of [Run] does and waits for its goroutines; then
 // [World.Report] is final. It returns the [World.Failures], and an error that lists the goroutines if some have not
 // ended within 10 s. Further calls do nothing and return the same. It panics in a World made by Run.
-func (w *World) Close() error {
+func (w *World) Close() error { return w.closeWithin(closeGrace) }
+
+func (w *World) closeWithin(grace time.Duration) error {
 	m, ok := w.host.(*machine)
 	if !ok {
 		panic("drtest: Close of a World made by Run, which ends by itself")
 	}
-	m.closing.Do(func() { w.shut(m) })
+	m.closing.Do(func() { w.shut(m, grace) })
 	return errors.Join(w.Failures()...)
 }
 
 // shut ends the World and judges it.
-func (w *World) shut(m *machine) {
+func (w *World) shut(m *machine, grace time.Duration) {
 	w.finish()
 	w.takeDown()
-	if !w.wait(closeGrace) {
-		m.fail("drtest: Close: goroutines of the World are left after %v:\n%s", closeGrace, describe(ownLeft(allGoroutines())))
+	if !w.wait(grace) {
+		m.fail("drtest: Close: goroutines of the World are left after %v:\n%s", grace, describe(ownLeft(allGoroutines())))
 	}
 	r := w.conclude()
 	if w.config.Artifacts == "" {
@@ -103,13 +105,22 @@ func (w *World) shut(m *machine) {
 	}
 }
 
-// ownLeft returns the goroutines that a World started, the caller aside.
+// ownLeft returns the goroutines on which a World runs something, the caller and those that wait for them aside.
 func ownLeft(gs []goroutine) []goroutine {
 	own := ownGoroutine()
 	var out []goroutine
 	for _, g := range gs {
-		if g.id != own.id && g.bubble == 0 && strings.HasPrefix(g.creator.function, ownPackages) {
-			out = append(out, g)
+		if g.id == own.id || g.bubble != 0 {
+			continue
+		}
+		for _, f := range g.frames {
+			if strings.HasPrefix(f.function, ownPackages+".(*World).wait.") {
+				break
+			}
+			if strings.HasPrefix(f.function, ownPackages+".") {
+				out = append(out, g)
+				break
+			}
 		}
 	}
 	return out

@@ -104,12 +104,10 @@ func TestRealWorldLosesARegion(t *testing.T) {
 		}
 	}
 	client := users.HTTPClient()
-	w.Load(drtest.Load{Name: "orders", Clients: 4, Rate: drtest.Poisson(20), Timeout: time.Second, Do: func(ctx context.Context, op *drtest.Op) error {
+	w.Load(drtest.Load{Name: "orders", Clients: 4, Rate: drtest.Poisson(20), Timeout: 20 * time.Second, Do: func(ctx context.Context, op *drtest.Op) error {
 		var errs []error
 		for i, url := range urls {
-			ctx, cancel := context.WithTimeout(ctx, 150*time.Millisecond)
 			err := order(ctx, client, url, caches[i], queues[i])
-			cancel()
 			if err == nil {
 				return nil
 			}
@@ -117,7 +115,7 @@ func TestRealWorldLosesARegion(t *testing.T) {
 		}
 		return errors.Join(errs...)
 	}})
-	w.Play(drtest.Timeline("lose east", drtest.At(400*time.Millisecond, fault.RegionDown("east", fault.ModeBlackhole)).For(600*time.Millisecond)))
+	w.Play(drtest.Timeline("lose east", drtest.At(400*time.Millisecond, fault.RegionDown("east", fault.ModeRefuse)).For(600*time.Millisecond)))
 	w.Check(check.RTO(time.Second), check.Availability(0.9))
 	w.Wait()
 	if err := w.Close(); err != nil {
@@ -342,4 +340,25 @@ func TestRealWorldReportsFailures(t *testing.T) {
 	if err := w.Close(); err == nil || !strings.Contains(err.Error(), "lost its mind") || !strings.Contains(err.Error(), "boom") {
 		t.Errorf("Close = %v", err)
 	}
+}
+
+// Who does not end with the World is named by Close.
+func TestCloseNamesWhoStays(t *testing.T) {
+	w, err := drtest.NewReal(t.Context(), drtest.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	started, never, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	w.Region("east").Go("stubborn", func(context.Context) error {
+		defer close(ended)
+		close(started)
+		<-never
+		return nil
+	})
+	<-started
+	if err := w.CloseWithin(50 * time.Millisecond); err == nil || !strings.Contains(err.Error(), "TestCloseNamesWhoStays") {
+		t.Errorf("Close = %v, want the goroutine that stays", err)
+	}
+	close(never)
+	<-ended
 }

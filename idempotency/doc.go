@@ -50,13 +50,14 @@
 // # When the store is out
 //
 // A call that cannot be claimed does not run and gets [ErrUnavailable], unless [Config].OnOutage says otherwise. A result that cannot be stored is
-// returned all the same, with Info.Stored false: this process replays it at once, and stores it when the store is back, within a lease.
+// returned all the same, with Info.Stored false: this process replays it at once, and stores it when the store is back, within a lease
+// or, while the store takes heartbeats, within ten.
 // A success never becomes an error.
 //
 // # Several Regions
 //
 // [NewRegional] writes every record in two Regions, so that the second one, after a failover, knows every key that the first acknowledged
-// while both were there. It says since when that is not so. [Config].Epoch makes a new writer take over the old one's claims at once, and an old writer's
+// while both were there, and every result that a caller got. It says since when that is not so. [Config].Epoch makes a new writer take over the old one's claims at once, and an old writer's
 // late results give way. Without a second copy, [Config].Lag and OnAmbiguous refuse keys whose record may have been lost.
 //
 // # Defaults

@@ -25,7 +25,7 @@ type Config struct {
 	// Scenario is what is played. It needs an event, and every event a length or a Crash fault: a drill ends.
 	Scenario drtest.Scenario
 
-	// Allow lists the names of Regions, hosts, stores and processes that faults may act on. A fault that names another
+	// Allow lists the names of Regions, zones, hosts, stores and processes that faults may act on. A fault that names another
 	// is refused, also as the second end of a link; fault.Others needs every Region. Required.
 	Allow []string
 

@@ -179,7 +179,7 @@ func watchTimers(t *testing.T) func() time.Duration {
 const (
 	agreement = 250 * time.Millisecond // of simulation and drill
 	calm      = 40 * time.Millisecond  // a machine that is later than this with its timers measures itself
-	patience  = 3 * time.Minute        // with such a machine
+	patience  = 90 * time.Second       // with such a machine
 )
 
 // awaitCalm waits until the machine kept its timers for a second; false if it does not in time.

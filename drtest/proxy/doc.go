@@ -10,7 +10,7 @@
 // front. In package drtest, Region.Attach and Region.Expose do the same for a World in real time.
 //
 // The bytes pass through connections of the simulated network, so every shape and mode means here what it means
-// there: latency and bandwidth, black holes that keep bytes and release them at TCP's next retransmission,
+// there: latency, bandwidth and loss, black holes that keep bytes and release them at TCP's next retransmission,
 // half-open connections after a crash, resets, hanging servers. The end of a stream travels like bytes do: a slow
 // link closes slowly.
 //

@@ -360,3 +360,22 @@ func TestBadAddresses(t *testing.T) {
 		t.Error("Expose of no port did not fail")
 	}
 }
+
+// A lossy link is a slow one: TCP sends again.
+func TestLossIsAStall(t *testing.T) {
+	r := newRig(t, simnet.Shape{})
+	c := r.mustDial()
+	mustEcho(t, c)
+	defer r.set(func(s *simnet.Shape) { s.Loss = 0.2 })()
+	var slow time.Duration
+	for range 30 {
+		took, err := echo(c, 6*patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slow = max(slow, took)
+	}
+	if slow < 200*time.Millisecond {
+		t.Errorf("the slowest of 30 lines over a link that loses a fifth took %v, want a retransmission", slow)
+	}
+}

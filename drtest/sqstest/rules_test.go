@@ -282,14 +282,18 @@ func sendRules() []rule {
 		}},
 		{name: "delay of a message", says: "API SendMessage DelaySeconds", check: func(k *kit) {
 			url := k.queue("q", attrs{"DelaySeconds": "60"})
-			k.send(url, "hello", func(in *sqs.SendMessageInput) { in.DelaySeconds = 1 })
-			k.took("the message", 800*time.Millisecond, 2*time.Second, func() { k.one(url, wait(3)) })
+			k.took("the message", 800*time.Millisecond, 2*time.Second, func() {
+				k.send(url, "hello", func(in *sqs.SendMessageInput) { in.DelaySeconds = 1 })
+				k.one(url, wait(3))
+			})
 		}},
 		{name: "delay of a queue", says: "Developer guide, delay queues", check: func(k *kit) {
 			url := k.queue("q", attrs{"DelaySeconds": "1"})
-			k.send(url, "hello")
-			k.equal("messages at once", len(k.receive(url, wait(0))), 0)
-			k.took("the message", 500*time.Millisecond, 2*time.Second, func() { k.one(url, wait(3)) })
+			k.took("the message", 500*time.Millisecond, 2*time.Second, func() {
+				k.send(url, "hello")
+				k.equal("messages at once", len(k.receive(url, wait(0))), 0)
+				k.one(url, wait(3))
+			})
 		}},
 		{name: "deduplication id on a standard queue", says: "API SendMessage MessageDeduplicationId", check: func(k *kit) {
 			_, err := k.trySend(k.queue("q", nil), "hello", func(in *sqs.SendMessageInput) { in.MessageDeduplicationId = aws.String("d") })
@@ -481,8 +485,10 @@ func receiveRules() []rule {
 		{name: "long poll wakes at the end of a lease", says: "Developer guide, visibility timeout", check: func(k *kit) {
 			url := k.queue("q", nil)
 			k.send(url, "hello")
-			k.one(url, lease(1))
-			k.took("ReceiveMessage", 500*time.Millisecond, 2*time.Second, func() { k.one(url, wait(4)) })
+			k.took("ReceiveMessage", 500*time.Millisecond, 2*time.Second, func() {
+				k.one(url, lease(1))
+				k.one(url, wait(4))
+			})
 		}},
 		{name: "a cancelled poll takes a message with it", says: "observed by users of the Java SDK", check: func(k *kit) {
 			url := k.queue("q", attrs{"VisibilityTimeout": "2"})
@@ -586,8 +592,10 @@ func leaseRules() []rule {
 			k.send(url, "hello")
 			m := k.one(url)
 			time.Sleep(1200 * time.Millisecond)
-			k.must("ChangeMessageVisibility", k.change(url, m, 2))
-			k.took("the message", 1200*time.Millisecond, 3*time.Second, func() { k.one(url, wait(4)) })
+			k.took("the message", 1200*time.Millisecond, 3*time.Second, func() {
+				k.must("ChangeMessageVisibility", k.change(url, m, 2))
+				k.one(url, wait(4))
+			})
 		}},
 		{name: "an extended lease is not kept", says: "API ChangeMessageVisibility", check: func(k *kit) {
 			url := k.queue("q", attrs{"VisibilityTimeout": "1"})

@@ -70,10 +70,12 @@ func (s *Store) Begin(ctx context.Context, c idempotency.Claim) (idempotency.Ans
 		if expires, ok := reply.(int64); ok {
 			return granted(c, expires, kept)
 		}
-		if err == nil || !strings.Contains(err.Error(), "syntax error") {
+		switch {
+		case err != nil && strings.Contains(err.Error(), "syntax error"):
+			s.old.Store(true) // before version 7 SET takes NX or GET, not both
+		case !errors.Is(err, idempotency.ErrStoreFull): // a full server refuses every SET, and may have the result
 			return answer(reply, err)
 		}
-		s.old.Store(true) // before version 7 SET takes NX or GET, not both
 	}
 	return answer(s.run(ctx, s.scripts.begin, n, c.Unsynced || c.Noted, claim, kept, claimFlags(c), c.Fence.N))
 }

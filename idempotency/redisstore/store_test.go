@@ -268,7 +268,7 @@ func TestForeignAndDamagedKeys(t *testing.T) {
 		"a string":          func(k string) { _ = m.Set(k, "x") },
 		"a long string":     func(k string) { _ = m.Set(k, strings.Repeat("x", 500)) },
 		"a hash":            func(k string) { m.Del(k); m.HSet(k, "name", "x") },
-		"no expiry":         func(k string) { edit(k, 0, "")(0); m.SetTTL(k, 0) },
+		"no expiry":         func(k string) { client.Persist(t.Context(), k) },
 		"a garbage lease":   func(k string) { edit(k, 94, "never")(0) },
 		"a list":            func(k string) { m.Del(k); _, _ = m.Push(k, "x") },
 		"cut short":         func(k string) { edit(k, 0, "")(128) },

@@ -167,7 +167,7 @@ func (o *opening) tables(ctx context.Context, p *service.Parts) error {
 func promote(dbs map[failover.Region]*sql.DB, t failover.Transition) []runbook.Step {
 	wait := steps.WaitReplication("wait for replication", dbs[t.From], dbs[t.To])
 	wait.Only = runbook.OnlyPlanned
-	promote := steps.PromotePostgres("promote the standby", dbs[t.To])
+	promote := steps.PromotePostgres("promote the standby", dbs[t.To], steps.GuardOf(t, 0, failoversql.PostgreSQL().Lag))
 	promote.Needs = []string{wait.Name}
 	return []runbook.Step{wait, promote}
 }

@@ -1,0 +1,60 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/holdfast-go/holdfast/idempotency/storetest"
+)
+
+// An oldServer refuses the script that says NX and GET to SET, as Redis 6 does.
+type oldServer struct {
+	script  *redis.Script
+	refused int
+}
+
+var errSyntax = errors.New("ERR syntax error script: first, on @user_script:2.")
+
+func (o *oldServer) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (o *oldServer) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if slices.Contains(cmd.Args(), any(o.script.Hash())) {
+			o.refused++
+			cmd.SetErr(errSyntax)
+			return errSyntax
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func (o *oldServer) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func TestServersBeforeVersion7(t *testing.T) {
+	old := &oldServer{}
+	storetest.Run(t, func(t *testing.T) storetest.Subject {
+		m := miniredis.RunT(t)
+		m.ClockTTL(true)
+		client := redis.NewClient(&redis.Options{Addr: m.Addr()})
+		t.Cleanup(func() { client.Close() })
+		s, err := New(client, Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		old.script, old.refused = s.scripts.first, 0
+		client.AddHook(old)
+		t.Cleanup(func() {
+			if old.refused > 16 { // as many as claim at one time before the first has its answer
+				t.Errorf("the server was asked %d times for what it cannot do", old.refused)
+			}
+		})
+		return storetest.Subject{Store: s, Lose: m.FlushAll}
+	})
+}
