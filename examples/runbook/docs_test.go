@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-go/holdfast/failover"
 	"github.com/holdfast-go/holdfast/failover/runbook"
 	"github.com/holdfast-go/holdfast/failover/runbook/steps"
+	"github.com/holdfast-go/holdfast/internal/doctest"
 )
 
 var update = flag.Bool("update", false, "write the step lists into docs/runbooks")
@@ -73,6 +74,10 @@ func compare(t *testing.T, path, mark, want string) {
 	if err := os.WriteFile(path, []byte(before+begin+want+end+after), 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestSnippetsCompile(t *testing.T) {
+	doctest.Snippets(t, "../../docs/runbooks/README.md", "promotion.go")
 }
 
 // The replay waits for what is stranded, asks a person, and is done when the ledger is closed.

@@ -94,3 +94,56 @@ func TestMainUsage(t *testing.T) {
 		t.Errorf("interrupted run = %d %s, want %d", code, e.String(), ExitBlocked)
 	}
 }
+
+func TestMainHoldsOnToItsRules(t *testing.T) {
+	w := newWorld()
+	blocked := true
+	s := w.step("promote")
+	s.Check = func(context.Context) (State, error) {
+		if blocked {
+			return StateBlocked, nil
+		}
+		return w.look("promote")
+	}
+	book, dir, reports := must(t, "book", s), t.TempDir(), t.TempDir()
+	expect := func(what string, want int, args ...string) {
+		t.Helper()
+		if code, _, errs := cli(t, book, dir, args...); code != want {
+			t.Errorf("%s = %d %s, want %d", what, code, errs, want)
+		}
+	}
+	expect("a plan that is not ready", ExitBlocked, "plan")
+	expect("resume of a run that is not there", ExitRefused, "resume", "-run", "r1", "-by", "ann")
+	expect("an instant that is none", ExitUsage, "run", "-run", "r1", "-by", "ann", "-since", "noon")
+	expect("a run without a name", ExitRefused, "run", "-run", "r1")
+	expect("help of a command", ExitOK, "run", "-h")
+	expect("a blocked run", ExitBlocked, "run", "-run", "r1", "-by", "ann", "-planned", "-rto", "1h", "-reports", reports)
+	expect("a second run beside it", ExitRefused, "run", "-run", "r2", "-by", "ann")
+	expect("unplan without a reason", ExitRefused, "unplan", "-run", "r1", "-by", "bob")
+	blocked = false
+	expect("resume in the run's own mode", ExitOK, "resume", "-run", "r1", "-by", "ann", "-reports", reports)
+	expect("pause of what is over", ExitRefused, "pause", "-run", "r1", "-by", "bob")
+	if _, err := os.Stat(reports + "/r1.json"); err != nil {
+		t.Error(err)
+	}
+	expect("a plan that is ready", ExitOK, "plan")
+	expect("a missed target", ExitFailed, "run", "-run", "r3", "-by", "ann", "-rto", "1h", "-since", "2020-01-01T00:00:00Z")
+
+	var out, errs bytes.Buffer
+	j := NewMemoryJournal()
+	if code := command(t.Context(), j, book, []string{"run", "-run", "m1", "-by", "ann"}, &out, &errs); code != ExitOK {
+		t.Errorf("a run in a journal of one's own = %d %s", code, errs.String())
+	}
+	if h := loadRun(t, j, "m1"); !h.finished {
+		t.Error("the run is not in the journal that was given")
+	}
+}
+
+func loadRun(t *testing.T, j Journal, run string) history {
+	t.Helper()
+	entries, err := j.Load(t.Context(), run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return read(entries)
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -423,6 +424,7 @@ type crasher struct {
 	left   int        // writes until the crash; negative: never
 	stored bool       // the last write reaches the disk
 	dead   bool
+	tear   func() // leaves half of a line; nil: nothing
 	kill   context.CancelFunc
 }
 
@@ -443,6 +445,8 @@ func (c *crasher) write(store func() error) error {
 	}
 	if c.stored {
 		_ = store()
+	} else if c.tear != nil {
+		c.tear()
 	}
 	c.kill()
 	return errCrash
@@ -516,7 +520,7 @@ func TestCrashAtEveryJournalWrite(t *testing.T) {
 		for at := 1; ; at++ {
 			reached := false
 			for _, stored := range []bool{false, true} {
-				if crashOnce(t, seed, at, stored) {
+				if crashOnce(t, seed, at, stored, NewMemoryJournal(), nil) {
 					reached = true
 					crashes++
 				}
@@ -532,10 +536,32 @@ func TestCrashAtEveryJournalWrite(t *testing.T) {
 	t.Logf("%d crashes", crashes)
 }
 
+// The same on files, whose last line a crash tears.
+func TestCrashAtEveryWriteOfAFile(t *testing.T) {
+	for seed := range uint64(2) {
+		for at, reached := 1, true; reached; at++ {
+			j := openJournal(t)
+			tear := func() {
+				f, err := os.OpenFile(j.Path("run"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+				if err == nil {
+					_, err = f.WriteString(`{"seq":7,"run":"ru`)
+				}
+				if err = errors.Join(err, f.Close()); err != nil {
+					t.Error(err)
+				}
+			}
+			reached = crashOnce(t, seed, at, false, j, tear)
+			if entries, err := j.Load(t.Context(), "run"); err != nil || VerifyChain(entries) != nil {
+				t.Errorf("seed %d, crash at write %d: chain %v, %v", seed, at, VerifyChain(entries), err)
+			}
+		}
+	}
+}
+
 // crashOnce runs a book that dies at its nth write, resumes it until it finishes, and checks the end state.
-func crashOnce(t *testing.T, seed uint64, at int, stored bool) (crashed bool) {
+func crashOnce(t *testing.T, seed uint64, at int, stored bool, base Journal, tear func()) (crashed bool) {
 	synctest.Test(t, func(t *testing.T) {
-		w, base := newWorld(), NewMemoryJournal()
+		w := newWorld()
 		faults := map[string]int{}
 		frng := rand.New(rand.NewPCG(seed, 2))
 		for i := range 7 {
@@ -544,7 +570,7 @@ func crashOnce(t *testing.T, seed uint64, at int, stored bool) (crashed bool) {
 		var book *Runbook
 		for attempt := 0; attempt < 20; attempt++ {
 			ctx, kill := context.WithCancel(t.Context())
-			c := &crasher{Journal: base, left: -1, stored: stored, kill: kill}
+			c := &crasher{Journal: base, left: -1, stored: stored, tear: tear, kill: kill}
 			if attempt == 0 {
 				c.left = at
 			}

@@ -167,11 +167,7 @@ func TestAHangingStepEndsTheRun(t *testing.T) {
 
 func load(t *testing.T, j Journal) history {
 	t.Helper()
-	entries, err := j.Load(t.Context(), "run")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return read(entries)
+	return loadRun(t, j, "run")
 }
 
 func TestAStepThatEndsItsGoroutineIsAnError(t *testing.T) {

@@ -3,12 +3,12 @@ package telemetry
 // Instruments of failover/runbook.
 var (
 	RunbookRuns = &Instrument{
-		Name: "holdfast.runbook.run.duration", Unit: "s", Kind: KindHistogram,
+		Name: "holdfast.failover.runbook.run.duration", Unit: "s", Kind: KindHistogram,
 		Attributes: []Attribute{{Key: "runbook", From: "New"}, {Key: "outcome", Values: runbookOutcomes}},
 		Buckets:    runbookBuckets, Description: "what runs took in this process, by how they ended",
 	}
 	RunbookSteps = &Instrument{
-		Name: "holdfast.runbook.step.duration", Unit: "s", Kind: KindHistogram,
+		Name: "holdfast.failover.runbook.step.duration", Unit: "s", Kind: KindHistogram,
 		Attributes: []Attribute{{Key: "runbook", From: "New"}, {Key: "step", From: "Step.Name"}, {Key: "outcome", Values: runbookOutcomes}},
 		Buckets:    runbookBuckets, Description: "what steps took in this process, waiting for approval included",
 	}

@@ -1,7 +1,10 @@
 package journaltest_test
 
 import (
+	"context"
 	"fmt"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -50,4 +53,38 @@ func open(t *testing.T, addr, prefix string) runbook.Journal {
 		t.Fatal(err)
 	}
 	return j
+}
+
+// A lostReply lets a script's first reply get lost on its way, so that the client sends it again.
+type lostReply struct{ lost atomic.Bool }
+
+func (h *lostReply) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h *lostReply) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (h *lostReply) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if strings.HasPrefix(cmd.Name(), "eval") && err == nil && h.lost.CompareAndSwap(false, true) {
+			return next(ctx, cmd) // what go-redis does when a connection breaks after the server has run the command
+		}
+		return err
+	}
+}
+
+func TestRedisStoresALineOnceThoughItsReplyWasLost(t *testing.T) {
+	client := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+	t.Cleanup(func() { client.Close() })
+	client.AddHook(&lostReply{})
+	j, err := redisjournal.New(client, redisjournal.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := j.Acquire(t.Context(), runbook.Entry{Run: "run", Runbook: "book", By: "ann", At: time.Now()})
+	entries, loadErr := j.Load(t.Context(), "run")
+	if err != nil || loadErr != nil || token != 1 || len(entries) != 1 {
+		t.Errorf("Acquire = %d, %v with %d entries, %v; want token 1 and one entry", token, err, len(entries), loadErr)
+	}
 }
