@@ -163,7 +163,7 @@ func BenchmarkSpoolPairs(b *testing.B) {
 		b.ReportMetric(median(rates[i]), name+"-msg/s")
 		b.ReportMetric(median(cpus[i]), name+"-cpu-ns")
 	}
-	b.ReportMetric(float64((b.N)*some)/float64(s.Stats().Syncs), "msg/fdatasync")
+	b.ReportMetric(float64(b.N*some)/float64(s.Stats().Syncs), "msg/fdatasync")
 }
 
 // BenchmarkSpoolRecovery opens a spool of many messages, as after a crash; an operation is one record.

@@ -353,8 +353,10 @@ func TestDuplicateAndPoison(t *testing.T) {
 		f             fault.Fault
 		all, readable int32
 	}{
-		{fault.Duplicate("api", 1), 2, 2}, {fault.Poison("api", 1), 2, 1},
-		{fault.Duplicate("api", 1).On("POST /orders"), 2, 2}, {fault.Poison("api", 1).On("GET /orders"), 1, 1},
+		{fault.Duplicate("api", 1), 2, 2},
+		{fault.Poison("api", 1), 2, 1},
+		{fault.Duplicate("api", 1).On("POST /orders"), 2, 2},
+		{fault.Poison("api", 1).On("GET /orders"), 1, 1},
 	} {
 		fidelities(t, func(t *testing.T, fidelity drtest.Fidelity) {
 			drtest.Run(t, drtest.Config{Fidelity: fidelity}, func(t *testing.T, w *drtest.World) {

@@ -228,9 +228,17 @@ func checkTimes(c *ControllerConfig) error {
 		name  string
 		value time.Duration
 	}{ // those that others default to come first
-		{"LeaseTTL", c.LeaseTTL}, {"PollEvery", c.PollEvery}, {"MaxFlight", c.MaxFlight}, {"ClockSkew", c.ClockSkew}, {"RPO", c.RPO},
-		{"HoldFor", c.HoldFor}, {"HealFor", c.HealFor}, {"RampStep", c.RampStep},
-		{"Cooldown", c.Cooldown}, {"ApprovalTTL", c.ApprovalTTL}, {"FailbackAfter", c.FailbackAfter},
+		{"LeaseTTL", c.LeaseTTL},
+		{"PollEvery", c.PollEvery},
+		{"MaxFlight", c.MaxFlight},
+		{"ClockSkew", c.ClockSkew},
+		{"RPO", c.RPO},
+		{"HoldFor", c.HoldFor},
+		{"HealFor", c.HealFor},
+		{"RampStep", c.RampStep},
+		{"Cooldown", c.Cooldown},
+		{"ApprovalTTL", c.ApprovalTTL},
+		{"FailbackAfter", c.FailbackAfter},
 	} {
 		if f.value < 0 {
 			return fieldError(f.name, "%v is negative", f.value)

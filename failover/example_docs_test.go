@@ -22,7 +22,8 @@ import (
 var _ = []any{docsController, docsDatabase, docsCalls, docsOperators}
 
 func docsController(coord failover.Coordinator, dialect failoversql.Dialect, dbs map[failover.Region]*sql.DB,
-	promote func(context.Context, failover.Transition) error) (*failover.Controller, error) {
+	promote func(context.Context, failover.Transition) error,
+) (*failover.Controller, error) {
 	ctl, err := failover.NewController(failover.ControllerConfig{
 		Regions: []failover.Region{"us-east-1", "us-west-2"}, Self: "us-east-1", Witnesses: []failover.Region{"us-east-2"},
 		Coordinator: coord, StateFile: "/var/lib/orders/failover.state", Automatic: true,

@@ -136,8 +136,11 @@ func TestNames(t *testing.T) {
 		f    fault.Fault
 		want []string
 	}{
-		{fault.Partition("a", fault.Others), []string{"a"}}, {fault.AZDown("a", "1", fault.ModeHang), []string{"a/1"}},
-		{fault.DNS("a", "h", fault.FailStale), []string{"a", "h"}}, {fault.Crash("p"), []string{"p"}}, {fault.ReplicationPause("s"), []string{"s"}},
+		{fault.Partition("a", fault.Others), []string{"a"}},
+		{fault.AZDown("a", "1", fault.ModeHang), []string{"a/1"}},
+		{fault.DNS("a", "h", fault.FailStale), []string{"a", "h"}},
+		{fault.Crash("p"), []string{"p"}},
+		{fault.ReplicationPause("s"), []string{"s"}},
 	} {
 		if got := tt.f.Names(); !slices.Equal(got, tt.want) {
 			t.Errorf("Names of %v = %q, want %q", tt.f, got, tt.want)

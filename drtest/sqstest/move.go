@@ -62,8 +62,10 @@ func startMessageMoveTask(c *call, now time.Time) (any, *apiError) {
 			return nil, errUnsupported.with("There is already a task running. Only one active task is allowed for a source queue arn at a given time.")
 		}
 	}
-	m := &move{region: g, handle: base64.StdEncoding.EncodeToString([]byte(g.uuid())), source: source, target: c.in.DestinationArn, rate: rate,
-		started: now, status: moveRunning, total: source.visible()}
+	m := &move{
+		region: g, handle: base64.StdEncoding.EncodeToString([]byte(g.uuid())), source: source, target: c.in.DestinationArn, rate: rate,
+		started: now, status: moveRunning, total: source.visible(),
+	}
 	g.moves = append(g.moves, m)
 	m.step(now)
 	return moveOutput{TaskHandle: m.handle}, nil

@@ -42,8 +42,10 @@ func (l *live) regionFaults(site *embedded.Site) []page.Action {
 		l.faults.Action(sqs, func(context.Context) (func(), error) {
 			return site.SQS.Inject(sqstest.Fault{Code: "InternalFailure"}), nil
 		}),
-		{ID: "rebuild-" + short, Label: "Rebuild", Group: "Move", Region: site.Name, Help: "Makes the database of this Region a copy of the writer's again, after an outage.",
-			Confirm: "What only this copy has is lost. Rebuild?", Do: func(context.Context, page.Action, string) error { return l.rebuild(site) }},
+		{
+			ID: "rebuild-" + short, Label: "Rebuild", Group: "Move", Region: site.Name, Help: "Makes the database of this Region a copy of the writer's again, after an outage.",
+			Confirm: "What only this copy has is lost. Rebuild?", Do: func(context.Context, page.Action, string) error { return l.rebuild(site) },
+		},
 	}
 }
 
@@ -88,19 +90,23 @@ func (l *live) moves() []page.Action {
 			page.Action{ID: "move-" + to, Label: "Move here as planned", Group: "Move", Region: to, Help: "Without loss: reads first, then a pause of writes. A failback is such a move.", Unavailable: here, Do: ask(to, true)})
 	}
 	return append(actions,
-		page.Action{ID: "approve", Label: "Approve", Group: "Move", Pending: true, Tone: page.ToneGood, Help: "Another person than who asked.",
+		page.Action{
+			ID: "approve", Label: "Approve", Group: "Move", Pending: true, Tone: page.ToneGood, Help: "Another person than who asked.",
 			Do: func(ctx context.Context, a page.Action, by string) error {
 				return l.ask(func(ctx context.Context, ctl *failover.Controller, by string) error {
 					_, err := ctl.Approve(ctx, a.Move, by)
 					return err
 				})(ctx, a, by)
-			}},
-		page.Action{ID: "deny", Label: "Deny", Group: "Move", Pending: true, Tone: page.ToneBad, Help: "Ends the move.",
+			},
+		},
+		page.Action{
+			ID: "deny", Label: "Deny", Group: "Move", Pending: true, Tone: page.ToneBad, Help: "Ends the move.",
 			Do: func(ctx context.Context, a page.Action, by string) error {
 				return l.ask(func(ctx context.Context, ctl *failover.Controller, by string) error {
 					return ctl.Deny(ctx, a.Move, by, "on the page")
 				})(ctx, a, by)
-			}})
+			},
+		})
 }
 
 // ask does something with the controller that has seen most.

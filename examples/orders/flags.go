@@ -71,6 +71,8 @@ func (o *options) check(rest []string) error {
 
 // settings shortens everything with the lease and the probes, so that a minute shows what takes an hour.
 func (o *options) settings() service.Settings {
-	return service.Settings{LeaseTTL: o.lease, PollEvery: o.probe, ProbeEvery: o.probe, ProbeTimeout: 4 * o.probe, MaxFlight: o.lease / 2, Cooldown: 2 * o.lease, MaxMoves: 1000,
-		SettleAfter: o.lease, ByApproval: o.approval}
+	return service.Settings{
+		LeaseTTL: o.lease, PollEvery: o.probe, ProbeEvery: o.probe, ProbeTimeout: 4 * o.probe, MaxFlight: o.lease / 2, Cooldown: 2 * o.lease, MaxMoves: 1000,
+		SettleAfter: o.lease, ByApproval: o.approval,
+	}
 }

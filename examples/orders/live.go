@@ -27,8 +27,10 @@ type live struct {
 var people = []string{"ada", "grace"}
 
 func newPage(l *live) (*page.Page, error) {
-	return page.New(page.Config{Title: "Orders", Parts: "embedded parts, in one process", State: l.state, Events: l.log, Actions: l.actions(),
-		Authorize: page.Loopback(people...), People: people})
+	return page.New(page.Config{
+		Title: "Orders", Parts: "embedded parts, in one process", State: l.state, Events: l.log, Actions: l.actions(),
+		Authorize: page.Loopback(people...), People: people,
+	})
 }
 
 // started is told of every process that starts; the first of each Region speaks for it.
@@ -101,8 +103,10 @@ func (l *live) state() page.State {
 // region is what one Region's first process knows, and what its queues hold.
 func (l *live) region(site *embedded.Site) page.Region {
 	t := site.Traffic()
-	r := page.Region{Name: site.Name, Lag: failover.LagSample{ReplicatedThrough: time.Now().Add(-site.Store.Behind()), MeasuredAt: time.Now()},
-		Traffic: page.Traffic{OK: t.OK, Degraded: t.Degraded, Refused: t.Refused, Failed: t.Failed, Unknown: t.Unknown}}
+	r := page.Region{
+		Name: site.Name, Lag: failover.LagSample{ReplicatedThrough: time.Now().Add(-site.Store.Behind()), MeasuredAt: time.Now()},
+		Traffic: page.Traffic{OK: t.OK, Degraded: t.Degraded, Refused: t.Refused, Failed: t.Failed, Unknown: t.Unknown},
+	}
 	depth := queue.Depth{}
 	for _, q := range site.Queues {
 		c := q.Counts()

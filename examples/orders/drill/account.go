@@ -161,8 +161,10 @@ func (v verdict) Name() string { return "Account" }
 
 func (v verdict) Evaluate(*history.History) check.Verdict {
 	a, why := v.account, v.account.broken(v.exposure)
-	result := check.Verdict{Check: v.Name(), Status: check.StatusPassed, Want: "every acknowledged order found or lost within the exposure, none charged twice",
-		Got: fmt.Sprintf("%d acknowledged: %d found, %d lost; %d charged, %d twice; %d mails, %d twice", a.Acknowledged, a.Found, len(a.Lost), a.Charged, len(a.ChargedTwice), a.Mails, len(a.MailedTwice)), Why: why}
+	result := check.Verdict{
+		Check: v.Name(), Status: check.StatusPassed, Want: "every acknowledged order found or lost within the exposure, none charged twice",
+		Got: fmt.Sprintf("%d acknowledged: %d found, %d lost; %d charged, %d twice; %d mails, %d twice", a.Acknowledged, a.Found, len(a.Lost), a.Charged, len(a.ChargedTwice), a.Mails, len(a.MailedTwice)), Why: why,
+	}
 	if len(why) > 0 {
 		result.Status = check.StatusFailed
 	}

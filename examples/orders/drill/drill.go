@@ -31,8 +31,10 @@ func (c Config) withDefaults() Config {
 	if c.Clients == 0 {
 		c.Clients = 100
 	}
-	for d, byDefault := range map[*time.Duration]time.Duration{&c.Before: 3 * time.Second, &c.Outage: 10 * time.Second, &c.After: 2 * time.Second,
-		&c.Give: time.Minute, &c.Settle: 20 * time.Second, &c.RTO: 15 * time.Second, &c.RPO: time.Minute} {
+	for d, byDefault := range map[*time.Duration]time.Duration{
+		&c.Before: 3 * time.Second, &c.Outage: 10 * time.Second, &c.After: 2 * time.Second,
+		&c.Give: time.Minute, &c.Settle: 20 * time.Second, &c.RTO: 15 * time.Second, &c.RPO: time.Minute,
+	} {
 		if *d == 0 {
 			*d = byDefault
 		}

@@ -51,8 +51,10 @@ func (u *users) load(w *drtest.World, clients int, rate float64, length time.Dur
 		share float64
 		do    func(context.Context, *drtest.Op) error
 	}{{"orders", 1, u.place}, {"lookups", .5, u.find}, {"stock", .5, u.stock}} {
-		all = append(all, w.Load(drtest.Load{Name: l.name, Clients: clients, Rate: drtest.Poisson(rate * l.share / float64(clients)),
-			Timeout: patience, Length: length, Do: l.do}))
+		all = append(all, w.Load(drtest.Load{
+			Name: l.name, Clients: clients, Rate: drtest.Poisson(rate * l.share / float64(clients)),
+			Timeout: patience, Length: length, Do: l.do,
+		}))
 	}
 	return all
 }

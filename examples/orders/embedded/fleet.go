@@ -92,8 +92,10 @@ type Fleet struct {
 func Start(w *drtest.World, cfg Config) *Fleet {
 	cfg = cfg.withDefaults()
 	w.RTT(drtest.AWSRTT())
-	f := &Fleet{World: w, Config: cfg, Sites: map[failover.Region]*Site{}, Ledger: cfg.Ledger, Unknown: failover.NewMemoryLedger(cfg.Logger),
-		Journal: runbook.NewMemoryJournal(), third: w.Region(Third), web: w.Region(Web)}
+	f := &Fleet{
+		World: w, Config: cfg, Sites: map[failover.Region]*Site{}, Ledger: cfg.Ledger, Unknown: failover.NewMemoryLedger(cfg.Logger),
+		Journal: runbook.NewMemoryJournal(), third: w.Region(Third), web: w.Region(Web),
+	}
 	f.life, f.end = context.WithCancel(context.Background())
 	redis.SetLogger(silent{})
 	f.Flags = redistest.Start(f.third)

@@ -19,7 +19,8 @@ const promoteTakes = 2 * time.Second
 func (f *Fleet) promote(t failover.Transition) []runbook.Step {
 	from, to := f.Sites[t.From], f.Sites[t.To]
 	writable := func(ctx context.Context) (runbook.State, error) { return to.writable(ctx) }
-	swap := runbook.Step{Name: "make the old primary a copy", Needs: []string{"promote the copy"}, Only: runbook.OnlyPlanned,
+	swap := runbook.Step{
+		Name: "make the old primary a copy", Needs: []string{"promote the copy"}, Only: runbook.OnlyPlanned,
 		Check: func(ctx context.Context) (runbook.State, error) {
 			state, err := from.writable(ctx)
 			return map[runbook.State]runbook.State{runbook.StateDone: runbook.StateNeeded, runbook.StateNeeded: runbook.StateDone}[state], err
@@ -30,7 +31,8 @@ func (f *Fleet) promote(t failover.Transition) []runbook.Step {
 				err = fmt.Errorf("embedded: a planned move has lost %d orders", len(lost))
 			}
 			return err
-		}}
+		},
+	}
 	return []runbook.Step{{Name: "promote the copy", Check: writable, PointOfNoReturn: true, Do: func(ctx context.Context) error {
 		select {
 		case <-time.After(promoteTakes):

@@ -166,7 +166,8 @@ func (s *Site) parts(name string) (p service.Parts, close func(), err error) {
 		Calls: service.Lane{Queues: map[failover.Region]queue.Transport{}}, Charges: service.Lane{Queues: map[failover.Region]queue.Transport{}},
 		Net: s.Region.Transport(), Payments: &url.URL{Scheme: "http", Host: paymentsHost}, Mail: &url.URL{Scheme: "http", Host: relayHost(s.Name), Path: "/send"},
 		Peers: map[failover.Region]*url.URL{}, Authorize: authorize, StateDir: dir,
-		Logger: f.Config.Logger, Ledger: f.Ledger, Settings: f.Config.Settings}
+		Logger: f.Config.Logger, Ledger: f.Ledger, Settings: f.Config.Settings,
+	}
 	if f.Config.Capacity > 0 {
 		p.Capacity = func(failover.Region) int { return f.Config.Capacity }
 	}
@@ -246,8 +247,10 @@ func (s *Site) connect(p *service.Parts, there *Site, closers *[]func() error) e
 func (f *Fleet) startWitness(n int) {
 	name := fmt.Sprintf("%s/witness-%d", Third, n)
 	f.third.Go(name, func(ctx context.Context) error {
-		p := service.Parts{Regions: []failover.Region{East, West}, Self: Third, Witnesses: []failover.Region{Third}, Instance: name,
-			Coordinator: connectCoordinator(f.third), Database: Database{}, SQL: map[failover.Region]*sql.DB{}, Settings: f.Config.Settings, Logger: f.Config.Logger}
+		p := service.Parts{
+			Regions: []failover.Region{East, West}, Self: Third, Witnesses: []failover.Region{Third}, Instance: name,
+			Coordinator: connectCoordinator(f.third), Database: Database{}, SQL: map[failover.Region]*sql.DB{}, Settings: f.Config.Settings, Logger: f.Config.Logger,
+		}
 		for _, s := range f.Sites {
 			db := sql.OpenDB(s.Store.Connector(f.third))
 			defer db.Close()

@@ -39,8 +39,10 @@ func degraded(op *drtest.Op, resp *http.Response) {
 
 // shopper repeats a request with its key, as a careful client does, until its patience ends.
 func (f *Fleet) shopper(class, body string, done func(*drtest.Op, *http.Response)) Shopper {
-	users := &http.Client{Transport: &retryhttp.Transport{Base: f.front, Policy: &retry.Policy{Name: "users", MaxAttempts: 3, AttemptTimeout: 5 * time.Second,
-		Backoff: retry.FullJitter(200*time.Millisecond, 2*time.Second)}}}
+	users := &http.Client{Transport: &retryhttp.Transport{Base: f.front, Policy: &retry.Policy{
+		Name: "users", MaxAttempts: 3, AttemptTimeout: 5 * time.Second,
+		Backoff: retry.FullJitter(200*time.Millisecond, 2*time.Second),
+	}}}
 	method, path, _ := strings.Cut(class, " ")
 	return func(ctx context.Context, op *drtest.Op) error {
 		op.As(class)

@@ -39,9 +39,11 @@ const queueRetention = 14 * 24 * time.Hour
 func Open(ctx context.Context, c Config, set service.Settings, log *slog.Logger) (p service.Parts, close func(), err error) {
 	o := &opening{config: c, log: log}
 	set.ByApproval = true // two Regions alone cannot tell an outage from a cut between them: see Witness
-	p = service.Parts{Regions: []failover.Region{East, West}, Self: c.Self, Home: East, Instance: c.Self + "/" + strconv.Itoa(os.Getpid()), Database: Database{failoversql.PostgreSQL()},
+	p = service.Parts{
+		Regions: []failover.Region{East, West}, Self: c.Self, Home: East, Instance: c.Self + "/" + strconv.Itoa(os.Getpid()), Database: Database{failoversql.PostgreSQL()},
 		SQL: map[failover.Region]*sql.DB{}, Keys: map[failover.Region]idempotency.Store{}, Peers: map[failover.Region]*url.URL{}, Net: http.DefaultTransport.(*http.Transport).Clone(),
-		Calls: lane(), Charges: lane(), Authorize: operator, StateDir: filepath.Join(c.Dir, c.Self), Audit: os.Stderr, Logger: log, Settings: set}
+		Calls: lane(), Charges: lane(), Authorize: operator, StateDir: filepath.Join(c.Dir, c.Self), Audit: os.Stderr, Logger: log, Settings: set,
+	}
 	p.Promote = func(t failover.Transition) []runbook.Step { return promote(p.SQL, t) }
 	for _, step := range []func(context.Context, *service.Parts) error{o.files, o.addresses, o.regions, o.tables} {
 		if err := step(ctx, &p); err != nil {
@@ -105,8 +107,10 @@ func (o *opening) regions(ctx context.Context, p *service.Parts) error {
 			return fmt.Errorf("real: database of %s: %w", name, err)
 		}
 		db.SetMaxIdleConns(16)
-		keys := redis.NewClient(&redis.Options{Addr: at.Redis, ContextTimeoutEnabled: true, MaxRetries: -1, MinIdleConns: 8,
-			DialTimeout: time.Second, ReadTimeout: time.Second, WriteTimeout: time.Second})
+		keys := redis.NewClient(&redis.Options{
+			Addr: at.Redis, ContextTimeoutEnabled: true, MaxRetries: -1, MinIdleConns: 8,
+			DialTimeout: time.Second, ReadTimeout: time.Second, WriteTimeout: time.Second,
+		})
 		o.opened = append(o.opened, db.Close, keys.Close)
 		store, err := redisstore.New(keys, redisstore.Config{Prefix: "orders:" + name + ":"})
 		if err != nil {
@@ -129,18 +133,22 @@ func (o *opening) regions(ctx context.Context, p *service.Parts) error {
 
 // connectSQS is for servers that speak SQS without checking who asks. On AWS: sqs.NewFromConfig.
 func connectSQS(region, endpoint string) *sqs.Client {
-	return sqs.New(sqs.Options{Region: region, BaseEndpoint: &endpoint, HTTPClient: &http.Client{Transport: &sqstest.Transport{}},
+	return sqs.New(sqs.Options{
+		Region: region, BaseEndpoint: &endpoint, HTTPClient: &http.Client{Transport: &sqstest.Transport{}},
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: "local", SecretAccessKey: "local"}, nil
-		})})
+		}),
+	})
 }
 
 // openQueue makes a queue and its dead-letter queue, if they are missing.
 func openQueue(ctx context.Context, api *sqs.Client, region, name string) (*sqsqueue.Queue, error) {
 	var urls [2]string
 	for i, suffix := range []string{"", "-dead"} {
-		made, err := api.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: aws.String(name + suffix),
-			Attributes: map[string]string{"MessageRetentionPeriod": strconv.Itoa(int(queueRetention.Seconds()))}})
+		made, err := api.CreateQueue(ctx, &sqs.CreateQueueInput{
+			QueueName:  aws.String(name + suffix),
+			Attributes: map[string]string{"MessageRetentionPeriod": strconv.Itoa(int(queueRetention.Seconds()))},
+		})
 		if err != nil {
 			return nil, err
 		}

@@ -33,15 +33,19 @@ func (instantly) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // inMemory returns the service on stores in memory, its controller running, and the database under it.
 func inMemory(b *testing.B) (*service.Service, *sql.DB) {
-	p := service.Parts{Regions: []failover.Region{embedded.East, embedded.West}, Self: embedded.East, Home: embedded.East, Witnesses: []failover.Region{embedded.Third},
+	p := service.Parts{
+		Regions: []failover.Region{embedded.East, embedded.West}, Self: embedded.East, Home: embedded.East, Witnesses: []failover.Region{embedded.Third},
 		Instance: "bench", Coordinator: failover.NewMemoryCoordinator(embedded.East, embedded.West), Database: embedded.Database{},
 		SQL: map[failover.Region]*sql.DB{}, Keys: map[failover.Region]idempotency.Store{}, Peers: map[failover.Region]*url.URL{},
 		Promote: func(failover.Transition) []runbook.Step { return nil }, Journal: runbook.NewMemoryJournal(), Net: instantly{},
 		Payments: &url.URL{Scheme: "http", Host: "payments"}, Mail: &url.URL{Scheme: "http", Host: "mail"},
-		Listen: func(http.Handler) service.HTTPServer { return nil }, Authorize: func(*http.Request) (string, error) { return "", nil }}
+		Listen: func(http.Handler) service.HTTPServer { return nil }, Authorize: func(*http.Request) (string, error) { return "", nil },
+	}
 	lane := func() service.Lane {
-		return service.Lane{Queues: map[failover.Region]queue.Transport{embedded.East: holdfast.Must(queue.NewMemory(queue.MemoryConfig{Region: embedded.East})),
-			embedded.West: holdfast.Must(queue.NewMemory(queue.MemoryConfig{Region: embedded.West}))}}
+		return service.Lane{Queues: map[failover.Region]queue.Transport{
+			embedded.East: holdfast.Must(queue.NewMemory(queue.MemoryConfig{Region: embedded.East})),
+			embedded.West: holdfast.Must(queue.NewMemory(queue.MemoryConfig{Region: embedded.West})),
+		}}
 	}
 	p.Calls, p.Charges = lane(), lane()
 	for _, r := range p.Regions {
@@ -98,8 +102,10 @@ func plain(db *sql.DB) http.Handler {
 			http.Error(w, "bad", http.StatusBadRequest)
 			return
 		}
-		o := service.Order{ID: idempotency.NewID(), Customer: r.Header.Get("Authorization")[7:], Email: request.Email, SKU: request.SKU, Quantity: request.Quantity,
-			Cents: service.Prices[request.SKU], Status: service.StatusPending, Placed: time.Now()}
+		o := service.Order{
+			ID: idempotency.NewID(), Customer: r.Header.Get("Authorization")[7:], Email: request.Email, SKU: request.SKU, Quantity: request.Quantity,
+			Cents: service.Prices[request.SKU], Status: service.StatusPending, Placed: time.Now(),
+		}
 		if save(r.Context(), o) != nil {
 			http.Error(w, "bad", http.StatusInternalServerError)
 			return

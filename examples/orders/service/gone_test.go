@@ -63,20 +63,28 @@ func sqsGone(regions ...string) func(*testing.T, *embedded.Fleet) func() {
 }
 
 var rows = []gone{
-	{what: "flag backend", post: 201, paid: service.StatusPaid,
-		lose: func(_ *testing.T, f *embedded.Fleet) func() { return f.Flags.Pause() }},
+	{
+		what: "flag backend", post: 201, paid: service.StatusPaid,
+		lose: func(_ *testing.T, f *embedded.Fleet) func() { return f.Flags.Pause() },
+	},
 	{what: "coordinator", post: 503, after: time.Minute, // more than a lease
 		lose: injected(fault.RegionDown(embedded.Third, fault.ModeBlackhole)), check: routesStand},
-	{what: "key store of the writer Region", post: 503,
-		lose: func(_ *testing.T, f *embedded.Fleet) func() { return f.Sites[embedded.East].Redis.Pause() }},
-	{what: "key store of the standby", post: 201, paid: service.StatusPaid,
-		lose: func(_ *testing.T, f *embedded.Fleet) func() { return f.Sites[embedded.West].Redis.Pause() }, check: unprotected},
+	{
+		what: "key store of the writer Region", post: 503,
+		lose: func(_ *testing.T, f *embedded.Fleet) func() { return f.Sites[embedded.East].Redis.Pause() },
+	},
+	{
+		what: "key store of the standby", post: 201, paid: service.StatusPaid,
+		lose: func(_ *testing.T, f *embedded.Fleet) func() { return f.Sites[embedded.West].Redis.Pause() }, check: unprotected,
+	},
 	{what: "SQS of the writer Region", post: 201, paid: service.StatusPaid, lose: sqsGone(embedded.East)},
 	{what: "SQS of both Regions", post: 201, paid: service.StatusPaid, lose: sqsGone(embedded.East, embedded.West), check: spooled},
 	{what: "payments", post: 201, paid: service.StatusPending, lose: injected(fault.Gray("payments.internal", 1).WithStatus(503))},
 	{what: "mail relay", post: 201, paid: service.StatusPaid, lose: injected(fault.Gray("mail.us-east-1.internal", 1))},
-	{what: "replication", post: 201, paid: service.StatusPaid, after: 3 * time.Minute,
-		lose: injected(fault.ReplicationPause("orders-west")), check: moveRefused},
+	{
+		what: "replication", post: 201, paid: service.StatusPaid, after: 3 * time.Minute,
+		lose: injected(fault.ReplicationPause("orders-west")), check: moveRefused,
+	},
 	{what: "the standby Region", post: 201, paid: service.StatusPaid, after: 2 * time.Minute, lose: injected(fault.RegionDown(embedded.West, fault.ModeBlackhole))},
 	{what: "the writer Region", post: 201, paid: service.StatusPending, after: 3 * time.Minute, lose: injected(fault.RegionDown(embedded.East, fault.ModeBlackhole))},
 }

@@ -26,8 +26,10 @@ type metrics struct {
 func newMetrics() *metrics {
 	registry := prometheus.NewRegistry()
 	reader := holdfast.Must(exporter.New(exporter.WithRegisterer(registry)))
-	m := &metrics{provider: sdk.NewMeterProvider(sdk.WithReader(reader)), handler: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
-		byStatus: map[Status]metric.MeasurementOption{}}
+	m := &metrics{
+		provider: sdk.NewMeterProvider(sdk.WithReader(reader)), handler: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
+		byStatus: map[Status]metric.MeasurementOption{},
+	}
 	m.orders = holdfast.Must(m.provider.Meter("orders").Int64Counter("orders.placed", metric.WithUnit("{order}"), metric.WithDescription("Orders acknowledged.")))
 	for _, s := range []Status{StatusPaid, StatusPending, StatusDeclined} {
 		m.byStatus[s] = metric.WithAttributeSet(attribute.NewSet(attribute.String("status", string(s))))

@@ -32,8 +32,10 @@ func TestAnHourWithoutTheWriterRegion(t *testing.T) {
 		ready(t, f)
 		east, west := f.Sites[embedded.East], f.Sites[embedded.West]
 		w.Check(check.RTO(2*time.Minute).For("POST /orders"), check.RPO(time.Minute), check.AppliedOnce("charge"), check.SingleWriter().Except(embedded.KeyHeartbeat))
-		w.Load(drtest.Load{Name: "buy", Clients: 20, Rate: drtest.Poisson(.05), Timeout: 30 * time.Second, Length: 69 * time.Minute, Do: f.Buy(),
-			Edges: drtest.Edges{Before: time.Minute, After: 3 * time.Minute, Thin: 40}})
+		w.Load(drtest.Load{
+			Name: "buy", Clients: 20, Rate: drtest.Poisson(.05), Timeout: 30 * time.Second, Length: 69 * time.Minute, Do: f.Buy(),
+			Edges: drtest.Edges{Before: time.Minute, After: 3 * time.Minute, Thin: 40},
+		})
 		w.Load(drtest.Load{Name: "look", Rate: drtest.Poisson(.05), Length: 80 * time.Minute, Do: f.Look()})
 		w.Play(drtest.Timeline("lose the writer", drtest.At(5*time.Minute, fault.RegionDown(embedded.East, fault.ModeBlackhole)).For(time.Hour)))
 

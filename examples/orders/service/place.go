@@ -27,7 +27,8 @@ func (s *Service) postOrder(w http.ResponseWriter, r *http.Request) {
 	order, err := degrade.Write(ctx, s.checkout, func(ctx context.Context) (Order, error) {
 		return s.place(ctx, Order{
 			ID: idempotency.ChildID(ctx, "order"), Customer: customer, Email: request.Email, SKU: request.SKU, Quantity: request.Quantity,
-			Cents: Prices[request.SKU] * int64(request.Quantity), Status: StatusPending, Placed: time.Now().UTC().Truncate(time.Millisecond)})
+			Cents: Prices[request.SKU] * int64(request.Quantity), Status: StatusPending, Placed: time.Now().UTC().Truncate(time.Millisecond),
+		})
 	}, nil)
 	switch {
 	case errors.Is(err, errDeclined):

@@ -20,8 +20,10 @@ func (s *Service) Handler() http.Handler { return s.handler }
 
 // NewServer returns a server for h whose time-outs end what slow clients hold.
 func NewServer(addr string, h http.Handler) *http.Server {
-	return &http.Server{Addr: addr, Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
-		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10}
+	return &http.Server{
+		Addr: addr, Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+	}
 }
 
 // routes puts the API behind its middleware, and what operators and load balancers ask beside it: a health check that is shed takes
@@ -63,7 +65,8 @@ func (s *Service) api() (http.Handler, error) {
 		return nil, err
 	}
 	levels, err := degradehttp.Middleware(s.Modes, degradehttp.Config{Feature: s.checkout, Routes: map[string]degradehttp.Route{
-		"GET /orders": {Feature: s.history}, "GET /orders/{id}": {Feature: s.history}, "GET /stock/{sku}": {Kind: degradehttp.KindPass}}}) // stock has copies: see [Service.Stock]
+		"GET /orders": {Feature: s.history}, "GET /orders/{id}": {Feature: s.history}, "GET /stock/{sku}": {Kind: degradehttp.KindPass},
+	}}) // stock has copies: see [Service.Stock]
 	if err != nil {
 		return nil, err
 	}

@@ -68,12 +68,14 @@ func New(p Parts) (*Service, error) {
 // decide: one decision per process, which everything below obeys.
 func (s *Service) decide() (err error) {
 	p, set := &s.parts, s.parts.Settings
-	s.Controller, err = failover.NewController(failover.ControllerConfig{Name: "orders", Regions: p.Regions, Self: p.Self, Instance: p.Instance, Witnesses: p.Witnesses,
+	s.Controller, err = failover.NewController(failover.ControllerConfig{
+		Name: "orders", Regions: p.Regions, Self: p.Self, Instance: p.Instance, Witnesses: p.Witnesses,
 		Coordinator: p.Coordinator, Automatic: !set.ByApproval, StateFile: p.file("failover.state"), Audit: p.Audit, Ledger: p.Unknown,
 		LeaseTTL: set.LeaseTTL, PollEvery: set.PollEvery, MaxFlight: set.MaxFlight, RPO: set.RPO, Cooldown: set.Cooldown, MaxMoves: set.MaxMoves,
 		FenceOld: failoversql.FenceOld(p.Database, p.SQL), Smoke: failoversql.Smoke(p.Database, p.SQL),
 		Promote: runbook.Promotion(s.promotion, runbook.Config{Journal: p.Journal, RTO: set.rto(), RPO: set.RPO, PollEvery: set.PollEvery, Logger: s.log}),
-		Logger:  s.log, MeterProvider: s.meters})
+		Logger:  s.log, MeterProvider: s.meters,
+	})
 	if err != nil {
 		return err
 	}
@@ -87,8 +89,10 @@ func (s *Service) remember() (err error) {
 	if err != nil {
 		return err
 	}
-	s.Guard, err = idempotency.New(s.Keys, idempotency.Config{Name: "orders", Epoch: s.Controller.Epoch, OnUnknown: idempotency.PolicyRerun,
-		OnAbandoned: idempotency.PolicyRerun, Logger: s.log, MeterProvider: s.meters})
+	s.Guard, err = idempotency.New(s.Keys, idempotency.Config{
+		Name: "orders", Epoch: s.Controller.Epoch, OnUnknown: idempotency.PolicyRerun,
+		OnAbandoned: idempotency.PolicyRerun, Logger: s.log, MeterProvider: s.meters,
+	})
 	return err
 }
 
@@ -125,16 +129,20 @@ func (s *Service) lane(name string, l Lane, mux *queue.Mux) (client *queue.Clien
 	if err != nil {
 		return nil, nil, err
 	}
-	worker, err = queue.NewWorker(regional, mux, queue.WorkerConfig{Name: name, Once: s.Guard.Once, OnceRetention: s.Guard.OnceRetention(),
-		Ready: ctl.Ready, Epoch: ctl.Epoch, Ledger: s.parts.Ledger, Logger: s.log, MeterProvider: s.meters})
+	worker, err = queue.NewWorker(regional, mux, queue.WorkerConfig{
+		Name: name, Once: s.Guard.Once, OnceRetention: s.Guard.OnceRetention(),
+		Ready: ctl.Ready, Epoch: ctl.Epoch, Ledger: s.parts.Ledger, Logger: s.log, MeterProvider: s.meters,
+	})
 	return client, worker, err
 }
 
 // degrade: features declare what they need; payments exist in one Region and have a stub in the other.
 func (s *Service) degrade() (err error) {
 	p := &s.parts
-	s.Modes, err = degrade.New(degrade.Config{Name: "orders", Instance: p.Instance, Region: p.Self, Provider: p.Flags, Overrides: p.Overrides,
-		LastKnownGood: p.file("degrade.state"), Audit: p.Audit, Logger: s.log, MeterProvider: s.meters})
+	s.Modes, err = degrade.New(degrade.Config{
+		Name: "orders", Instance: p.Instance, Region: p.Self, Provider: p.Flags, Overrides: p.Overrides,
+		LastKnownGood: p.file("degrade.state"), Audit: p.Audit, Logger: s.log, MeterProvider: s.meters,
+	})
 	if err != nil {
 		return err
 	}
@@ -145,9 +153,13 @@ func (s *Service) degrade() (err error) {
 
 // answer: one child key for all attempts, the stub away from home, retries, the breaker, the wire. Then what others ask of us.
 func (s *Service) answer() (err error) {
-	s.Pay = &http.Client{Transport: &idempotencyhttp.Transport{Base: &degradehttp.StubTransport{Dependency: s.payments, Stub: payLater,
-		Base: &retryhttp.Transport{Policy: &retry.Policy{Name: "payments", MaxAttempts: 3, AttemptTimeout: payAttempt, Budget: s.Budget, MeterProvider: s.meters},
-			Base: &breakerhttp.Transport{Breaker: breakerhttp.One(s.Payments), Base: s.parts.Net}}}}}
+	s.Pay = &http.Client{Transport: &idempotencyhttp.Transport{Base: &degradehttp.StubTransport{
+		Dependency: s.payments, Stub: payLater,
+		Base: &retryhttp.Transport{
+			Policy: &retry.Policy{Name: "payments", MaxAttempts: 3, AttemptTimeout: payAttempt, Budget: s.Budget, MeterProvider: s.meters},
+			Base:   &breakerhttp.Transport{Breaker: breakerhttp.One(s.Payments), Base: s.parts.Net},
+		},
+	}}}
 	s.handler, err = s.routes()
 	return err
 }

@@ -10,9 +10,11 @@ import (
 // Coordinator, Database, SQL, Settings and Logger.
 func Witness(ctx context.Context, p Parts) error {
 	s := &Service{parts: p}
-	ctl, err := failover.NewController(failover.ControllerConfig{Name: "orders", Role: failover.RoleWitness, Regions: p.Regions, Self: p.Self, Instance: p.Instance,
+	ctl, err := failover.NewController(failover.ControllerConfig{
+		Name: "orders", Role: failover.RoleWitness, Regions: p.Regions, Self: p.Self, Instance: p.Instance,
 		Witnesses: p.Witnesses, Coordinator: p.Coordinator, Automatic: !p.Settings.ByApproval, LeaseTTL: p.Settings.LeaseTTL, PollEvery: p.Settings.PollEvery,
-		MaxFlight: p.Settings.MaxFlight, RPO: p.Settings.RPO, Cooldown: p.Settings.Cooldown, MaxMoves: p.Settings.MaxMoves, Logger: p.Logger})
+		MaxFlight: p.Settings.MaxFlight, RPO: p.Settings.RPO, Cooldown: p.Settings.Cooldown, MaxMoves: p.Settings.MaxMoves, Logger: p.Logger,
+	})
 	if err != nil {
 		return err
 	}
