@@ -22,7 +22,7 @@ import (
 // the session is the connection's own, which a pooler between may break. So the database compares processID, which tells the server
 // process that the driver was told it talks to, with its own: poolers do not pass that on. Where it differs, and with a nil processID,
 // the fence goes with BEGIN in one round trip. That takes a driver that accepts several statements in an Exec without arguments, as pgx
-// and lib/pq do. A session must not give up locks that it does not know: no DISCARD ALL, no pg_advisory_unlock_all in a function.
+// and lib/pq do. Whoever else uses an idle session that was ended sees what any ended session says. A session must not give up locks that it does not know: no DISCARD ALL, no pg_advisory_unlock_all in a function.
 //
 // The argument of [sql.Conn.Raw] is then not the driver's own connection but one whose Unwrap method returns that.
 func Connector(inner driver.Connector, processID func(driver.Conn) uint32) driver.Connector {
@@ -80,8 +80,22 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 		if tx != nil || err != nil {
 			return tx, err
 		}
+		if t.checked {
+			return c.beginHeld(ctx, t)
+		}
 	}
 	return c.begin(ctx, opts)
+}
+
+// beginHeld begins in a session that holds the fence, whose default level is the one that Tx asks for. If the session has been ended
+// meanwhile, as Raise does, another one is as good: nothing has happened.
+func (c *conn) beginHeld(ctx context.Context, t *ticket) (driver.Tx, error) {
+	tx, err := c.begin(ctx, driver.TxOptions{})
+	if err != nil && ctx.Err() == nil && !t.dialect.RolledBack(err) {
+		c.broken = true
+		return nil, driver.ErrBadConn
+	}
+	return tx, err
 }
 
 // begin begins as the driver does.
@@ -98,6 +112,7 @@ func (c *conn) begin(ctx context.Context, opts driver.TxOptions) (driver.Tx, err
 // beginFenced begins a transaction that has passed t's fence, or makes the session hold it. It returns nil and no error if the caller is
 // to begin as usual: because it is held, or because the database answered no and Check will tell what it was.
 func (c *conn) beginFenced(ctx context.Context, t *ticket) (driver.Tx, error) {
+	t.checked = false // another connection may have failed after its check
 	exec, ok := c.Conn.(driver.ExecerContext)
 	if !ok {
 		return nil, nil

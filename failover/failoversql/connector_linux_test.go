@@ -13,7 +13,7 @@ import (
 
 // A session that has been told to end but cannot, because its process is paused, may still commit when it wakes: Raise must wait.
 func TestRaiseWaitsForTheEndOfPausedSessions(t *testing.T) {
-	_, db := pool{connect: connectHolding}.private(t)
+	primary, db := pool{connect: connectHolding}.private(t)
 	c := single(t, db)
 	if _, err := failoversql.Tx(t.Context(), c, dialect, insert(1)); err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ func TestRaiseWaitsForTheEndOfPausedSessions(t *testing.T) {
 	if err := raise(20 * time.Second); err != nil {
 		t.Errorf("Raise = %v", err)
 	}
-	if n := count(t, db); n != 1 {
+	if n := count(t, connect(t, primary.Addr())); n != 1 {
 		t.Errorf("%d effects, want 1", n)
 	}
 }

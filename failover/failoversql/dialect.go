@@ -27,8 +27,9 @@ type Dialect interface {
 	// Empty if the database has no such thing.
 	OneTrip(fence failover.Fence) (begin, commit string)
 
-	// Hold returns a statement that makes the session hold fence until it ends. It fails unless Check would find exactly fence, and if
-	// the server's process is not the given one. Empty if the database has no such thing.
+	// Hold returns a statement that makes the session hold fence until it ends. It fails unless Check would find exactly fence, if
+	// the server's process is not the given one, and if read committed is not the session's default. Empty if the database has no such
+	// thing.
 	Hold(fence failover.Fence, process uint32) string
 
 	// Raise makes the database learn fence's epoch, unless it knows that or a higher one. It ends sessions that Hold a fence, whose

@@ -63,6 +63,9 @@ func (postgres) Install(ctx context.Context, db *sql.DB) error {
 				if process <> pg_backend_pid() then
 					raise exception 'holdfast: this session is a pooler''s' using errcode = 'HF002';
 				end if;
+				if current_setting('default_transaction_isolation') <> 'read committed' then
+					raise exception 'holdfast: this session''s transactions need their level said' using errcode = 'HF002';
+				end if;
 				perform pg_advisory_xact_lock_shared(%[1]d);
 				perform pg_advisory_lock_shared(%[2]d);
 				perform pg_advisory_lock_shared(%[3]d);
@@ -111,18 +114,28 @@ func literal(text string) (quoted string, ok bool) {
 	return "'" + strings.ReplaceAll(text, "'", "''") + "'", !strings.ContainsAny(text, "\\\x00")
 }
 
-// Raise runs on a connection that it gives up afterwards: it may be one that holds the fence itself.
-func (postgres) Raise(ctx context.Context, db *sql.DB, fence failover.Fence) error {
+// Raise may run again after anything but an answer: it does so as long as the pool may hand out sessions that an earlier one has ended.
+func (p postgres) Raise(ctx context.Context, db *sql.DB, fence failover.Fence) error {
+	for open := db.Stats().OpenConnections; ; open-- {
+		err := raiseOnce(ctx, db, fence)
+		switch {
+		case err == nil:
+			return nil
+		case open <= 0 || ctx.Err() != nil || p.RolledBack(err):
+			return fmt.Errorf("failoversql: raise: %w", err)
+		}
+	}
+}
+
+// raiseOnce runs on a connection that it gives up afterwards: it may be one that holds the fence itself.
+func raiseOnce(ctx context.Context, db *sql.DB, fence failover.Fence) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {
-		return fmt.Errorf("failoversql: raise: %w", err)
+		return err
 	}
 	defer conn.Close()
 	defer conn.Raw(func(any) error { return driver.ErrBadConn })
-	if err := raise(ctx, conn, fence); err != nil {
-		return fmt.Errorf("failoversql: raise: %w", err)
-	}
-	return nil
+	return raise(ctx, conn, fence)
 }
 
 func raise(ctx context.Context, conn *sql.Conn, fence failover.Fence) error {

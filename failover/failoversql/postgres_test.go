@@ -160,12 +160,13 @@ func count(t *testing.T, db *sql.DB) (n int) {
 func TestTxTeachesAndObeysTheEpoch(t *testing.T) {
 	eachPool(t, func(t *testing.T, p pool) {
 		_, db := p.private(t)
+		direct := connect(t, p.url(t))
 		c := single(t, db)
 		if _, err := failoversql.Tx(t.Context(), c, dialect, insert(1)); err != nil {
 			t.Fatal(err)
 		}
 		var learned int64
-		if err := db.QueryRow(`select epoch from holdfast_fence`).Scan(&learned); err != nil || learned != 1 {
+		if err := direct.QueryRow(`select epoch from holdfast_fence`).Scan(&learned); err != nil || learned != 1 {
 			t.Errorf("learned epoch %d, %v, want 1", learned, err)
 		}
 		if err := dialect.Raise(t.Context(), db, failover.Fence{Epoch: 2, DecisionID: "other"}); err != nil {
@@ -181,7 +182,7 @@ func TestTxTeachesAndObeysTheEpoch(t *testing.T) {
 		if _, err := failoversql.Tx(t.Context(), c, dialect, insert(3)); !errors.Is(err, failoversql.ErrStaleEpoch) {
 			t.Errorf("Tx after a lower Raise = %v, want ErrStaleEpoch: an epoch never falls", err)
 		}
-		if n := count(t, db); n != 1 {
+		if n := count(t, direct); n != 1 {
 			t.Errorf("%d effects, want 1", n)
 		}
 	})
