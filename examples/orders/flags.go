@@ -13,6 +13,8 @@ import (
 
 // options are the flags.
 type options struct {
+	parts    string
+	self     string
 	addr     string
 	dir      string
 	rate     float64
@@ -32,6 +34,8 @@ func parse(args []string, errs io.Writer) (*options, error) {
 	o := &options{}
 	f := flag.NewFlagSet("orders", flag.ContinueOnError)
 	f.SetOutput(errs)
+	f.StringVar(&o.parts, "parts", "embedded", "embedded: both Regions in this process; real: one process of one Region on the servers that ORDERS_… variables name")
+	f.StringVar(&o.self, "self", "us-east-1", "with -parts real: the Region of this process")
 	f.StringVar(&o.addr, "addr", "localhost:8080", "where to serve HTTP")
 	f.StringVar(&o.dir, "dir", "", "where processes keep their state; empty = a temporary directory")
 	f.Float64Var(&o.rate, "rate", byDefault, "requests a second from simulated users, 0 to 2000; by default 20, and 200 orders a second with as many reads in a drill")
@@ -54,6 +58,12 @@ func (o *options) check(rest []string) error {
 	switch {
 	case len(rest) > 0:
 		return fmt.Errorf("unexpected argument %q; flags only", rest[0])
+	case o.parts != "embedded" && o.parts != "real":
+		return fmt.Errorf("-parts %q: want embedded or real", o.parts)
+	case o.parts == "real" && o.dir == "":
+		return errors.New("-dir: with -parts real it is required, and the same for all processes: the coordinator's file is there")
+	case o.parts == "real" && o.drill:
+		return errors.New("-drill: it runs on embedded parts only")
 	case o.drill && o.rate == 0:
 		return errors.New("-rate 0: a drill needs users")
 	case o.rate < 0 || o.rate > 2000:

@@ -51,5 +51,8 @@ func (o *options) start(ctx context.Context, out, errs io.Writer) error {
 	if o.drill {
 		return runDrill(ctx, o, out)
 	}
+	if o.parts == "real" {
+		return runReal(ctx, o, out, errs)
+	}
 	return runEmbedded(ctx, o, out, errs)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -21,12 +22,22 @@ func TestWrongFlags(t *testing.T) {
 		{"-probe 1ms", "-probe 1ms: want 20ms to 1m"},
 		{"-addr here", `-addr "here": want host:port`},
 		{"-speed 3", "speed"},
+		{"-parts paper", `-parts "paper": want embedded or real`},
+		{"-parts real", "-dir: with -parts real it is required"},
+		{"-parts real -dir d -drill", "-drill: it runs on embedded parts only"},
 		{"now", `unexpected argument "now"`},
 	} {
 		var out, errs strings.Builder
 		if code := run(context.Background(), strings.Fields(tt.args), &out, &errs); code != 2 || !strings.Contains(errs.String(), tt.says) {
 			t.Errorf("orders %s: exit %d, %q, want 2 and %q", tt.args, code, errs.String(), tt.says)
 		}
+	}
+}
+
+func TestItBuildsWithGoAlone(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "-f", "{{if .CgoFiles}}{{if not .Standard}}{{.ImportPath}}{{end}}{{end}}", ".").CombinedOutput()
+	if err != nil || strings.TrimSpace(string(out)) != "" {
+		t.Errorf("packages that need a C compiler: %s %v", out, err)
 	}
 }
 
