@@ -87,9 +87,6 @@ func disaster(t testing.TB, w *drtest.World) {
 	}
 }
 
-// exposure is how far back an order may have been acknowledged that its Region lost: the bound that the controllers enforce.
-const exposure = time.Minute
-
 // closeBooks demands that every acknowledged order is in the writer's database or in the loss list, none is charged twice, every deferred call is accounted
 // for, and a mail that went out twice has its reason.
 func closeBooks(ctx context.Context, w *drtest.World, f *embedded.Fleet, operator *embedded.Operator) error {

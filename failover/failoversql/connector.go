@@ -106,7 +106,7 @@ func (c *conn) begin(ctx context.Context, opts driver.TxOptions) (driver.Tx, err
 	if opts.ReadOnly || opts.Isolation != driver.IsolationLevel(sql.LevelDefault) {
 		return nil, errors.New("failoversql: the driver does not support transaction options")
 	}
-	return c.Conn.Begin() // what database/sql does for such drivers
+	return c.Conn.Begin() //lint:ignore SA1019 what database/sql does for such drivers
 }
 
 // beginFenced begins a transaction that has passed t's fence, or makes the session hold it. It returns nil and no error if the caller is

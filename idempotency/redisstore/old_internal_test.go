@@ -18,7 +18,7 @@ type oldServer struct {
 	refused int
 }
 
-var errSyntax = errors.New("ERR syntax error script: first, on @user_script:2.")
+var errSyntax = errors.New("ERR syntax error script: first, on @user_script:2")
 
 func (o *oldServer) DialHook(next redis.DialHook) redis.DialHook { return next }
 
