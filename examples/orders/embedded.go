@@ -13,12 +13,13 @@ import (
 	"os"
 	"time"
 
+	"github.com/holdfast-go/holdfast"
 	"github.com/holdfast-go/holdfast/drtest"
 	"github.com/holdfast-go/holdfast/examples/orders/embedded"
 	"github.com/holdfast-go/holdfast/examples/orders/service"
 )
 
-// runEmbedded runs both Regions in this process, on parts that need no set-up, in real time.
+// runEmbedded runs both Regions in this process, on parts that need no set-up, in real time, with the live page in front.
 func runEmbedded(ctx context.Context, o *options, out, errs io.Writer) (err error) {
 	dir, clean, err := stateDir(o.dir)
 	if err != nil {
@@ -31,17 +32,28 @@ func runEmbedded(ctx context.Context, o *options, out, errs io.Writer) (err erro
 	}
 	world, err := drtest.NewReal(context.WithoutCancel(ctx), drtest.Config{}) // it ends after the service has
 	if err != nil {
-		return err
+		return errors.Join(err, listener.Close())
 	}
 	defer func() { err = errors.Join(err, world.Close()) }()
-	fleet := embedded.Start(world, embedded.Config{Dir: dir, Settings: o.settings(), Audit: errs, Logger: logger(o, errs)})
+	books := newBooks()
+	fleet := embedded.Start(world, embedded.Config{Dir: dir, Settings: o.settings(), Audit: errs, Logger: logger(o, errs), OnAnswer: books.answered})
 	defer fleet.Stop()
 	stopTraffic := traffic(world, fleet, o.rate)
 	defer stopTraffic()
-	fmt.Fprintf(out, "Two Regions and a witness, lease %v, probes every %v, %v requests/s.\n", o.lease, o.probe, o.rate)
-	fmt.Fprintf(out, "http://%s/region/%s/status and /region/%s/status; users are at /orders and /stock/anvil.\n", listener.Addr(), embedded.East, embedded.West)
-	return serve(ctx, service.NewServer(o.addr, front(fleet)), listener)
+	l, err := newLive(world, fleet, books)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	defer l.close()
+	fmt.Fprintf(out, "Two Regions and a witness, lease %v, probes every %v, %v requests/s from simulated users.\n", o.lease, o.probe, o.rate)
+	fmt.Fprintf(out, "Watch it and break it: http://%s/\n", listener.Addr())
+	fmt.Fprintf(out, "The service is below it: /orders and /stock/anvil as users reach it, /region/%s/status and /region/%s/status.\n", embedded.East, embedded.West)
+	server := service.NewServer(o.addr, front(fleet, l.page))
+	return holdfast.Run(ctx, holdfast.Stage{l.page.Run, func(ctx context.Context) error { return serve(ctx, server, listener) }}, l.loops())
 }
+
+// always is how long simulated users go on: as long as anybody watches.
+const always = 10_000 * time.Hour
 
 // traffic is what simulated users do: seven of ten requests place an order.
 func traffic(w *drtest.World, f *embedded.Fleet, perSecond float64) (stop func()) {
@@ -52,7 +64,7 @@ func traffic(w *drtest.World, f *embedded.Fleet, perSecond float64) (stop func()
 		do    embedded.Shopper
 	}{"buy": {.7, f.Buy()}, "look": {.2, f.Look()}, "list": {.1, f.List()}} {
 		if perSecond > 0 {
-			running = append(running, w.Load(drtest.Load{Name: name, Clients: clients, Rate: drtest.Poisson(perSecond * part.share / clients), Do: part.do}))
+			running = append(running, w.Load(drtest.Load{Name: name, Clients: clients, Rate: drtest.Poisson(perSecond * part.share / clients), Length: always, Do: part.do}))
 		}
 	}
 	return func() {
@@ -62,28 +74,37 @@ func traffic(w *drtest.World, f *embedded.Fleet, perSecond float64) (stop func()
 	}
 }
 
-// front lets a browser into the simulated network: the users' way, and each Region by its name.
-func front(f *embedded.Fleet) http.Handler {
+// front lets a browser into the simulated network: the page, the users' way, and each Region by its name.
+func front(f *embedded.Fleet, page http.Handler) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/", &httputil.ReverseProxy{Transport: f.Users(), Rewrite: func(r *httputil.ProxyRequest) {
+	mux.Handle("/", page)
+	users := &httputil.ReverseProxy{Transport: f.Users(), Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(&url.URL{Scheme: "http", Host: "orders.example"})
-	}})
+	}}
+	for _, path := range []string{"/orders", "/orders/", "/stock/"} {
+		mux.Handle(path, users)
+	}
 	for name, site := range f.Sites {
 		mux.Handle("/region/"+name+"/", http.StripPrefix("/region/"+name, site))
 	}
 	return mux
 }
 
-// serve runs server until ctx ends.
+// serve runs server until ctx ends, and until its requests have.
 func serve(ctx context.Context, server *http.Server, l net.Listener) error {
-	defer context.AfterFunc(ctx, func() {
-		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		_ = server.Shutdown(bounded)
-	})()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	select {
+	case err := <-ended:
 		return err
+	case <-ctx.Done():
 	}
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+	defer cancel()
+	if server.Shutdown(bounded) != nil {
+		_ = server.Close() // who holds a request that long is cut off
+	}
+	<-ended
 	return nil
 }
 

@@ -52,6 +52,10 @@ type Config struct {
 	// Ledger is the account of deferred calls. Nil means a new one.
 	Ledger *queue.Ledger
 
+	// OnAnswer is told of every request that the users' way in has sent to a Region, on the request's goroutine: the answer, whose body it may replace, or the
+	// error. Nil means nobody.
+	OnAnswer func(to failover.Region, r *http.Request, answer *http.Response, err error)
+
 	// Audit receives what people and the group did; Logger a line per change of state. Nil means nobody.
 	Audit  io.Writer
 	Logger *slog.Logger

@@ -12,7 +12,8 @@ import (
 	"github.com/holdfast-go/holdfast/failover"
 )
 
-const paymentsHost = "payments.internal"
+// PaymentsHost is where payments answer, for faults.
+const PaymentsHost = "payments.internal"
 
 // declineOver is the sum in cents from which payments decline.
 const declineOver = 400_000
@@ -29,7 +30,7 @@ type Payments struct {
 
 func startPayments(w *drtest.World, r *drtest.Region, latency time.Duration) *Payments {
 	p := &Payments{world: w, latency: latency, answers: map[string]int{}, charges: map[string]int{}}
-	r.Serve(paymentsHost, p)
+	r.Serve(PaymentsHost, p)
 	return p
 }
 

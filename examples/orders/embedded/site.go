@@ -60,7 +60,7 @@ func (f *Fleet) newSite(r *drtest.Region) *Site {
 		s.Queues, s.Dead = append(s.Queues, mustQueue(s.SQS, lane)), append(s.Dead, mustQueue(s.SQS, lane+"-dead"))
 	}
 	f.Relays.serve(f, r)
-	r.Serve(address(s.Name).Host, s)
+	r.Serve(s.Host(), s)
 	return s
 }
 
@@ -107,6 +107,9 @@ func (s *Site) pick() *instance {
 	}
 	return nil
 }
+
+// Host is where the Region's service answers, for faults.
+func (s *Site) Host() string { return address(s.Name).Host }
 
 // Rebuild makes the Region's database a copy of the writer's, as an operator does with a former writer. It returns the orders that only this one
 // had: acknowledged, and lost.
@@ -158,7 +161,7 @@ func (s *Site) parts(name string) (p service.Parts, close func(), err error) {
 		Coordinator: connectCoordinator(s.Region), Database: Database{}, SQL: map[failover.Region]*sql.DB{}, Journal: f.Journal, Unknown: f.Unknown,
 		Promote: f.promote, Keys: map[failover.Region]idempotency.Store{},
 		Calls: service.Lane{Queues: map[failover.Region]queue.Transport{}}, Charges: service.Lane{Queues: map[failover.Region]queue.Transport{}},
-		Net: s.Region.Transport(), Payments: &url.URL{Scheme: "http", Host: paymentsHost}, Mail: &url.URL{Scheme: "http", Host: relayHost(s.Name), Path: "/send"},
+		Net: s.Region.Transport(), Payments: &url.URL{Scheme: "http", Host: PaymentsHost}, Mail: &url.URL{Scheme: "http", Host: relayHost(s.Name), Path: "/send"},
 		Peers: map[failover.Region]*url.URL{}, Authorize: authorize, StateDir: dir,
 		Logger: f.Config.Logger, Ledger: f.Ledger, Settings: f.Config.Settings}
 	if f.Config.Capacity > 0 {
