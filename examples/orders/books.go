@@ -16,7 +16,7 @@ import (
 	"github.com/holdfast-go/holdfast/failover"
 )
 
-// Books are what users were told: the service has no part in them.
+// A books is what users were told: the service has no part in them.
 type books struct {
 	mu      sync.Mutex // guards the following
 	traffic map[failover.Region]page.Traffic
@@ -90,13 +90,17 @@ func (b *books) trafficOf(region failover.Region) page.Traffic {
 	return b.traffic[region]
 }
 
-// lose puts orders on the loss list.
-func (b *books) lose(orders []string) {
+// lose puts orders on the loss list and returns how many of them a user was promised.
+func (b *books) lose(orders []string) (promised int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, id := range orders {
 		b.lost[id] = true
+		if b.acked[id] {
+			promised++
+		}
 	}
+	return promised
 }
 
 // promised returns the orders that users were promised.

@@ -130,12 +130,12 @@ func (l *live) rebuild(r *watched) func(context.Context, page.Action, string) er
 		if err != nil {
 			return err
 		}
-		l.books.lose(lost)
+		promised := l.books.lose(lost)
 		r.mu.Lock()
 		r.former = false
 		r.mu.Unlock()
 		l.log.Add(page.Event{Region: r.site.Name, Tone: page.ToneGood, Text: fmt.Sprintf("The database of %s is a copy of %s again", r.site.Name, writer.Name),
-			Detail: fmt.Sprintf("%d orders were only there: they are on the loss list", len(lost))})
+			Detail: fmt.Sprintf("loss list: %d orders were only there, %d of them promised to a user", len(lost), promised)})
 		return nil
 	}
 }

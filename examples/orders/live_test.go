@@ -13,6 +13,7 @@ import (
 	"image/png"
 	"io"
 	"maps"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -171,9 +172,30 @@ func TestPageOfTheService(t *testing.T) {
 	if problems := p.Problems(); len(problems) != 0 {
 		t.Errorf("the console says %q", problems)
 	}
+	p.failBack()
 	if code := stop(); code != 0 {
 		t.Errorf("the command's exit code is %d", code)
 	}
+}
+
+// failBack asks as one person, again while a guard refuses, and approves as another.
+func (p *tab) failBack() {
+	p.t.Helper()
+	const waits = `document.querySelector(".move").textContent.startsWith("A move to us-east-1 waits for approval")`
+	for deadline := time.Now().Add(late); ; {
+		p.press("fail-back")
+		err := p.Wait(waits, 5*time.Second)
+		if err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("no way back: %v", err)
+		}
+	}
+	p.must(p.Eval(`document.querySelector("#as").value = "grace"`, nil))
+	p.press("approve")
+	p.until(decided+`.includes("Last move: us-west-2 → us-east-1, planned")`, late)
+	p.look("back")
 }
 
 // look keeps a picture of what is there.
@@ -273,7 +295,16 @@ func TestInterrupt(t *testing.T) {
 // TestNothingIsLeft looks for goroutines of the command after its end.
 func TestNothingIsLeft(t *testing.T) {
 	before := ours()
-	_, stop := start(t)
+	url, stop := start(t)
+	for range 20 { // users are at it meanwhile
+		resp, err := http.Get(url + "state")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		time.Sleep(100 * time.Millisecond)
+	}
+	http.DefaultClient.CloseIdleConnections()
 	if code := stop(); code != 0 {
 		t.Errorf("the command's exit code is %d", code)
 	}

@@ -18,6 +18,7 @@ type instance struct {
 	name    string
 	service atomic.Pointer[service.Service] // nil while it does not run
 	handler atomic.Pointer[server]          // nil while it takes no requests
+	killed  atomic.Bool                     // the World has ended this life; what still runs of it reaches nobody
 }
 
 var errStopped = errors.New("embedded: the fleet is stopped")
@@ -27,6 +28,8 @@ func (i *instance) run(ctx context.Context) error {
 	fleet := i.site.fleet
 	fleet.alive.Add(1)
 	defer fleet.alive.Done()
+	i.killed.Store(false)
+	defer context.AfterFunc(ctx, func() { i.killed.Store(true) })()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(fleet.life, func() { cancel(errStopped) })()

@@ -76,11 +76,20 @@ func mustQueue(s *sqstest.Server, name string) *sqstest.Queue {
 }
 
 // Services returns the processes that run, in no order that means anything.
-func (s *Site) Services() (running []*service.Service) {
+func (s *Site) Services() []*service.Service {
+	return s.services(func(*instance) bool { return true })
+}
+
+// Alive returns the processes that run and have not been killed: what is left of a process after its Region was lost is not among them.
+func (s *Site) Alive() []*service.Service {
+	return s.services(func(i *instance) bool { return !i.killed.Load() })
+}
+
+func (s *Site) services(match func(*instance) bool) (running []*service.Service) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, i := range s.instances {
-		if svc := i.service.Load(); svc != nil {
+		if svc := i.service.Load(); svc != nil && match(i) {
 			running = append(running, svc)
 		}
 	}
