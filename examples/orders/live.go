@@ -309,6 +309,9 @@ func (r *watched) state(decision failover.Status, traffic page.Traffic) page.Reg
 	case len(running) == 0:
 		p.Modes = gone(r.modes)
 		p.Status = failover.Status{Self: r.site.Name, Why: "no process runs"}
+		if decision.Writer != r.site.Name {
+			p.Role = "Gone"
+		}
 	case r.former && decision.Writer != r.site.Name:
 		p.Role = "Former writer"
 	}

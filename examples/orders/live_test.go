@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"flag"
 	"image"
 	"image/color"
@@ -14,6 +15,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -267,6 +269,11 @@ func picture(t *testing.T, path string, shot []byte) {
 
 // TestInterrupt sends the command the signal that Ctrl-C sends.
 func TestInterrupt(t *testing.T) {
+	t.Run("in peace", func(t *testing.T) { interrupt(t, "") })
+	t.Run("during an outage", func(t *testing.T) { interrupt(t, "blackhole-us-east-1") })
+}
+
+func interrupt(t *testing.T, fault string) {
 	c := exec.CommandContext(t.Context(), os.Args[0], patient...)
 	c.Env = append(os.Environ(), asCommand+"=1")
 	out, err := c.StdoutPipe()
@@ -278,18 +285,107 @@ func TestInterrupt(t *testing.T) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	url := urlIn(t, out)
+	page := urlIn(t, out)
+	if fault != "" {
+		await(t, page, "a writer", func(s shown) bool { return s.Decision.Writer == "us-east-1" })
+		if status := pressed(t, page, fault, url.Values{}); status != http.StatusOK {
+			t.Errorf("%s = %d, want 200", fault, status)
+		}
+	}
 	time.Sleep(2 * time.Second) // not a race: users are at it, wherever they are
 	asked := time.Now()
 	if err := c.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Wait(); err != nil {
-		t.Errorf("after SIGINT the command at %s ends with %v: %s", url, err, &errs)
+		t.Errorf("after SIGINT the command at %s ends with %v: %s", page, err, &errs)
 	}
 	if took := time.Since(asked); took > 20*time.Second {
 		t.Errorf("it took %v to end, want seconds", took)
 	}
+}
+
+// A shown is what the test reads of the page's state.
+type shown struct {
+	Decision struct {
+		Writer string
+		Move   *struct {
+			ID      string
+			Waiting bool
+		}
+	}
+	Faults []struct{ ID string }
+}
+
+// await reads the page's state until it is as it should be.
+func await(t *testing.T, url, what string, holds func(shown) bool) (s shown) {
+	t.Helper()
+	for deadline := time.Now().Add(soon); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		resp, err := http.Get(url + "state")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s = shown{}
+		err = json.NewDecoder(resp.Body).Decode(&s)
+		_ = resp.Body.Close()
+		if err == nil && holds(s) {
+			return s
+		}
+	}
+	t.Fatalf("the page does not show %s but %+v", what, s)
+	return s
+}
+
+// pressed presses a button and returns the status of the answer.
+func pressed(t *testing.T, page, button string, form url.Values) int {
+	t.Helper()
+	resp, err := http.PostForm(page+"actions/"+button, form)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, _ := io.ReadAll(resp.Body)
+	t.Logf("%s: %d %s", button, resp.StatusCode, answer)
+	return resp.StatusCode
+}
+
+// TestButtons presses every fault once, and asks for a move that is denied.
+func TestButtons(t *testing.T) {
+	page, _ := start(t)
+	await(t, page, "a writer", func(s shown) bool { return s.Decision.Writer == "us-east-1" })
+	for _, id := range []string{"redis-us-west-2", "sqs-us-east-1", "sqs-us-west-2", "payments-us-east-1", "lag-us-west-2", "gray-us-east-1", "slow-us-west-2", "redis-us-east-1", "refuse-us-west-2"} {
+		if status := pressed(t, page, id, url.Values{}); status != http.StatusOK {
+			t.Errorf("%s = %d, want 200", id, status)
+			continue
+		}
+		await(t, page, id, func(s shown) bool { return len(s.Faults) == 1 && s.Faults[0].ID == id })
+		if status := pressed(t, page, id, url.Values{"undo": {"1"}}); status != http.StatusOK {
+			t.Errorf("healing %s = %d, want 200", id, status)
+		}
+		await(t, page, "no fault", func(s shown) bool { return len(s.Faults) == 0 })
+	}
+	if status := pressed(t, page, "lag-us-east-1", url.Values{}); status != http.StatusConflict {
+		t.Errorf("replication lag of the writer = %d, want 409", status)
+	}
+	if status := pressed(t, page, "rebuild-us-west-2", url.Values{}); status != http.StatusConflict {
+		t.Errorf("rebuilding a copy = %d, want 409", status)
+	}
+	asked := time.Now() // a guard may refuse until West is well again
+	for pressed(t, page, "fail-over-us-west-2", url.Values{"as": {"ada"}}) != http.StatusOK {
+		if time.Since(asked) > late {
+			t.Fatal("every request is refused")
+		}
+		time.Sleep(time.Second)
+	}
+	s := await(t, page, "a move that waits", func(s shown) bool { return s.Decision.Move != nil && s.Decision.Move.Waiting })
+	move := url.Values{"as": {"ada"}, "move": {s.Decision.Move.ID}}
+	if status := pressed(t, page, "approve", move); status != http.StatusUnprocessableEntity {
+		t.Errorf("approving one's own request = %d, want 422", status)
+	}
+	if status := pressed(t, page, "deny", move); status != http.StatusOK {
+		t.Errorf("deny = %d, want 200", status)
+	}
+	await(t, page, "that nothing waits", func(s shown) bool { return s.Decision.Move == nil && s.Decision.Writer == "us-east-1" })
 }
 
 // TestNothingIsLeft looks for goroutines of the command after its end.

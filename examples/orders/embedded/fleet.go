@@ -78,6 +78,9 @@ type Fleet struct {
 	end   context.CancelFunc
 	alive sync.WaitGroup // processes
 
+	mu      sync.Mutex // guards stopped, and alive against an Add after it
+	stopped bool
+
 	third *drtest.Region
 	web   *drtest.Region
 	front *Front
@@ -129,8 +132,22 @@ func (c Config) withDefaults() Config {
 
 // Stop ends every process of the service in good order, as a deployment does, and waits until they are gone. Their errors are the World's.
 func (f *Fleet) Stop() {
+	f.mu.Lock()
+	f.stopped = true
+	f.mu.Unlock()
 	f.end()
 	f.alive.Wait()
+}
+
+// enter counts a process in, unless all is over.
+func (f *Fleet) enter() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.stopped {
+		return false
+	}
+	f.alive.Add(1)
+	return true
 }
 
 // silent is for go-redis, which prints every failed dial.

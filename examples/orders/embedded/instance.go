@@ -26,7 +26,9 @@ var errStopped = errors.New("embedded: the fleet is stopped")
 // run is one life.
 func (i *instance) run(ctx context.Context) error {
 	fleet := i.site.fleet
-	fleet.alive.Add(1)
+	if !fleet.enter() {
+		return nil // its Region came back when all was over
+	}
 	defer fleet.alive.Done()
 	i.killed.Store(false)
 	defer context.AfterFunc(ctx, func() { i.killed.Store(true) })()
