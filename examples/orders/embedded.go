@@ -11,6 +11,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/holdfast-go/holdfast"
@@ -21,6 +22,7 @@ import (
 
 // runEmbedded runs both Regions in this process, on parts that need no set-up, in real time, with the live page in front.
 func runEmbedded(ctx context.Context, o *options, out, errs io.Writer) (err error) {
+	errs = &oneAtATime{w: errs} // all processes write to it
 	dir, clean, err := stateDir(o.dir)
 	if err != nil {
 		return err
@@ -122,4 +124,17 @@ func logger(o *options, w io.Writer) *slog.Logger {
 		return nil
 	}
 	return slog.New(slog.NewTextHandler(w, nil))
+}
+
+// A oneAtATime is a writer for many.
+type oneAtATime struct {
+	mu sync.Mutex // guards w
+	w  io.Writer
+}
+
+// Write implements io.Writer.
+func (o *oneAtATime) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.w.Write(p)
 }
