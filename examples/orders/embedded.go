@@ -11,17 +11,18 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/holdfast-go/holdfast"
 	"github.com/holdfast-go/holdfast/drtest"
 	"github.com/holdfast-go/holdfast/examples/orders/embedded"
-	"github.com/holdfast-go/holdfast/examples/orders/page"
 	"github.com/holdfast-go/holdfast/examples/orders/service"
 )
 
-// runEmbedded runs both Regions in this process, on parts that need no set-up, in real time.
+// runEmbedded runs both Regions in this process, on parts that need no set-up, in real time, with the live page in front.
 func runEmbedded(ctx context.Context, o *options, out, errs io.Writer) (err error) {
+	errs = &oneAtATime{w: errs} // all processes write to it
 	dir, clean, err := stateDir(o.dir)
 	if err != nil {
 		return err
@@ -33,37 +34,28 @@ func runEmbedded(ctx context.Context, o *options, out, errs io.Writer) (err erro
 	}
 	world, err := drtest.NewReal(context.WithoutCancel(ctx), drtest.Config{}) // it ends after the service has
 	if err != nil {
-		return err
+		return errors.Join(err, listener.Close())
 	}
 	defer func() { err = errors.Join(err, world.Close()) }()
-	show := &live{log: page.NewLog(0), rpo: time.Minute}
-	show.fleet = embedded.Start(world, embedded.Config{Dir: dir, Settings: o.settings(), Audit: errs, Logger: logger(o, errs), Started: show.started})
-	defer show.fleet.Stop()
-	defer show.faults.Heal() // so that the processes can stop in good order
-	stopTraffic := traffic(world, show.fleet, o.rate)
+	books := newBooks()
+	fleet := embedded.Start(world, embedded.Config{Dir: dir, Settings: o.settings(), Audit: errs, Logger: logger(o, errs), OnAnswer: books.answered})
+	defer fleet.Stop()
+	stopTraffic := traffic(world, fleet, o.rate)
 	defer stopTraffic()
-	p, err := newPage(show)
+	l, err := newLive(world, fleet, books)
 	if err != nil {
-		return err
+		return errors.Join(err, listener.Close())
 	}
-	fmt.Fprintf(out, "Two Regions and a witness, lease %v, probes every %v, %v requests/s.\n", o.lease, o.probe, o.rate)
-	fmt.Fprintf(out, "http://%s is the live page; users are at /orders and /stock/anvil, Regions at /region/%s/ and /region/%s/.\n", listener.Addr(), embedded.East, embedded.West)
-	return holdfast.Run(ctx, holdfast.Stage{p.Run, follow(show)}, holdfast.Stage{serving(service.NewServer(o.addr, front(show.fleet, p)), listener)})
+	defer l.close()
+	fmt.Fprintf(out, "Two Regions and a witness, lease %v, probes every %v, %v requests/s from simulated users.\n", o.lease, o.probe, o.rate)
+	fmt.Fprintf(out, "Watch it and break it: http://%s/\n", listener.Addr())
+	fmt.Fprintf(out, "The service is below it: /orders and /stock/anvil as users reach it, /region/%s/status and /region/%s/status.\n", embedded.East, embedded.West)
+	server := service.NewServer(o.addr, front(fleet, l.page))
+	return holdfast.Run(ctx, holdfast.Stage{l.page.Run, func(ctx context.Context) error { return serve(ctx, server, listener) }}, l.loops())
 }
 
-// follow tells the page's timeline about decisions.
-func follow(show *live) func(context.Context) error {
-	return func(ctx context.Context) error {
-		show.log.Watch(show.decisions(ctx))
-		return nil
-	}
-}
-
-// serving is serve as a function of a stage.
-func serving(server *http.Server, l net.Listener) func(context.Context) error {
-	server.WriteTimeout = 0 // the page streams, and bounds each write itself
-	return func(ctx context.Context) error { return serve(ctx, server, l) }
-}
+// always is how long simulated users go on: as long as anybody watches.
+const always = 10_000 * time.Hour
 
 // traffic is what simulated users do: seven of ten requests place an order.
 func traffic(w *drtest.World, f *embedded.Fleet, perSecond float64) (stop func()) {
@@ -74,7 +66,7 @@ func traffic(w *drtest.World, f *embedded.Fleet, perSecond float64) (stop func()
 		do    embedded.Shopper
 	}{"buy": {.7, f.Buy()}, "look": {.2, f.Look()}, "list": {.1, f.List()}} {
 		if perSecond > 0 {
-			running = append(running, w.Load(drtest.Load{Name: name, Clients: clients, Rate: drtest.Poisson(perSecond * part.share / clients), Do: part.do}))
+			running = append(running, w.Load(drtest.Load{Name: name, Clients: clients, Rate: drtest.Poisson(perSecond * part.share / clients), Length: always, Do: part.do}))
 		}
 	}
 	return func() {
@@ -84,13 +76,13 @@ func traffic(w *drtest.World, f *embedded.Fleet, perSecond float64) (stop func()
 	}
 }
 
-// front lets a browser in: the page, the users' way into the simulated network, and each Region by its name.
-func front(f *embedded.Fleet, p http.Handler) http.Handler {
+// front lets a browser into the simulated network: the page, the users' way, and each Region by its name.
+func front(f *embedded.Fleet, page http.Handler) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/", p)
-	users := http.Handler(&httputil.ReverseProxy{Transport: f.Users(), Rewrite: func(r *httputil.ProxyRequest) {
+	mux.Handle("/", page)
+	users := &httputil.ReverseProxy{Transport: f.Users(), Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(&url.URL{Scheme: "http", Host: "orders.example"})
-	}})
+	}}
 	for _, path := range []string{"/orders", "/orders/", "/stock/"} {
 		mux.Handle(path, users)
 	}
@@ -100,16 +92,21 @@ func front(f *embedded.Fleet, p http.Handler) http.Handler {
 	return mux
 }
 
-// serve runs server until ctx ends.
+// serve runs server until ctx ends, and until its requests have.
 func serve(ctx context.Context, server *http.Server, l net.Listener) error {
-	defer context.AfterFunc(ctx, func() {
-		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		_ = server.Shutdown(bounded)
-	})()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	select {
+	case err := <-ended:
 		return err
+	case <-ctx.Done():
 	}
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+	defer cancel()
+	if server.Shutdown(bounded) != nil {
+		_ = server.Close() // who holds a request that long is cut off
+	}
+	<-ended
 	return nil
 }
 
@@ -127,4 +124,17 @@ func logger(o *options, w io.Writer) *slog.Logger {
 		return nil
 	}
 	return slog.New(slog.NewTextHandler(w, nil))
+}
+
+// A oneAtATime is a writer for many.
+type oneAtATime struct {
+	mu sync.Mutex // guards w
+	w  io.Writer
+}
+
+// Write implements io.Writer.
+func (o *oneAtATime) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.w.Write(p)
 }

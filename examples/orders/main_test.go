@@ -5,11 +5,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/holdfast-go/holdfast/drtest"
-	"github.com/holdfast-go/holdfast/examples/orders/embedded"
-	"github.com/holdfast-go/holdfast/examples/orders/page"
 )
 
 func TestWrongFlags(t *testing.T) {
@@ -39,35 +34,4 @@ func TestItBuildsWithGoAlone(t *testing.T) {
 	if err != nil || strings.TrimSpace(string(out)) != "" {
 		t.Errorf("packages that need a C compiler: %s %v", out, err)
 	}
-}
-
-func TestTheLivePageShowsTheFleet(t *testing.T) {
-	drtest.Run(t, drtest.Config{}, func(t *testing.T, w *drtest.World) {
-		show := &live{log: page.NewLog(0), rpo: time.Minute}
-		show.fleet = embedded.Start(w, embedded.Config{Dir: t.TempDir(), Started: show.started})
-		if _, err := newPage(show); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Minute)
-		s := show.state()
-		if s.Decision.Writer != embedded.East || len(s.Regions) != 2 || !s.Regions[0].Status.MayWrite || len(s.Regions[0].Modes.Features) != 3 {
-			t.Errorf("state = %+v, want %s as the writer", s, embedded.East)
-		}
-		for _, a := range show.actions() {
-			if a.Fault == "" {
-				continue
-			}
-			if err := a.Do(t.Context(), a, "ada"); err != nil {
-				t.Errorf("%s: %v", a.ID, err)
-				continue
-			}
-			if active := show.faults.Active(); len(active) != 1 || active[0].ID != a.ID {
-				t.Errorf("after %s active faults are %+v", a.ID, active)
-			}
-			if err := a.Undo(t.Context(), a, "ada"); err != nil || len(show.faults.Active()) != 0 {
-				t.Errorf("undo of %s: %v, left %+v", a.ID, err, show.faults.Active())
-			}
-		}
-		show.fleet.Stop()
-	})
 }

@@ -53,11 +53,12 @@ type Config struct {
 	// Settings are the service's. Their zero value is the default everywhere.
 	Settings service.Settings
 
-	// Started is told of every process of the service before it serves. Nil means nobody.
-	Started func(failover.Region, *service.Service)
-
 	// Ledger is the account of deferred calls. Nil means a new one.
 	Ledger *queue.Ledger
+
+	// OnAnswer is told of every request that the users' way in has sent to a Region, on the request's goroutine: the answer, whose body it may replace, or the
+	// error. Nil means nobody.
+	OnAnswer func(to failover.Region, r *http.Request, answer *http.Response, err error)
 
 	// Audit receives what people and the group did; Logger a line per change of state. Nil means nobody.
 	Audit  io.Writer
@@ -81,7 +82,10 @@ type Fleet struct {
 	end   context.CancelFunc
 	alive sync.WaitGroup // processes
 
-	longest atomic.Int64 // of the stops of processes
+	slowest atomic.Int64 // of the stops of processes
+
+	mu      sync.Mutex // guards stopped, and alive against an Add after it
+	stopped bool
 
 	third *drtest.Region
 	web   *drtest.Region
@@ -136,19 +140,33 @@ func (c Config) withDefaults() Config {
 
 // Stop ends every process of the service in good order, as a deployment does, and waits until they are gone. Their errors are the World's.
 func (f *Fleet) Stop() {
+	f.mu.Lock()
+	f.stopped = true
+	f.mu.Unlock()
 	f.end()
 	f.alive.Wait()
 }
 
-// stopped notes how long a process took to stop.
-func (f *Fleet) stopped(took time.Duration) {
-	for longest := f.longest.Load(); int64(took) > longest && !f.longest.CompareAndSwap(longest, int64(took)); {
-		longest = f.longest.Load()
+// LongestStop returns the longest time that a process took to stop, from when it was told to.
+func (f *Fleet) LongestStop() time.Duration { return time.Duration(f.slowest.Load()) }
+
+// tookToStop notes it.
+func (f *Fleet) tookToStop(took time.Duration) {
+	for slowest := f.slowest.Load(); int64(took) > slowest && !f.slowest.CompareAndSwap(slowest, int64(took)); {
+		slowest = f.slowest.Load()
 	}
 }
 
-// LongestStop returns the longest time that a process took to stop, from when it was told to.
-func (f *Fleet) LongestStop() time.Duration { return time.Duration(f.longest.Load()) }
+// enter counts a process in, unless all is over.
+func (f *Fleet) enter() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.stopped {
+		return false
+	}
+	f.alive.Add(1)
+	return true
+}
 
 // silent is for go-redis, which prints every failed dial.
 type silent struct{}

@@ -14,6 +14,7 @@ import (
 // everything to the one that last said so.
 type Front struct {
 	transport http.RoundTripper
+	onAnswer  func(failover.Region, *http.Request, *http.Response, error) // may be nil
 	checks    *http.Client
 	active    atomic.Pointer[string]
 }
@@ -25,7 +26,7 @@ const (
 )
 
 func newFront(f *Fleet) *Front {
-	front := &Front{transport: f.web.Transport(), checks: &http.Client{Transport: f.web.Transport(), Timeout: checkTimeout}}
+	front := &Front{transport: f.web.Transport(), onAnswer: f.Config.OnAnswer, checks: &http.Client{Transport: f.web.Transport(), Timeout: checkTimeout}}
 	east := East
 	front.active.Store(&east)
 	every := checkEvery
@@ -73,7 +74,12 @@ func (f *Front) check(ctx context.Context, region failover.Region) bool {
 
 // RoundTrip sends a request to the active Region.
 func (f *Front) RoundTrip(r *http.Request) (*http.Response, error) {
+	to := f.Active()
 	out := r.Clone(r.Context())
-	out.URL.Scheme, out.URL.Host, out.Host = "http", address(f.Active()).Host, ""
-	return f.transport.RoundTrip(out)
+	out.URL.Scheme, out.URL.Host, out.Host = "http", address(to).Host, ""
+	answer, err := f.transport.RoundTrip(out)
+	if f.onAnswer != nil {
+		f.onAnswer(to, r, answer, err)
+	}
+	return answer, err
 }

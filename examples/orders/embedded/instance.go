@@ -18,6 +18,7 @@ type instance struct {
 	name    string
 	service atomic.Pointer[service.Service] // nil while it does not run
 	handler atomic.Pointer[server]          // nil while it takes no requests
+	killed  atomic.Bool                     // the World has ended this life; what still runs of it reaches nobody
 }
 
 var errStopped = errors.New("embedded: the fleet is stopped")
@@ -25,8 +26,12 @@ var errStopped = errors.New("embedded: the fleet is stopped")
 // run is one life.
 func (i *instance) run(ctx context.Context) error {
 	fleet := i.site.fleet
-	fleet.alive.Add(1)
+	if !fleet.enter() {
+		return nil // its Region came back when all was over
+	}
 	defer fleet.alive.Done()
+	i.killed.Store(false)
+	defer context.AfterFunc(ctx, func() { i.killed.Store(true) })()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(fleet.life, func() { cancel(errStopped) })()
@@ -42,16 +47,13 @@ func (i *instance) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if started := fleet.Config.Started; started != nil {
-		started(i.site.Name, svc)
-	}
 	i.service.Store(svc)
 	defer i.service.Store(nil)
 	told := make(chan time.Time, 1)
 	defer context.AfterFunc(ctx, func() { told <- time.Now() })()
 	err = svc.Run(ctx)
 	if ctx.Err() != nil {
-		fleet.stopped(time.Since(<-told))
+		fleet.tookToStop(time.Since(<-told))
 	}
 	return err
 }

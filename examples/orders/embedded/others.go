@@ -12,7 +12,8 @@ import (
 	"github.com/holdfast-go/holdfast/failover"
 )
 
-const paymentsHost = "payments.internal"
+// PaymentsHost is where payments answer, for faults.
+const PaymentsHost = "payments.internal"
 
 // declineOver is the sum in cents from which payments decline.
 const declineOver = 400_000
@@ -33,7 +34,7 @@ func startPayments(w *drtest.World, r *drtest.Region, cfg Config) *Payments {
 	if cfg.PaymentsAtOnce > 0 {
 		p.seats = make(chan struct{}, cfg.PaymentsAtOnce)
 	}
-	r.Serve(paymentsHost, p)
+	r.Serve(PaymentsHost, p)
 	return p
 }
 

@@ -36,8 +36,7 @@ type Site struct {
 	Queues []*sqstest.Queue // of deferred calls and of charges
 	Dead   []*sqstest.Queue // their dead-letter queues
 
-	fleet   *Fleet
-	traffic traffic
+	fleet *Fleet
 
 	mu        sync.Mutex // guards the following; never held while waiting
 	instances []*instance
@@ -61,7 +60,7 @@ func (f *Fleet) newSite(r *drtest.Region) *Site {
 		s.Queues, s.Dead = append(s.Queues, mustQueue(s.SQS, lane)), append(s.Dead, mustQueue(s.SQS, lane+"-dead"))
 	}
 	f.Relays.serve(f, r)
-	r.Serve(address(s.Name).Host, s)
+	r.Serve(s.Host(), s)
 	return s
 }
 
@@ -77,11 +76,20 @@ func mustQueue(s *sqstest.Server, name string) *sqstest.Queue {
 }
 
 // Services returns the processes that run, in no order that means anything.
-func (s *Site) Services() (running []*service.Service) {
+func (s *Site) Services() []*service.Service {
+	return s.services(func(*instance) bool { return true })
+}
+
+// Alive returns the processes that run and have not been killed: what is left of a process after its Region was lost is not among them.
+func (s *Site) Alive() []*service.Service {
+	return s.services(func(i *instance) bool { return !i.killed.Load() })
+}
+
+func (s *Site) services(match func(*instance) bool) (running []*service.Service) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, i := range s.instances {
-		if svc := i.service.Load(); svc != nil {
+		if svc := i.service.Load(); svc != nil && match(i) {
 			running = append(running, svc)
 		}
 	}
@@ -90,11 +98,6 @@ func (s *Site) Services() (running []*service.Service) {
 
 // ServeHTTP is the Region's load balancer: each instance in turn, and 503 when there is none.
 func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if counts(r) {
-		counted := &statusWriter{ResponseWriter: w}
-		defer func() { s.traffic.note(counted.status, counted.Header()) }()
-		w = counted
-	}
 	if i := s.pick(); i != nil {
 		i.serve(w, r)
 		return
@@ -113,6 +116,9 @@ func (s *Site) pick() *instance {
 	}
 	return nil
 }
+
+// Host is where the Region's service answers, for faults.
+func (s *Site) Host() string { return address(s.Name).Host }
 
 // Rebuild makes the Region's database a copy of the writer's, as an operator does with a former writer. It returns the orders that only this one
 // had: acknowledged, and lost.
@@ -164,7 +170,7 @@ func (s *Site) parts(name string) (p service.Parts, close func(), err error) {
 		Coordinator: connectCoordinator(s.Region), Database: Database{}, SQL: map[failover.Region]*sql.DB{}, Journal: f.Journal, Unknown: f.Unknown,
 		Promote: f.promote, Keys: map[failover.Region]idempotency.Store{},
 		Calls: service.Lane{Queues: map[failover.Region]queue.Transport{}}, Charges: service.Lane{Queues: map[failover.Region]queue.Transport{}},
-		Net: s.Region.Transport(), Payments: &url.URL{Scheme: "http", Host: paymentsHost}, Mail: &url.URL{Scheme: "http", Host: relayHost(s.Name), Path: "/send"},
+		Net: s.Region.Transport(), Payments: &url.URL{Scheme: "http", Host: PaymentsHost}, Mail: &url.URL{Scheme: "http", Host: relayHost(s.Name), Path: "/send"},
 		Peers: map[failover.Region]*url.URL{}, Authorize: authorize, StateDir: dir,
 		Logger: f.Config.Logger, Ledger: f.Ledger, Settings: f.Config.Settings,
 	}

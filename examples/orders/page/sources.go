@@ -78,7 +78,7 @@ func phaseNews(last, d failover.Decision) string {
 // Levels returns a listener for degrade.Controller.Subscribe in a Region.
 func (l *Log) Levels(region string) func(degrade.Event) {
 	return func(e degrade.Event) {
-		text := fmt.Sprintf("%s: %s", e.Name, e.Kind)
+		text := join(": ", e.Name, string(e.Kind))
 		if e.Kind == degrade.EventLevel || e.Kind == degrade.EventDependency {
 			text = fmt.Sprintf("%s: %s → %s", e.Name, e.From, e.To)
 		}
