@@ -66,7 +66,7 @@ func (o *options) check(rest []string) error {
 		return errors.New("-drill: it runs on embedded parts only")
 	case o.drill && o.rate == 0:
 		return errors.New("-rate 0: a drill needs users")
-	case o.rate < 0 || o.rate > 2000:
+	case !(o.rate >= 0 && o.rate <= 2000): // or not a number
 		return fmt.Errorf("-rate %v: want 0 to 2000 requests a second", o.rate)
 	case o.probe < 20*time.Millisecond || o.probe > time.Minute:
 		return fmt.Errorf("-probe %v: want 20ms to 1m", o.probe)
