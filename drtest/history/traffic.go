@@ -61,7 +61,7 @@ func (h *History) AddRead(r Read, writer bool) {
 	if h.done {
 		return
 	}
-	h.looked++
+	h.looked[r.Group]++
 	if !writer {
 		h.reads = append(h.reads, r)
 	}
@@ -71,7 +71,17 @@ func (h *History) AddRead(r Read, writer bool) {
 func (h *History) Reads() (reads []Read, all int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.reads, h.looked
+	for _, n := range h.looked {
+		all += n
+	}
+	return h.reads, all
+}
+
+// Looked returns how many reads there were of the stores of a replication group, its writer's included.
+func (h *History) Looked(group string) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.looked[group]
 }
 
 // A content is what a store held at the end.
