@@ -164,3 +164,16 @@ func TestFailedBackUnderANewEpoch(t *testing.T) {
 	expect(t, check.FailedBack(time.Minute).Evaluate(again(0)), check.StatusPassed, "east writes again after 0s")
 	expect(t, check.FailedBack(time.Minute).Evaluate(again(second)), check.StatusFailed, "after 4m1s")
 }
+
+// Those who waited for a fault to end come at once: within the second in which it ended.
+func TestSurgeAtTheEndOfTheFault(t *testing.T) {
+	h := history.New()
+	down(h, 20*second, 40*second+time.Microsecond)
+	for s := range 100 {
+		h.AddRequest("api", time.Duration(s)*second+second/2, 10)
+	}
+	h.AddRequest("api", 40*second+50*time.Millisecond, 500)
+	h.Finish(100 * second)
+	expect(t, check.Surge(2).Evaluate(h), check.StatusFailed, "11 times", "worst from 40s to 45s: 110 requests a second, 10 before")
+	expect(t, check.Surge(11).Evaluate(h), check.StatusPassed)
+}

@@ -7,7 +7,10 @@ import (
 	"time"
 )
 
-// A series counts by the second.
+// Tick is how finely requests are counted.
+const Tick = 100 * time.Millisecond
+
+// A series counts by the [Tick].
 type series struct{ counts []float64 }
 
 // AddRequest records that clients of Regions sent a request to a host; weight is how many it stands for.
@@ -22,17 +25,17 @@ func (h *History) AddRequest(host string, at time.Duration, weight float64) {
 		s = &series{}
 		h.sent[host] = s
 	}
-	second := int(at / time.Second)
-	for len(s.counts) <= second {
-		s.counts = append(s.counts, 0)
+	tick := int(at / Tick)
+	if missing := tick + 1 - len(s.counts); missing > 0 {
+		s.counts = append(s.counts, make([]float64, missing)...)
 	}
-	s.counts[second] += weight
+	s.counts[tick] += weight
 	if h.trace != nil { // not in the hash, which is of what callers saw
 		h.trace(fmt.Appendf(nil, "request|%d|%s\n", int64(at), host))
 	}
 }
 
-// Requests returns how many requests clients of Regions sent to a host in each second, or to all hosts if it is "".
+// Requests returns how many requests clients of Regions sent to a host in each [Tick], or to all hosts if it is "".
 func (h *History) Requests(host string) []float64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
