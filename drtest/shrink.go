@@ -1,7 +1,7 @@
 package drtest
 
 import (
-	"fmt"
+	"encoding/json"
 	"slices"
 	"time"
 
@@ -52,14 +52,14 @@ func (s *shrinker) better(p plan) bool {
 	if s.spent() || !s.sound(p) {
 		return false
 	}
-	key := fmt.Sprint(p.scenario.Events, p.heal, p.clients)
-	if s.tried[key] {
+	key, err := json.Marshal([]any{p.scenario, p.heal, p.clients}) // the text of a fault leaves figures out
+	if err != nil || s.tried[string(key)] {
 		return false
 	}
-	s.tried[key] = true
+	s.tried[string(key)] = true
 	s.worlds++
 	x := s.e.try(p, nil)
-	if !x.violates(s.target) {
+	if !x.repeats(s.target) {
 		return false
 	}
 	s.best = x
