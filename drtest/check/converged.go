@@ -18,7 +18,7 @@ type ConvergedCheck struct {
 }
 
 // Converged demands that, at the end, every store of the named replication groups (all of them if none is named)
-// holds what its writer holds. What was written in the last 5 s may still be on its way. A group is named like its first
+// holds what its writer holds. What was written or deleted in the last 5 s may still be on its way. A group is named like its first
 // store.
 func Converged(groups ...string) ConvergedCheck {
 	return ConvergedCheck{groups: groups, grace: 5 * time.Second}
@@ -62,7 +62,10 @@ func (c ConvergedCheck) Evaluate(h *history.History) Verdict {
 				continue
 			}
 			copies++
-			differ = append(differ, differences(name, writer, contents[group][name], func(key string) bool { return young[group+"\x00"+key] })...)
+			differ = append(differ, differences(name, writer, contents[group][name], func(key string) bool {
+				at, deleted := h.Deleted(group, key)
+				return young[group+"\x00"+key] || deleted && at > h.End()-c.grace
+			})...)
 		}
 	}
 	if alone != "" && len(differ) == 0 { // a difference elsewhere is one, whatever could not be judged

@@ -177,3 +177,20 @@ func TestSurgeAtTheEndOfTheFault(t *testing.T) {
 	expect(t, check.Surge(2).Evaluate(h), check.StatusFailed, "11 times", "worst from 40s to 45s: 110 requests a second, 10 before")
 	expect(t, check.Surge(11).Evaluate(h), check.StatusPassed)
 }
+
+// A key that was deleted is as young as its deletion, and a copy that has it no more is not stale.
+func TestDeletedKeys(t *testing.T) {
+	deleted := func(at time.Duration) *history.History {
+		h := history.New()
+		h.AddWrite(history.Write{Group: "db", Store: "db", Key: "k", At: second})
+		h.AddDelete("db", "k", at)
+		h.AddRead(history.Read{Group: "db", Store: "dr", Key: "k", Seen: -1, At: 50 * second}, false)
+		h.SetContent("db", "db", true, map[string]string{})
+		h.SetContent("db", "dr", false, map[string]string{"k": "1"})
+		h.Finish(60 * second)
+		return h
+	}
+	expect(t, check.Converged().Evaluate(deleted(58*second)), check.StatusPassed)
+	expect(t, check.Converged().Evaluate(deleted(20*second)), check.StatusFailed, `dr has "k", which the writer has not`)
+	expect(t, check.Staleness(10*second).Evaluate(deleted(20*second).Snapshot(60*second)), check.StatusPassed, "0 of 1 answers")
+}

@@ -83,7 +83,7 @@ func (c StalenessCheck) replaced(h *history.History, reads []history.Read) (out 
 		writes[k] = append(writes[k], w.At)
 	}
 	for _, r := range reads {
-		if c.group != "" && r.Group != c.group {
+		if _, deleted := h.Deleted(r.Group, r.Key); deleted || c.group != "" && r.Group != c.group {
 			continue
 		}
 		times := writes[id{r.Group, r.Key}]

@@ -87,6 +87,26 @@ func (h *History) Looked(group string) int {
 	return h.looked[group]
 }
 
+// A groupKey is a key of a replication group.
+type groupKey struct{ group, key string }
+
+// AddDelete records that a store of a replication group committed that a key is gone.
+func (h *History) AddDelete(group, key string, at time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.done {
+		h.deleted[groupKey{group, key}] = at // not in the hash: callers see it by what they read
+	}
+}
+
+// Deleted returns when a key of a replication group was last deleted; ok is false if it never was.
+func (h *History) Deleted(group, key string) (at time.Duration, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	at, ok = h.deleted[groupKey{group, key}]
+	return at, ok
+}
+
 // A content is what a store held at the end.
 type content struct {
 	group  string
