@@ -508,3 +508,25 @@ func TestReplayComparesToTheEnd(t *testing.T) {
 		t.Errorf("another: %q", problems)
 	}
 }
+
+// A clock that is slow is brought nearer to the right time, as one that is fast is.
+func TestShrinkingSoftensEverySkew(t *testing.T) {
+	for _, skew := range []time.Duration{10 * time.Second, -10 * time.Second} {
+		config := quick(t)
+		config.Faults = []fault.Fault{fault.ClockSkew("east", skew)}
+		x, _ := explored(t, config, func(t testing.TB, w *drtest.World) {
+			api(w)
+			w.Play(w.Storm())
+			for range 60 {
+				time.Sleep(time.Second)
+				if off := w.Region("east").Now().Sub(time.Now()).Abs(); off >= 2*time.Second {
+					t.Error("the clock is off")
+					return
+				}
+			}
+		})
+		if x.Finding == nil || len(x.Finding.Scenario.Events) != 1 || x.Finding.Scenario.Events[0].Fault.Delay != skew/5 {
+			t.Errorf("%v", x.Finding)
+		}
+	}
+}

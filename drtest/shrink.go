@@ -177,7 +177,14 @@ func (s *shrinker) soften(i int) {
 		}
 	}
 	for _, d := range append([]time.Duration{50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond}, round...) {
-		if d >= s.best.plan.scenario.Events[i].Fault.Delay || s.change(i, func(e *Event) { e.Fault.Delay = d }) {
+		delay := s.best.plan.scenario.Events[i].Fault.Delay
+		if d >= delay.Abs() {
+			break
+		}
+		if delay < 0 { // a clock that is slow
+			d = -d
+		}
+		if s.change(i, func(e *Event) { e.Fault.Delay = d }) {
 			break
 		}
 	}

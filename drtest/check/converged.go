@@ -18,8 +18,8 @@ type ConvergedCheck struct {
 }
 
 // Converged demands that, at the end, every store of the named replication groups (all of them if none is named)
-// holds what its writer holds. What was written or deleted in the last 5 s may still be on its way. A group is named like its first
-// store.
+// holds what its writer holds. What was written or deleted in the last 5 s may still be on its way. A group is named
+// like its first store.
 func Converged(groups ...string) ConvergedCheck {
 	return ConvergedCheck{groups: groups, grace: 5 * time.Second}
 }
