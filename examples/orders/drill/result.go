@@ -56,7 +56,7 @@ func (d *script) result(ctx context.Context) (*Result, error) {
 	}
 	d.World.Check(outage{check.RTO(d.cfg.RTO).For(classPlace).WithDegraded(), d.away},
 		check.RPO(d.cfg.RPO).In(func(key string) bool { return orders[key[len(ackKey("")):]] }),
-		check.AppliedOnce("charge"), check.SingleWriter(), verdict{account, exposureOf(d.moves, d.Standby)})
+		check.AppliedOnce("charge"), check.SingleWriter().Except(d.Heartbeats...), verdict{account, exposureOf(d.moves, d.Standby)})
 	r := &Result{Events: d.events, Moves: d.moves, Operations: operations(h), Account: account, Report: d.World.Report()}
 	for _, v := range r.Report.Verdicts {
 		r.take(v)

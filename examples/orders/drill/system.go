@@ -36,6 +36,9 @@ type System struct {
 	Calls    *queue.Ledger                   // of deferred calls
 	Holdings func() map[string]queue.Holding // where deferred calls may wait
 	Unknown  func() []failover.UnknownWrite
+
+	// Heartbeats are the keys of the embedded stores that a former primary goes on to write: they are nobody's data.
+	Heartbeats []string
 }
 
 // writer returns the Region whose processes may write, "" while there is none.

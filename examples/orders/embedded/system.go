@@ -18,7 +18,7 @@ func (f *Fleet) System() drill.System {
 		Lose:    func() (func(), error) { return f.World.Inject(fault.RegionDown(East, fault.ModeBlackhole)) },
 		Rebuild: func(context.Context) ([]string, error) { return east.Rebuild(west) },
 		Orders:  f.orders, Charges: f.Payments.Charges, Mails: f.Relays.Sent,
-		Calls: f.Ledger, Holdings: f.holdings, Unknown: f.Unknown.All,
+		Calls: f.Ledger, Holdings: f.holdings, Unknown: f.Unknown.All, Heartbeats: []string{KeyHeartbeat},
 	}
 }
 
