@@ -158,3 +158,18 @@ func TestChargesThatAreNowhere(t *testing.T) {
 		}
 	})
 }
+
+// The heartbeat of a primary that has been replaced breaks nothing; an order that it takes does.
+func TestHeartbeatIsNoSecondWriter(t *testing.T) {
+	for key, want := range map[string]bool{"beat": true, ackKey("o"): false} {
+		h := history.New()
+		h.AddStore("east", "orders")
+		h.AddStore("west", "orders")
+		h.AddMark(history.Mark{Kind: history.MarkPromoted, Name: "east", At: time.Second})
+		h.AddWrite(history.Write{Group: "orders", Store: "west", Key: key, At: 2 * time.Second})
+		h.Finish(time.Minute)
+		if v := (&System{Heartbeat: "beat"}).oneWriter().Evaluate(h); v.Passed() != want {
+			t.Errorf("west writes %q after east was promoted: %v, want passed = %t", key, v, want)
+		}
+	}
+}
