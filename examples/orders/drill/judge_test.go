@@ -132,3 +132,44 @@ func TestRateMustBeANumber(t *testing.T) {
 		}
 	}
 }
+
+type holding []string
+
+func (h holding) Calls(context.Context) ([]string, error) { return h, nil }
+
+// "It will be charged later" is a promise too: the charge was made or waits somewhere.
+func TestChargesThatAreNowhere(t *testing.T) {
+	drtest.Run(t, drtest.Config{Fidelity: drtest.FidelityMessages}, func(t *testing.T, w *drtest.World) {
+		d := &script{users: newUsers(nil), cfg: Config{}.withDefaults(), System: System{
+			World: w, Calls: queue.NewLedger(), Unknown: func() []failover.UnknownWrite { return nil },
+			Orders: func(context.Context) (map[string]bool, error) {
+				return map[string]bool{"waits": true, "charged": true, "nowhere": true}, nil
+			},
+			Charges: func() map[string]int { return map[string]int{"charged": 1} },
+			Mails:   func() map[string]int { return nil },
+			Holdings: func() map[string]queue.Holding {
+				return map[string]queue.Holding{"west charges": holding{"charge-waits"}}
+			},
+		}}
+		d.users.status = map[string]string{"waits": "payment pending", "charged": "payment pending", "nowhere": "payment pending"}
+		a, _, err := d.account(t.Context(), history.New(), 0)
+		if err != nil || a.Found != 3 || len(a.Uncharged) != 1 || a.Uncharged[0] != "nowhere" {
+			t.Errorf("account %+v, %v; want the order uncharged whose charge is nowhere", a, err)
+		}
+	})
+}
+
+// The heartbeat of a primary that has been replaced breaks nothing; an order that it takes does.
+func TestHeartbeatIsNoSecondWriter(t *testing.T) {
+	for key, want := range map[string]bool{"beat": true, ackKey("o"): false} {
+		h := history.New()
+		h.AddStore("east", "orders")
+		h.AddStore("west", "orders")
+		h.AddMark(history.Mark{Kind: history.MarkPromoted, Name: "east", At: time.Second})
+		h.AddWrite(history.Write{Group: "orders", Store: "west", Key: key, At: 2 * time.Second})
+		h.Finish(time.Minute)
+		if v := (&System{Heartbeat: "beat"}).oneWriter().Evaluate(h); v.Passed() != want {
+			t.Errorf("west writes %q after east was promoted: %v, want passed = %t", key, v, want)
+		}
+	}
+}

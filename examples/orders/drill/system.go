@@ -30,15 +30,15 @@ type System struct {
 	// Orders returns the IDs of the orders in the writer's database.
 	Orders func(ctx context.Context) (map[string]bool, error)
 
+	// Heartbeat is the key that a primary goes on to write after another has taken its place, until it is made a copy. It is no order.
+	Heartbeat string
+
 	// Charges and Mails return how often each order was charged and mailed.
 	Charges, Mails func() map[string]int
 
 	Calls    *queue.Ledger                   // of deferred calls
 	Holdings func() map[string]queue.Holding // where deferred calls may wait
 	Unknown  func() []failover.UnknownWrite
-
-	// Heartbeats are the keys of the embedded stores that a former primary goes on to write: they are nobody's data.
-	Heartbeats []string
 }
 
 // writer returns the Region whose processes may write, "" while there is none.
