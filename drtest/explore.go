@@ -162,10 +162,10 @@ func cmpZero[T comparable](v, otherwise T) T {
 // broken, and ExploreConfig.Recover is demanded (the liveness phase).
 //
 // The first violation ends the search: a check that failed, a failure that f reported on its t, a panic, a leak or a
-// standstill. A check that is inconclusive is no violation, unless it is so for every seed. The timeline is then
-// shrunk as long as the same thing goes wrong: events dropped, faults shortened and softened, times rounded,
-// clients removed. What remains is printed as Go and as JSON with the command that replays it, and kept in
-// ExploreConfig.Dir; from then on every Explore of that name replays it first.
+// standstill. A check that is inconclusive is no violation, unless it is so for every seed; a search in which every seed
+// was skipped, or no fault came, fails. The timeline is then shrunk as long as the same thing goes wrong: events
+// dropped, faults shortened and softened, times rounded, clients removed. What remains is printed as Go and as JSON with
+// the command that replays it, and kept in ExploreConfig.Dir; from then on every Explore of that name replays it first.
 //
 // f gets a t that belongs to the seed: failing it fails the seed, not the test. It must not keep state from one
 // call to the next. As with Run it must use the context of its t and no other.
@@ -201,6 +201,7 @@ type explorer struct {
 	problems     []string       // why the test fails
 	inconclusive map[string]int // check → seeds
 	judged       map[string]int // check → seeds that reached a verdict
+	skipped      int            // seeds that the function skipped
 }
 
 func newExplorer(t *testing.T, config ExploreConfig, f func(testing.TB, *World)) (*explorer, error) {
@@ -268,6 +269,9 @@ func (e *explorer) search() {
 		x := e.try(plan{seed: e.config.World.Seed + uint64(i)}, nil)
 		e.result.Seeds++
 		e.account(x)
+		if x.skipped != "" {
+			e.skipped++
+		}
 		if len(x.violations) > 0 {
 			e.found(x)
 			return
@@ -312,6 +316,10 @@ func (e *explorer) conclude() {
 	case len(e.problems) > 0:
 	case e.config.Bug != "":
 		e.fail("drtest: Explore: %d seeds did not find the planted bug %q", e.result.Seeds, e.config.Bug)
+	case e.skipped == e.result.Seeds:
+		e.fail("drtest: Explore: every one of %d seeds was skipped: nothing was tried", e.result.Seeds)
+	case len(e.result.Fired) == 0:
+		e.fail("drtest: Explore: no fault came in any of %d seeds: the World has nothing on the menu, or its storm was not played", e.result.Seeds)
 	default:
 		e.alwaysInconclusive()
 	}

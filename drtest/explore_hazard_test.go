@@ -404,3 +404,129 @@ func TestMenu(t *testing.T) {
 		}
 	}
 }
+
+// A search that tried nothing has found nothing out.
+func TestExploreThatTriesNothingFails(t *testing.T) {
+	_, problems := explored(t, quick(t), func(t testing.TB, _ *drtest.World) { t.Skip("not here") })
+	if len(problems) != 1 || !strings.Contains(problems[0], "every one of 5 seeds was skipped") {
+		t.Errorf("skipped: %q", problems)
+	}
+	config := quick(t)
+	config.Targets = []string{"aip"}
+	_, problems = explored(t, config, func(_ testing.TB, w *drtest.World) { api(w) })
+	if len(problems) != 1 || !strings.Contains(problems[0], "no fault came in any of 5 seeds") {
+		t.Errorf("a target that is not there: %q", problems)
+	}
+}
+
+// What is left without any fault is another failure, and no smaller form of the first.
+func TestShrinkingKeepsToOneFailure(t *testing.T) {
+	x, _ := explored(t, grayOnly(t), func(t testing.TB, w *drtest.World) {
+		api(w)
+		w.Play(w.Storm())
+		w.Wait()
+		if n := len(w.History().Faults()); n > 0 {
+			t.Errorf("order %d is lost", n)
+			return
+		}
+		t.Error("the World was quiet")
+	})
+	if x.Finding == nil || len(x.Finding.Scenario.Events) != 1 || x.Finding.Violations[0].Text != "order 1 is lost" {
+		t.Errorf("%v", x.Finding)
+	}
+}
+
+// Symptoms are no part of what goes wrong while the zone is down, and a fault that tells nothing of them is no smaller one.
+func TestShrinkingTakesSymptomsAway(t *testing.T) {
+	config := quick(t)
+	config.Faults = []fault.Fault{fault.AZDown("east", "a", fault.ModeRefuse).Recovering(5*time.Second, 100*time.Millisecond, 0)}
+	x, _ := explored(t, config, func(_ testing.TB, w *drtest.World) {
+		w.Region("east").Zone("a").Serve("api", http.HandlerFunc(hello))
+		client := w.Region("users").HTTPClient()
+		w.Load(drtest.Load{Name: "gets", Clients: 3, Rate: drtest.Constant(1), Timeout: 5 * time.Second, Do: func(ctx context.Context, _ *drtest.Op) error {
+			_, err := get(ctx, client, "http://api/")
+			return err
+		}})
+		w.Check(check.Availability(1))
+	})
+	if x.Finding == nil || len(x.Finding.Scenario.Events) != 1 || x.Finding.Scenario.Events[0].Fault.Recovery != 0 {
+		t.Errorf("%v", x.Finding)
+	}
+}
+
+// A second finding of a seed does not take the place of the first, whatever the directory is called.
+func TestRegressionsOfOneSeed(t *testing.T) {
+	config := grayOnly(t)
+	config.Dir = filepath.Join(config.Dir, "what [goes")
+	broken := func(host string) func(t testing.TB, w *drtest.World) {
+		return func(_ testing.TB, w *drtest.World) {
+			api(w)
+			w.Region("east").Serve("other", http.HandlerFunc(hello))
+			client := w.Region("users").HTTPClient()
+			w.Load(drtest.Load{Name: "gets", Clients: 3, Rate: drtest.Constant(1), Timeout: 5 * time.Second, Do: func(ctx context.Context, _ *drtest.Op) error {
+				if _, err := get(ctx, client, "http://"+host+"/"); host != "" {
+					return err
+				}
+				return nil
+			}})
+			w.Check(check.Availability(1))
+		}
+	}
+	var files []string
+	for _, host := range []string{"api", "other"} {
+		config.Targets = []string{host}
+		x, _ := explored(t, config, broken(host))
+		if x.Finding == nil || x.Finding.Seed != 1 {
+			t.Fatalf("%v", x.Finding)
+		}
+		files = append(files, x.Finding.File)
+	}
+	x, problems := explored(t, config, broken(""))
+	if len(problems) > 0 || files[0] == files[1] || !slices.Contains(x.Replayed, files[0]) || !slices.Contains(x.Replayed, files[1]) {
+		t.Errorf("kept %q, replayed %q: %q", files, x.Replayed, problems)
+	}
+}
+
+// A replay that goes another way only far into the World is told as well.
+func TestReplayComparesToTheEnd(t *testing.T) {
+	late := func(text string) func(t testing.TB, w *drtest.World) {
+		return func(t testing.TB, w *drtest.World) {
+			api(w)
+			w.Load(drtest.Load{Name: "many", Clients: 1, Rate: drtest.Constant(1000), Do: func(context.Context, *drtest.Op) error { return nil }})
+			time.Sleep(20 * time.Second)
+			w.Mark("late", "somebody", text)
+			t.Error("wrong")
+		}
+	}
+	config := grayOnly(t)
+	x, _ := explored(t, config, late("one"))
+	t.Setenv("HOLDFAST_REPLAY", x.Finding.File)
+	if _, problems := explored(t, config, late("one")); len(problems) != 1 || strings.Contains(problems[0], "diverged") {
+		t.Errorf("the same: %q", problems)
+	}
+	if _, problems := explored(t, config, late("two")); len(problems) != 2 || !strings.Contains(problems[0], "the replay diverged: the first 16384 events are alike") {
+		t.Errorf("another: %q", problems)
+	}
+}
+
+// A clock that is slow is brought nearer to the right time, as one that is fast is.
+func TestShrinkingSoftensEverySkew(t *testing.T) {
+	for _, skew := range []time.Duration{10 * time.Second, -10 * time.Second} {
+		config := quick(t)
+		config.Faults = []fault.Fault{fault.ClockSkew("east", skew)}
+		x, _ := explored(t, config, func(t testing.TB, w *drtest.World) {
+			api(w)
+			w.Play(w.Storm())
+			for range 60 {
+				time.Sleep(time.Second)
+				if off := w.Region("east").Now().Sub(time.Now()).Abs(); off >= 2*time.Second {
+					t.Error("the clock is off")
+					return
+				}
+			}
+		})
+		if x.Finding == nil || len(x.Finding.Scenario.Events) != 1 || x.Finding.Scenario.Events[0].Fault.Delay != skew/5 {
+			t.Errorf("%v", x.Finding)
+		}
+	}
+}

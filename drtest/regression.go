@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"hash/fnv"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -114,7 +115,43 @@ func (r regression) write(path string) error {
 	return os.WriteFile(path, append(data, '\n'), 0o644)
 }
 
-// path returns the file of a regression; what is "*" for all.
+// files returns the regressions of the name, and of others that begin alike, in order.
+func (e *explorer) files() (out []string) {
+	entries, err := os.ReadDir(e.config.Dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		e.fail("drtest: ExploreConfig.Dir: %v", err)
+	}
+	for _, entry := range entries {
+		if name := entry.Name(); strings.HasPrefix(name, fileName(e.config.Name)+".") && strings.HasSuffix(name, ".json") {
+			out = append(out, filepath.Join(e.config.Dir, name))
+		}
+	}
+	return out
+}
+
+// place returns the file for a regression. That of a planted bug has its name; another never takes the place of one that
+// was found before with the same seed.
+func (e *explorer) place(r regression) string {
+	if r.Bug != "" {
+		return e.path(r.Bug)
+	}
+	file := e.path(fmt.Sprintf("seed%d", r.Seed))
+	for n := 2; exists(file); n++ {
+		if was, err := readRegression(file); err == nil && was.like(r) {
+			break
+		}
+		file = e.path(fmt.Sprintf("seed%d-%d", r.Seed, n))
+	}
+	return file
+}
+
+// like reports whether two regressions are of one timeline.
+func (r regression) like(other regression) bool {
+	return r.Name == other.Name && r.Bug == other.Bug && r.Seed == other.Seed && r.Heal == other.Heal && r.Clients == other.Clients &&
+		r.Scenario.Name == other.Scenario.Name && slices.Equal(r.Scenario.Events, other.Scenario.Events)
+}
+
+// path returns the file of a regression.
 func (e *explorer) path(what string) string {
 	return filepath.Join(e.config.Dir, fileName(e.config.Name)+"."+what+".json")
 }
@@ -131,12 +168,7 @@ func fileName(name string) string {
 
 // replayAll replays the regressions of the name. It reports false if there is no need to search: one of them fails.
 func (e *explorer) replayAll() bool {
-	files, err := filepath.Glob(e.path("*"))
-	if err != nil {
-		e.fail("drtest: ExploreConfig.Dir: %v", err)
-	}
-	slices.Sort(files)
-	for _, file := range files {
+	for _, file := range e.files() {
 		r, err := readRegression(file)
 		if err != nil {
 			e.fail("%v", err)
@@ -154,7 +186,7 @@ func (e *explorer) replayAll() bool {
 		case e.config.Bug == "" && failed:
 			e.result.Finding = e.replayed(x, file)
 			if r.Bug == "" {
-				e.result.Finding.Diverged = seen.compare(r)
+				e.result.Finding.Diverged = seen.compare(r, x.hash())
 			}
 			return false
 		}
@@ -182,7 +214,7 @@ func (e *explorer) replayOnly(file string) {
 	e.result.Replayed = append(e.result.Replayed, file)
 	e.result.Seeds = 1
 	e.account(x)
-	if diverged := seen.compare(r); diverged != "" && r.Bug == e.config.Bug { // without its bug it must go another way
+	if diverged := seen.compare(r, x.hash()); diverged != "" && r.Bug == e.config.Bug { // without its bug it must go another way
 		e.fail("drtest: regression %s: the replay diverged: %s", file, diverged)
 	}
 	if len(x.violations) == 0 {
@@ -245,15 +277,11 @@ func exists(path string) bool {
 
 // keep writes the regression of a finding.
 func (e *explorer) keep(f *Finding, x *trial, seen *trace) {
-	what := fmt.Sprintf("seed%d", f.Seed)
-	if e.config.Bug != "" {
-		what = e.config.Bug
-	}
 	r := regression{
 		Version: regressionVersion, Name: e.config.Name, Bug: e.config.Bug, Seed: f.Seed, Violates: strings.Split(f.checks(), ", "),
 		Heal: fault.Duration(f.Heal), Clients: f.Clients, Scenario: f.Scenario, Events: seen.n, Hash: x.hash(), Digests: seen.digests,
 	}
-	file := e.path(what)
+	file := e.place(r)
 	if err := r.write(file); err != nil {
 		e.fail("drtest: Explore: %v", err)
 		return
@@ -374,7 +402,7 @@ func (t *trace) add(line []byte) {
 }
 
 // compare returns the first event that differs from those of a regression; "" if none does.
-func (t *trace) compare(r regression) string {
+func (t *trace) compare(r regression, hash string) string {
 	for i := range min(len(t.digests), len(r.Digests)) {
 		if t.digests[i] != r.Digests[i] {
 			return fmt.Sprintf("event %d is not what was recorded: %q now", i, t.lines[i])
@@ -383,6 +411,8 @@ func (t *trace) compare(r regression) string {
 	switch {
 	case t.n != r.Events:
 		return fmt.Sprintf("%d events, %d were recorded; the first %d are alike", t.n, r.Events, min(len(t.digests), len(r.Digests)))
+	case hash != "" && r.Hash != "" && hash != r.Hash:
+		return fmt.Sprintf("the first %d events are alike, and one of the others is not what was recorded: the hash of the history is %s, was %s", len(r.Digests), hash, r.Hash)
 	default:
 		return ""
 	}

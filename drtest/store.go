@@ -416,7 +416,9 @@ func (s *Store) commit(epoch uint64, entries []entry) error {
 		e.at = at
 		s.applyLocked(e)
 		s.log = append(s.log, e)
-		if !e.deleted {
+		if e.deleted {
+			s.group.w.history.AddDelete(s.group.name, e.key, at)
+		} else {
 			s.group.w.history.AddWrite(history.Write{Group: s.group.name, Store: s.name, Key: e.key, Epoch: epoch, At: at})
 		}
 	}

@@ -275,3 +275,25 @@ func TestSQLEndsWithItsContextInABlackhole(t *testing.T) {
 		}
 	})
 }
+
+// What a client deletes is known to those who judge copies.
+func TestDeleteIsRecorded(t *testing.T) {
+	var world *drtest.World
+	drtest.Run(t, drtest.Config{}, func(t *testing.T, w *drtest.World) {
+		world = w
+		east := w.Region("east")
+		db := east.Store("db")
+		w.Region("west").Store("dr", drtest.ReplicaOf(db))
+		c := db.Client(east)
+		if err := c.Put(t.Context(), "k", "1", 0); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		if err := c.Delete(t.Context(), "k", 0); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if at, ok := world.History().Deleted("db", "k"); !ok || at < 10*time.Second {
+		t.Errorf("Deleted = %v, %v", at, ok)
+	}
+}

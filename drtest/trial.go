@@ -106,6 +106,32 @@ func (x *trial) violates(as *trial) bool {
 	return false
 }
 
+// repeats reports whether a trial went wrong in one of the ways of another, where failures of the function and of the World
+// are of one way if their texts begin alike.
+func (x *trial) repeats(as *trial) bool {
+	for _, v := range x.violations {
+		for _, was := range as.violations {
+			if v.Check == was.Check && v.gist() == was.gist() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// gist returns what tells one sort of violation from another: of what is no check, the text up to its first figure or
+// quotation.
+func (v Violation) gist() string {
+	if v.Check != "test" && v.Check != "world" {
+		return ""
+	}
+	head, _, _ := strings.Cut(v.Text, "\n")
+	if i := strings.IndexAny(head, "0123456789\"'`"); i >= 0 {
+		return head[:i]
+	}
+	return head
+}
+
 // A seedT is the t of a seed: what fails it is a finding and not a failure of the test.
 type seedT struct {
 	testing.TB // of the bubble, for all that does not fail

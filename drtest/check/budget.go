@@ -74,7 +74,7 @@ func (c ErrorBudgetCheck) Evaluate(h *history.History) Verdict {
 	if worst.class != "" {
 		v.Why = append(v.Why, fmt.Sprintf("class %q burned the most", worst.class))
 	}
-	return v.judge(worst.share <= c.share)
+	return v.judge(worst.share <= c.share*(1+rounding))
 }
 
 // burned returns the worst window of a class.
@@ -92,7 +92,7 @@ func (c ErrorBudgetCheck) burned(of class, end time.Duration) burn {
 	b.budget = (1 - c.slo) * all / end.Seconds() * c.window.Seconds()
 	first := 0
 	for _, op := range ops {
-		for ; op.Start-ops[first].Start > c.window; first++ {
+		for ; op.Start-ops[first].Start >= c.window; first++ {
 			bad -= c.badWeight(ops[first])
 		}
 		bad += c.badWeight(op)

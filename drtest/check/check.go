@@ -83,6 +83,9 @@ func inconclusive(name, want, why string) Verdict {
 	return Verdict{Check: name, Status: StatusInconclusive, Got: "nothing to judge", Want: want, Why: []string{why}}
 }
 
+// rounding is how far sums of weights may be off: what meets a limit to the last operation has met it.
+const rounding = 1e-9
+
 // maxExamples is how many examples a verdict lists.
 const maxExamples = 5
 

@@ -57,24 +57,35 @@ func (c FailedBackCheck) Evaluate(h *history.History) Verdict {
 func (c FailedBackCheck) byTerms(h *history.History, terms []history.Term, healed time.Duration, want string) Verdict {
 	home := regionOf(terms[0].Name)
 	v := Verdict{Check: c.Name(), Want: want}
-	back := time.Duration(-1) // since when home alone may write
 	for _, t := range terms {
-		switch {
-		case regionOf(t.Name) == home && t.To >= h.End() && (back < 0 || t.From < back):
-			back = t.From
-		case regionOf(t.Name) != home && t.To > healed+c.within:
+		if regionOf(t.Name) != home && t.To > healed+c.within {
 			v.Got = fmt.Sprintf("%s may still write at %v", t.Name, t.To)
 			v.Why = append(v.Why, fmt.Sprintf("home is %s; the last fault ended at %v", home, healed))
 			return v.judge(false)
 		}
 	}
 	v.Why = append(v.Why, fmt.Sprintf("home is %s, the last fault ended at %v", home, healed))
-	if back < 0 {
+	back, ok := writesSince(terms, home, h.End())
+	if !ok {
 		v.Got = fmt.Sprintf("%s may not write at the end", home)
 		return v.judge(false)
 	}
 	v.Got = fmt.Sprintf("%s writes again after %v", home, max(back-healed, 0).Round(time.Millisecond))
 	return v.judge(back <= healed+c.within)
+}
+
+// writesSince returns since when one process or another of a Region could write without a gap up to the end.
+func writesSince(terms []history.Term, region string, end time.Duration) (since time.Duration, ok bool) {
+	since = end
+	for again := true; again; {
+		again = false
+		for _, t := range terms {
+			if regionOf(t.Name) == region && t.To >= since && (t.From < since || !ok) {
+				since, ok, again = t.From, true, true
+			}
+		}
+	}
+	return since, ok
 }
 
 // byAnswers judges who answers.

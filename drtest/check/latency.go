@@ -89,11 +89,14 @@ func (c LatencyCheck) at(of class) (took, bool) {
 		}
 		return 0
 	})
+	if len(all) == 0 {
+		return took{}, false
+	}
 	var below float64
 	for _, x := range all {
-		if below += x.weight; below >= c.quantile*weight {
+		if below += x.weight; below >= c.quantile*weight*(1-rounding) {
 			return x, true
 		}
 	}
-	return took{}, false
+	return all[len(all)-1], true // weights were rounded another way in this order
 }

@@ -144,7 +144,7 @@ func TestSurge(t *testing.T) {
 		h.Finish(100 * second)
 		return h
 	}
-	expect(t, check.Surge(2).On("api").Evaluate(after(2)), check.StatusPassed, "Surge(api): 2 times", "worst from 50s to 55s: 20 requests a second, 10 before")
+	expect(t, check.Surge(2).On("api").Evaluate(after(2)), check.StatusPassed, "Surge(api): 2 times", "worst from 49.6s to 54.6s: 20 requests a second, 10 before")
 	expect(t, check.Surge(2).Evaluate(after(2)), check.StatusFailed, "Surge: 2.02 times")
 	expect(t, check.Surge(2).On("api").Evaluate(after(5)), check.StatusFailed, "5 times")
 	expect(t, check.Surge(3).On("api").Window(10*second).Evaluate(after(5)), check.StatusPassed, "3 times")

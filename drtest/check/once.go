@@ -71,11 +71,12 @@ func (SingleWriterCheck) Name() string { return "SingleWriter" }
 func (c SingleWriterCheck) Evaluate(h *history.History) Verdict {
 	const want = "one writer at a time"
 	terms, writes := h.Terms(), h.Writes()
+	writes = slices.DeleteFunc(slices.Clone(writes), func(w history.Write) bool { return slices.Contains(c.except, w.Key) })
 	if len(terms) == 0 && len(writes) == 0 {
 		return inconclusive(c.Name(), want, "nobody was followed and no store was written: call World.Follow or use a Store")
 	}
 	overlaps := overlappingTerms(terms)
-	stale := staleWrites(h, slices.DeleteFunc(slices.Clone(writes), func(w history.Write) bool { return slices.Contains(c.except, w.Key) }))
+	stale := staleWrites(h, writes)
 	v := Verdict{Check: c.Name(), Want: want}
 	v.Got = fmt.Sprintf("%d overlaps of terms, %d writes in deposed stores", len(overlaps), len(stale))
 	v.examples(len(overlaps), func(i int) string { return overlaps[i] })

@@ -37,6 +37,9 @@ type stale struct {
 func (c StalenessCheck) Evaluate(h *history.History) Verdict {
 	want := fmt.Sprintf("at most %v", c.max)
 	reads, all := h.Reads()
+	if c.group != "" {
+		all = h.Looked(c.group)
+	}
 	answers, declared := c.declared(h)
 	if all == 0 && declared == 0 {
 		return inconclusive(c.Name(), want, "nothing was read: use stores of the World, or Op.Aged")
@@ -80,7 +83,7 @@ func (c StalenessCheck) replaced(h *history.History, reads []history.Read) (out 
 		writes[k] = append(writes[k], w.At)
 	}
 	for _, r := range reads {
-		if c.group != "" && r.Group != c.group {
+		if _, deleted := h.Deleted(r.Group, r.Key); deleted || c.group != "" && r.Group != c.group {
 			continue
 		}
 		times := writes[id{r.Group, r.Key}]

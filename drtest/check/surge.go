@@ -25,7 +25,7 @@ func (c SurgeCheck) On(host string) SurgeCheck {
 	return c
 }
 
-// Window sets over how long requests are counted: whole seconds.
+// Window sets over how long requests are counted: whole tenths of a second, at least one second.
 func (c SurgeCheck) Window(d time.Duration) SurgeCheck {
 	c.window = d
 	return c
@@ -37,8 +37,8 @@ func (c SurgeCheck) Name() string { return filter{class: c.host}.name("Surge") }
 // Evaluate compares the worst window with the time before.
 func (c SurgeCheck) Evaluate(h *history.History) Verdict {
 	want := fmt.Sprintf("at most %.3g times the requests of before", c.max)
-	size := int(c.window / time.Second)
-	if size < 1 {
+	size := int(c.window / history.Tick)
+	if c.window < time.Second {
 		return inconclusive(c.Name(), want, fmt.Sprintf("a window of %v is below a second", c.window))
 	}
 	faults := h.Faults()
@@ -55,7 +55,7 @@ func (c SurgeCheck) Evaluate(h *history.History) Verdict {
 		return inconclusive(c.Name(), want, "no fault was injected that ended")
 	}
 	counts := h.Requests(c.host)
-	before := int(first / time.Second)
+	before := int(first / history.Tick)
 	if before < 2*size {
 		return inconclusive(c.Name(), want, fmt.Sprintf("the first fault came at %v: too early to know what is normal, want two windows of %v", first, c.window))
 	}
@@ -64,15 +64,16 @@ func (c SurgeCheck) Evaluate(h *history.History) Verdict {
 		return inconclusive(c.Name(), want, fmt.Sprintf("no request was sent before the first fault at %v: use clients of a Region", first))
 	}
 	worst, at := 0.0, 0
-	for from := int((healed + time.Second - 1) / time.Second); from < len(counts); from++ {
+	for from := int(healed / history.Tick); from < len(counts); from++ { // what waited for the end comes at once
 		if rate := sum(counts, from, from+size) / float64(size); rate > worst {
 			worst, at = rate, from
 		}
 	}
+	perSecond := float64(time.Second / history.Tick)
 	v := Verdict{Check: c.Name(), Want: want, Got: fmt.Sprintf("%.3g times", worst/normal)}
-	from := time.Duration(at) * time.Second
-	v.Why = append(v.Why, fmt.Sprintf("worst from %v to %v: %.3g requests a second, %.3g before the first fault%s", from, from+c.window, worst, normal, during(h, from, from+c.window)))
-	return v.judge(worst <= c.max*normal)
+	from := time.Duration(at) * history.Tick
+	v.Why = append(v.Why, fmt.Sprintf("worst from %v to %v: %.3g requests a second, %.3g before the first fault%s", from, from+c.window, worst*perSecond, normal*perSecond, during(h, from, from+c.window)))
+	return v.judge(worst <= c.max*normal*(1+rounding))
 }
 
 func sum(counts []float64, from, to int) (total float64) {

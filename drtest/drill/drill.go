@@ -16,6 +16,7 @@ import (
 	"github.com/holdfast-go/holdfast/drtest"
 	"github.com/holdfast-go/holdfast/drtest/check"
 	"github.com/holdfast-go/holdfast/drtest/fault"
+	"github.com/holdfast-go/holdfast/drtest/history"
 	"github.com/holdfast-go/holdfast/drtest/report"
 	"github.com/holdfast-go/holdfast/internal/audit"
 )
@@ -278,16 +279,20 @@ func (d *drill) judge(interrupted string) *report.Report {
 	if d.config.RPO > 0 {
 		checks = append(checks, check.RPO(d.config.RPO))
 	}
-	r := d.w.ReportWith(append(checks, d.config.Checks...)...)
+	own := len(checks)
+	for _, c := range d.config.Checks {
+		checks = append(checks, careful{c})
+	}
+	r := d.w.ReportWith(checks...)
 	r.Name = d.config.Name
 	e := &d.evidence
 	e.Ended = time.Now().UTC()
-	for i := range checks {
+	for i := range own {
 		m := &e.RTO
-		if i == len(checks)-1 && d.config.RPO > 0 {
+		if i == own-1 && d.config.RPO > 0 {
 			m = &e.RPO
 		}
-		v := r.Verdicts[len(r.Verdicts)-len(checks)-len(d.config.Checks)+i]
+		v := r.Verdicts[len(r.Verdicts)-len(checks)+i]
 		m.Got, m.Status = v.Seconds, string(v.Status)
 	}
 	for _, f := range d.w.Failures() {
@@ -298,6 +303,18 @@ func (d *drill) judge(interrupted string) *report.Report {
 	d.mu.Unlock()
 	e.Outcome, e.Reason = outcome(interrupted, e.Failures, r.Verdicts)
 	return r
+}
+
+// A careful check judges nothing when it panics: the drill still needs its evidence, and its lease given back.
+type careful struct{ check.Check }
+
+func (c careful) Evaluate(h *history.History) (v check.Verdict) {
+	defer func() {
+		if p := recover(); p != nil {
+			v = check.Verdict{Check: c.Name(), Status: check.StatusInconclusive, Got: fmt.Sprintf("it panicked: %v", p), Want: "a verdict"}
+		}
+	}()
+	return c.Check.Evaluate(h)
 }
 
 // outcome sums a drill up.

@@ -299,6 +299,9 @@ func TestRefusals(t *testing.T) {
 		if err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), "fault.mode", "mode"), want) {
 			t.Errorf("Run = %v, want %q", err, want)
 		}
+		if err != nil && strings.Contains(err.Error(), "remove ") {
+			t.Errorf("%v: the lease that was never written is missed", err)
+		}
 		if strings.Contains(want, "not an allow") && (!errors.Is(err, drill.ErrNotAllowed) || !strings.Contains(drill.Plan(s.w, c), "NOT ALLOWED")) {
 			t.Errorf("%v is not ErrNotAllowed, or the plan does not say so", err)
 		}
@@ -425,6 +428,7 @@ func TestFailedAndInconclusiveDrills(t *testing.T) {
 		reason  string
 	}{
 		"failed":         {func(c *drill.Config) { c.Checks = []check.Check{never{}} }, drill.OutcomeFailed, "never"},
+		"a check panics": {func(c *drill.Config) { c.Checks = []check.Check{broken{}} }, drill.OutcomeInconclusive, "broken: it panicked: boom"},
 		"nothing to say": {func(c *drill.Config) { c.RTO, c.RPO = 0, 0 }, drill.OutcomeInconclusive, "no objective and no check"},
 		"no traffic":     {func(c *drill.Config) { c.RTO, c.Checks = 0, []check.Check{check.Availability(0.5).For("nobody")} }, drill.OutcomeInconclusive, "Availability"},
 		"an action fails": {func(c *drill.Config) {
@@ -455,6 +459,11 @@ func (never) Name() string { return "never" }
 func (never) Evaluate(*history.History) check.Verdict {
 	return check.Verdict{Check: "never", Status: check.StatusFailed, Got: "never", Want: "never"}
 }
+
+type broken struct{ never }
+
+func (broken) Name() string                            { return "broken" }
+func (broken) Evaluate(*history.History) check.Verdict { panic("boom") }
 
 // A fault injected by hand during a drill ends with it.
 func TestFaultByHandEndsWithTheDrill(t *testing.T) {

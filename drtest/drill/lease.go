@@ -248,7 +248,10 @@ func (l *lease) end() (left []string, err error) {
 	if len(l.record.Active) > 0 {
 		return l.record.active(), l.unlock()
 	}
-	return nil, errors.Join(os.Remove(l.path), l.unlock())
+	if err = os.Remove(l.path); errors.Is(err, os.ErrNotExist) { // the drill did not begin
+		err = nil
+	}
+	return nil, errors.Join(err, l.unlock())
 }
 
 // replace writes a file so that it survives a crash of the machine.

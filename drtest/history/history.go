@@ -150,7 +150,8 @@ type History struct {
 	samples map[string][]Sample
 	calls   []Call
 	reads   []Read
-	looked  int                        // reads of stores in all
+	looked  map[string]int             // group → reads of its stores in all
+	deleted map[groupKey]time.Duration // when it was last deleted
 	sent    map[string]*series         // requests by host
 	content map[string]content         // what stores held at the end
 	alive   map[string]map[string]bool // group → keys in the store that is its writer at the end
@@ -173,7 +174,7 @@ func (a instant) same(b instant) bool { return a.source == b.source && a.n == b.
 
 // New returns an empty History.
 func New() *History {
-	return &History{hash: sha256.New(), terms: map[string]int{}, samples: map[string][]Sample{}, sent: map[string]*series{}, content: map[string]content{}, alive: map[string]map[string]bool{}, groups: map[string]string{}}
+	return &History{hash: sha256.New(), terms: map[string]int{}, samples: map[string][]Sample{}, sent: map[string]*series{}, content: map[string]content{}, alive: map[string]map[string]bool{}, groups: map[string]string{}, looked: map[string]int{}, deleted: map[groupKey]time.Duration{}}
 }
 
 // noteLocked adds a record to the hash.

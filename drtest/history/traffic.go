@@ -7,7 +7,10 @@ import (
 	"time"
 )
 
-// A series counts by the second.
+// Tick is how finely requests are counted.
+const Tick = 100 * time.Millisecond
+
+// A series counts by the [Tick].
 type series struct{ counts []float64 }
 
 // AddRequest records that clients of Regions sent a request to a host; weight is how many it stands for.
@@ -22,17 +25,17 @@ func (h *History) AddRequest(host string, at time.Duration, weight float64) {
 		s = &series{}
 		h.sent[host] = s
 	}
-	second := int(at / time.Second)
-	for len(s.counts) <= second {
-		s.counts = append(s.counts, 0)
+	tick := int(at / Tick)
+	if missing := tick + 1 - len(s.counts); missing > 0 {
+		s.counts = append(s.counts, make([]float64, missing)...)
 	}
-	s.counts[second] += weight
+	s.counts[tick] += weight
 	if h.trace != nil { // not in the hash, which is of what callers saw
 		h.trace(fmt.Appendf(nil, "request|%d|%s\n", int64(at), host))
 	}
 }
 
-// Requests returns how many requests clients of Regions sent to a host in each second, or to all hosts if it is "".
+// Requests returns how many requests clients of Regions sent to a host in each [Tick], or to all hosts if it is "".
 func (h *History) Requests(host string) []float64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -61,7 +64,7 @@ func (h *History) AddRead(r Read, writer bool) {
 	if h.done {
 		return
 	}
-	h.looked++
+	h.looked[r.Group]++
 	if !writer {
 		h.reads = append(h.reads, r)
 	}
@@ -71,7 +74,37 @@ func (h *History) AddRead(r Read, writer bool) {
 func (h *History) Reads() (reads []Read, all int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.reads, h.looked
+	for _, n := range h.looked {
+		all += n
+	}
+	return h.reads, all
+}
+
+// Looked returns how many reads there were of the stores of a replication group, its writer's included.
+func (h *History) Looked(group string) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.looked[group]
+}
+
+// A groupKey is a key of a replication group.
+type groupKey struct{ group, key string }
+
+// AddDelete records that a store of a replication group committed that a key is gone.
+func (h *History) AddDelete(group, key string, at time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.done {
+		h.deleted[groupKey{group, key}] = at // not in the hash: callers see it by what they read
+	}
+}
+
+// Deleted returns when a key of a replication group was last deleted; ok is false if it never was.
+func (h *History) Deleted(group, key string) (at time.Duration, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	at, ok = h.deleted[groupKey{group, key}]
+	return at, ok
 }
 
 // A content is what a store held at the end.

@@ -77,6 +77,8 @@ func (c LinearCheck) Evaluate(h *history.History) check.Verdict {
 		v.Status = check.StatusFailed
 	case open > 0:
 		v.Status = check.StatusInconclusive
+	case unknown == calls:
+		v.Status, v.Got = check.StatusInconclusive, "nothing to judge"
 	}
 	return v
 }
@@ -104,11 +106,19 @@ func (c LinearCheck) operations(h *history.History) (keys map[string][]porcupine
 
 // needed leaves out what cannot decide anything.
 func needed(ops []porcupine.Operation) []porcupine.Operation {
-	met := seen(ops)
+	met, refused := seen(ops), slices.ContainsFunc(ops, refusedSwap)
 	return slices.DeleteFunc(ops, func(op porcupine.Operation) bool {
 		in, ok := op.Input.(input)
-		return ok && op.Output == nil && (in.step == stepRead || in.step == stepWrite && !met[in.to.text])
+		return ok && op.Output == nil && (in.step == stepRead || in.step == stepWrite && !met[in.to.text] && !refused)
 	})
+}
+
+// refusedSwap reports whether a call was told that the key holds another value than it expected: any write of unknown
+// outcome may be why.
+func refusedSwap(op porcupine.Operation) bool {
+	in, ok := op.Input.(input)
+	got, known := op.Output.(output)
+	return ok && known && in.step == stepSwap && !got.swapped
 }
 
 // maxCalls is how many calls around the contradiction are named.

@@ -20,7 +20,8 @@
 // happen. Reads without an answer are left out.
 //
 // Many unknown calls make the search slow. It ends after a time, and the check is inconclusive then, which fails a test.
-// Values that are written should differ: a write of unknown outcome is left out if nobody has seen its value.
+// Where the outcome of every call is unknown there is nothing to judge. Values that are written should differ: a write of
+// unknown outcome is left out if nobody has seen its value and no swap was refused.
 //
 // # Not promised
 //

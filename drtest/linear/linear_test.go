@@ -97,6 +97,18 @@ func TestRegisters(t *testing.T) {
 		{"two swaps cannot win", func(s script) { s.write("1", nil); s.swap("1", "2", true, nil); s.swap("1", "3", true, nil) }, check.StatusFailed},
 		{"unknown swap", func(s script) { s.write("1", nil); s.swap("1", "2", false, errLost); s.read("2", nil) }, check.StatusPassed},
 		{"unknown swap that cannot", func(s script) { s.write("1", nil); s.swap("9", "2", false, errLost); s.read("2", nil) }, check.StatusFailed},
+		{"a refused swap has met an unknown write", func(s script) { s.write("1", nil); s.write("2", errLost); s.swap("1", "3", false, nil) }, check.StatusPassed},
+		{"a refused swap without one", func(s script) { s.write("1", nil); s.swap("1", "3", false, nil) }, check.StatusFailed},
+		{"one store did not answer, the other refused", func(s script) {
+			s.write("1", nil)
+			s.write("2", errors.Join(errLost, drtest.ErrReadOnly))
+			s.read("2", nil)
+		}, check.StatusPassed},
+		{"both stores refused", func(s script) {
+			s.write("1", nil)
+			s.write("2", errors.Join(drtest.ErrFenced, drtest.ErrReadOnly))
+			s.read("2", nil)
+		}, check.StatusFailed},
 		{"delete", func(s script) {
 			s.write("1", nil)
 			_ = s.r.Delete(0, "k", func() error { return nil })
@@ -224,7 +236,7 @@ func TestWithin(t *testing.T) {
 	if v := linear.CheckModel("o", never).Within(100 * time.Millisecond).Evaluate(h); v.Status != check.StatusInconclusive || !strings.Contains(v.String(), "no answer within 100ms") {
 		t.Error(v)
 	}
-	if v := linear.CheckModel("o", slow).Evaluate(h); v.Status != check.StatusPassed {
-		t.Error(v)
+	if v := linear.CheckModel("o", slow).Evaluate(h); v.Status != check.StatusInconclusive || !strings.Contains(v.String(), "nothing to judge") {
+		t.Errorf("no call has a known outcome: %v", v)
 	}
 }

@@ -75,7 +75,7 @@ func describe(in, out any) string {
 }
 
 // seen returns the values that somebody is known to have met. A write of unknown outcome whose value is not among them
-// can be left out: where it happened, it was overwritten before anybody looked.
+// can be left out, unless a swap was refused: where it happened, it was overwritten before anybody looked.
 func seen(ops []porcupine.Operation) map[string]bool {
 	out := map[string]bool{}
 	for _, op := range ops {

@@ -1,7 +1,7 @@
 package linear
 
 import (
-	"errors"
+	"slices"
 
 	"github.com/holdfast-go/holdfast/drtest"
 	"github.com/holdfast-go/holdfast/drtest/history"
@@ -24,7 +24,26 @@ func Record(w *drtest.World, object, key string, client int, input any, call fun
 
 // notRun reports whether an error says that the call did nothing.
 func notRun(err error) bool {
-	return errors.Is(err, drtest.ErrReadOnly) || errors.Is(err, drtest.ErrFenced) || outcome.Of(err) == outcome.NotRun
+	return outcome.Of(err) == outcome.NotRun || refused(err)
+}
+
+// refused reports whether a store of a World refused the call. Of several errors, as of a client that tries one store
+// after the other, all must say that nothing was done.
+func refused(err error) bool {
+	for err != nil {
+		if err == drtest.ErrReadOnly || err == drtest.ErrFenced { //nolint:errorlint // the chain is walked here
+			return true
+		}
+		switch e := err.(type) { //nolint:errorlint // as above
+		case interface{ Unwrap() error }:
+			err = e.Unwrap()
+		case interface{ Unwrap() []error }:
+			return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !notRun(err) })
+		default:
+			return false
+		}
+	}
+	return false
 }
 
 // Registers are the keys of one object, each of which holds one value or none. It is safe for concurrent use.

@@ -259,7 +259,7 @@ func (d drawing) backlog() lane {
 		top := slices.Max(list)
 		const height = 40
 		c := d.canvas(height)
-		d.steps(c, "gauge", height, list, func(v float64) float64 { return v / max(top, 1e-9) }, -1)
+		d.steps(c, "gauge", height, list, func(v float64) float64 { return max(v, 0) / max(top, 1e-9) }, -1)
 		l.Rows = append(l.Rows, c.row(name, "highest: "+strconv.FormatFloat(max(top, 0), 'f', -1, 64)))
 		l.Table = append(l.Table, d.table([]string{name}, list)...)
 	}

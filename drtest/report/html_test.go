@@ -1,6 +1,7 @@
 package report_test
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -96,5 +97,42 @@ func TestHTMLOfNothing(t *testing.T) {
 	h.Finish(0)
 	if html := report.New(report.Info{}, h, nil).HTML(); !strings.Contains(html, "No check was asked for") || strings.Contains(html, "NaN") {
 		t.Errorf("page:\n%s", html)
+	}
+}
+
+// A gauge that has no number for a while costs its readings, not the report.
+func TestGaugesWithoutANumber(t *testing.T) {
+	h := history.New()
+	for i, v := range []float64{math.NaN(), math.Inf(1), 7, math.NaN(), -3, math.Inf(-1)} {
+		h.AddSample("hit <ratio>", history.Sample{At: time.Duration(i) * time.Second, Value: v})
+	}
+	h.Finish(time.Minute)
+	r := report.New(report.Info{}, h, nil)
+	if _, err := r.JSON(); err != nil {
+		t.Errorf("JSON: %v", err)
+	}
+	if html := r.HTML(); strings.Contains(html, "NaN") || strings.Contains(html, "Inf") || !strings.Contains(html, "highest: 7") {
+		t.Errorf("page:\n%s", html)
+	}
+}
+
+// A report that was edited is refused where its page could not be drawn.
+func TestParseRefusesWhatCannotBeDrawn(t *testing.T) {
+	for name, edit := range map[string]func(*report.Window){
+		"no buckets":    func(w *report.Window) { *w = report.Window{Name: w.Name, To: 60, Bucket: 1} },
+		"a short list":  func(w *report.Window) { w.Failed = w.Failed[1:] },
+		"a short gauge": func(w *report.Window) { w.Gauges["queue <depth>"] = nil },
+		"no length":     func(w *report.Window) { w.To = w.From },
+		"for ever":      func(w *report.Window) { w.To = 9.2233720368e9 },
+	} {
+		r := outage(t)
+		edit(&r.Windows[0])
+		data, err := r.JSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := report.Parse(data); err == nil || !strings.Contains(err.Error(), "windows[0]") {
+			t.Errorf("%s: Parse = %v", name, err)
+		}
 	}
 }

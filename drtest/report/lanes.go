@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -100,6 +101,18 @@ type Window struct {
 	P99      []float64            `json:"p99_ms"`
 	Regions  map[string][]float64 `json:"regions"` // operations that a Region answered
 	Gauges   map[string][]float64 `json:"gauges"`  // the highest reading; -1 = none
+}
+
+// mostSeconds is the end of the longest run that a report is read of.
+const mostSeconds = 1e9
+
+// drawable reports whether every list has a number for each bucket, as the drawings take for granted.
+func (w *Window) drawable() bool {
+	n := len(w.OK)
+	lists := [][]float64{w.Degraded, w.Failed, w.Unknown, w.P50, w.P99}
+	lists = slices.AppendSeq(slices.AppendSeq(lists, maps.Values(w.Regions)), maps.Values(w.Gauges))
+	uneven := func(list []float64) bool { return len(list) != n }
+	return n > 0 && !slices.ContainsFunc(lists, uneven) && w.Bucket > 0 && w.From >= 0 && w.To > w.From && w.To <= mostSeconds
 }
 
 // buckets is about how many buckets a window has: few enough to be told apart at the width of a phone.
@@ -216,7 +229,8 @@ func quantile(all []sample, q float64) float64 {
 	return 0
 }
 
-// highest returns the highest reading in each bucket; where nobody read, the one before, and -1 at the start.
+// highest returns the highest reading in each bucket; where nobody read, the one before, and -1 at the start. What is no number counts as not
+// read: a ratio of nothing must not cost the report, whose JSON form has no such thing.
 func highest(all []history.Sample, from, step time.Duration, n int) []float64 {
 	out := make([]float64, n)
 	last, next := -1.0, 0
@@ -224,6 +238,9 @@ func highest(all []history.Sample, from, step time.Duration, n int) []float64 {
 		until := from + time.Duration(i+1)*step
 		top := math.Inf(-1)
 		for ; next < len(all) && all[next].At < until; next++ {
+			if v := all[next].Value; math.IsNaN(v) || math.IsInf(v, 0) {
+				continue
+			}
 			last = all[next].Value
 			if all[next].At >= from {
 				top = max(top, last)

@@ -81,7 +81,7 @@ func New(info Info, h *history.History, checks []check.Check) *Report {
 	return r
 }
 
-// Parse reads a report's JSON form. It refuses one of a later version.
+// Parse reads a report's JSON form. It refuses one of a later version, and one whose windows nobody can draw.
 func Parse(data []byte) (*Report, error) {
 	var r Report
 	if err := json.Unmarshal(data, &r); err != nil {
@@ -89,6 +89,11 @@ func Parse(data []byte) (*Report, error) {
 	}
 	if r.Version != version {
 		return nil, fmt.Errorf("report: version %d is not known, want %d", r.Version, version)
+	}
+	for i := range r.Windows {
+		if !r.Windows[i].drawable() {
+			return nil, fmt.Errorf("report: windows[%d]: want a number in every list for each bucket, and a length above 0", i)
+		}
 	}
 	return &r, nil
 }

@@ -38,7 +38,7 @@ func parse(args []string, errs io.Writer) (*options, error) {
 	f.StringVar(&o.self, "self", "us-east-1", "with -parts real: the Region of this process")
 	f.StringVar(&o.addr, "addr", "localhost:8080", "where to serve HTTP")
 	f.StringVar(&o.dir, "dir", "", "where processes keep their state; empty = a temporary directory")
-	f.Float64Var(&o.rate, "rate", byDefault, "requests a second from simulated users, 0 to 2000; by default 20, and 200 orders a second with as many reads in a drill")
+	f.Float64Var(&o.rate, "rate", byDefault, "requests a second from simulated users, 0 to 2000; by default 20, and 50 orders a second with as many reads in a drill: what a machine of two cores bears")
 	f.DurationVar(&o.lease, "lease", 2*time.Second, "how long the writer may write without a word from the coordinator; production has 20s")
 	f.DurationVar(&o.probe, "probe", 200*time.Millisecond, "how often Regions are probed; production has 5s")
 	f.BoolVar(&o.approval, "approval", false, "ask a person before the writer is moved")
@@ -49,7 +49,7 @@ func parse(args []string, errs io.Writer) (*options, error) {
 		return nil, err
 	}
 	if o.rate == byDefault {
-		o.rate = map[bool]float64{false: 20, true: 200}[o.drill]
+		o.rate = map[bool]float64{false: 20, true: 50}[o.drill]
 	}
 	return o, o.check(f.Args())
 }
@@ -66,7 +66,7 @@ func (o *options) check(rest []string) error {
 		return errors.New("-drill: it runs on embedded parts only")
 	case o.drill && o.rate == 0:
 		return errors.New("-rate 0: a drill needs users")
-	case o.rate < 0 || o.rate > 2000:
+	case !(o.rate >= 0 && o.rate <= 2000): // or not a number
 		return fmt.Errorf("-rate %v: want 0 to 2000 requests a second", o.rate)
 	case o.probe < 20*time.Millisecond || o.probe > time.Minute:
 		return fmt.Errorf("-probe %v: want 20ms to 1m", o.probe)

@@ -12,6 +12,7 @@ func TestWrongFlags(t *testing.T) {
 		{"-rate many", "rate"},
 		{"-rate -1", "-rate -1: want 0 to 2000"},
 		{"-rate 1e9", "-rate 1e+09"},
+		{"-rate NaN", "-rate NaN: want 0 to 2000"},
 		{"-lease 1s -probe 500ms", "-lease 1s: want at least four probes (2s)"},
 		{"-lease forever", "lease"},
 		{"-probe 1ms", "-probe 1ms: want 20ms to 1m"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"net/http"
 	"net/http/httptest"
 	"testing"
 
@@ -33,7 +34,7 @@ var credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credent
 })
 
 func client(endpoint, region string) *sqs.Client {
-	return sqs.New(sqs.Options{Region: region, BaseEndpoint: &endpoint, Credentials: credentials})
+	return sqs.New(sqs.Options{Region: region, BaseEndpoint: &endpoint, Credentials: credentials, HTTPClient: &http.Client{Transport: &sqstest.Transport{}}})
 }
 
 // create makes a queue with a name of its own.

@@ -22,7 +22,7 @@ type Account struct {
 
 	Charged      int      `json:"charged"`
 	ChargedTwice []string `json:"charged_twice"` // must be empty
-	Uncharged    []string `json:"uncharged"`     // acknowledged, found, and neither charged nor waiting: must be empty
+	Uncharged    []string `json:"uncharged"`     // acknowledged, found, and neither charged nor, if the user was told that it is later, waiting: must be empty
 
 	Mails       int         `json:"mails"`
 	MailedTwice []MailTwice `json:"mailed_twice"` // each must have a reason
@@ -36,12 +36,14 @@ type Account struct {
 type LostOrder struct {
 	ID  string        `json:"id"`
 	Age time.Duration `json:"age"` // from its acknowledgement to the loss of the Region
+	At  time.Time     `json:"at"`  // of its acknowledgement
 }
 
 // A MailTwice is an order whose mail went out more than once.
 type MailTwice struct {
 	Order string       `json:"order"`
 	Times int          `json:"times"`
+	Runs  int          `json:"runs"` // of its call: a mail for each at most
 	Why   []queue.Rule `json:"why"`
 }
 
@@ -52,8 +54,9 @@ type UnknownOrder struct {
 	Error string        `json:"error"`
 }
 
-// mailCall is the ID of the deferred call that mails an order: service/place.go names it.
-func mailCall(order string) string { return "mail-" + order }
+// The IDs of the deferred calls that mail and charge an order: service/place.go names them.
+func mailCall(order string) string   { return "mail-" + order }
+func chargeCall(order string) string { return "charge-" + order }
 
 // settle waits until deferred calls are at rest: done, dead or held by nobody for longer.
 func (d *script) settle(ctx context.Context) queue.LedgerReport {
@@ -81,17 +84,20 @@ func (d *script) account(ctx context.Context, h *history.History, lostAt time.Du
 			acked[ack.Key] = ack.At
 		}
 	}
+	waiting := d.waiting(ctx) // before charges are counted: a call that has left since has charged
 	charges := d.Charges()
+	began := time.Now().Add(-d.World.Elapsed())
 	for _, id := range slices.Sorted(maps.Keys(told)) {
 		a.Acknowledged++
 		switch {
 		case orders[id]:
 			a.Found++
-			if charges[id] == 0 && told[id] == "paid" {
+			if charges[id] == 0 && (told[id] == "paid" || !waiting[chargeCall(id)]) {
 				a.Uncharged = append(a.Uncharged, id)
 			}
 		case slices.Contains(d.lost, id):
-			a.Lost = append(a.Lost, LostOrder{id, lostAt - acked[ackKey(id)]})
+			at := acked[ackKey(id)]
+			a.Lost = append(a.Lost, LostOrder{id, lostAt - at, began.Add(at)})
 		default:
 			a.Missing = append(a.Missing, id)
 		}
@@ -99,6 +105,18 @@ func (d *script) account(ctx context.Context, h *history.History, lostAt time.Du
 	a.count(charges, d.Mails(), d.Calls)
 	a.list(h)
 	return a, orders, nil
+}
+
+// waiting returns the deferred calls that some queue, dead-letter queue or spool holds. One that does not answer is told of in Account.Calls.
+func (d *script) waiting(ctx context.Context) map[string]bool {
+	all := map[string]bool{}
+	for _, h := range d.Holdings() {
+		ids, _ := h.Calls(ctx)
+		for _, id := range ids {
+			all[id] = true
+		}
+	}
+	return all
 }
 
 func (a *Account) count(charges, mails map[string]int, calls *queue.Ledger) {
@@ -111,7 +129,7 @@ func (a *Account) count(charges, mails map[string]int, calls *queue.Ledger) {
 	for _, id := range slices.Sorted(maps.Keys(mails)) {
 		a.Mails++
 		if n := mails[id]; n > 1 {
-			a.MailedTwice = append(a.MailedTwice, MailTwice{id, n, calls.Rules(mailCall(id))})
+			a.MailedTwice = append(a.MailedTwice, MailTwice{id, n, calls.Runs(mailCall(id)), calls.Rules(mailCall(id))})
 		}
 	}
 }
@@ -133,20 +151,38 @@ func (a *Account) broken(exposure failover.Exposure) (why []string) {
 	}
 	say(len(a.Missing), "%d acknowledged orders are neither in the database nor in the loss list: %v", len(a.Missing), few(a.Missing))
 	say(len(a.ChargedTwice), "%d orders are charged twice: %v", len(a.ChargedTwice), few(a.ChargedTwice))
-	say(len(a.Uncharged), "%d orders are called paid and were not charged: %v", len(a.Uncharged), few(a.Uncharged))
+	say(len(a.Uncharged), "%d orders are neither charged nor does their charge wait: %v", len(a.Uncharged), few(a.Uncharged))
 	say(len(a.Calls.Lost), "%d deferred calls are lost: %v", len(a.Calls.Lost), few(a.Calls.Lost))
 	say(len(a.Calls.Unexplained), "%d deferred calls ran twice without a reason: %v", len(a.Calls.Unexplained), few(a.Calls.Unexplained))
+	say(len(a.Calls.Unverified), "%d holdings of deferred calls did not answer: %v", len(a.Calls.Unverified), few(a.Calls.Unverified))
 	for _, m := range a.MailedTwice {
-		if len(m.Why) == 0 {
+		switch {
+		case len(m.Why) == 0:
 			why = append(why, fmt.Sprintf("order %s was mailed %d times without a reason", m.Order, m.Times))
+		case m.Times > m.Runs:
+			why = append(why, fmt.Sprintf("order %s was mailed %d times in %d runs of its call", m.Order, m.Times, m.Runs))
 		}
 	}
 	for _, l := range a.Lost {
-		if l.Age > exposure.Bound {
-			why = append(why, fmt.Sprintf("order %s was acknowledged %v before the Region was lost; the exposure was %v", l.ID, l.Age, exposure.Bound))
+		if outside := l.outside(exposure); outside != "" {
+			why = append(why, fmt.Sprintf("order %s was acknowledged %v before the Region was lost, %s", l.ID, l.Age, outside))
 		}
 	}
 	return why
+}
+
+// outside says why an order is not one of those that the exposure allowed to lose, "" if it is. Its user may have been told an attempt's time-out after
+// the writer said it.
+func (l LostOrder) outside(e failover.Exposure) string {
+	switch replicated := e.AcknowledgedUntil.Add(-e.Bound); {
+	case !e.Known:
+		return "and nobody knew the exposure"
+	case l.Age > e.Bound, l.At.Before(replicated):
+		return fmt.Sprintf("and the exposure was %v: what was acknowledged until %v was replicated", e.Bound, replicated)
+	case l.At.After(e.AcknowledgedUntil.Add(attemptTimeout)):
+		return fmt.Sprintf("after %v, from when its writer was fenced", e.AcknowledgedUntil)
+	}
+	return ""
 }
 
 func few(ids []string) []string { return ids[:min(5, len(ids))] }

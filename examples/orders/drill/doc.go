@@ -13,10 +13,10 @@
 //   - RTO: from the loss of the Region until 99 % of the orders of every second succeed again.
 //   - RPO: how far back the acknowledged orders that are lost reach. Their number and age must be within the exposure that the
 //     controller printed at the switch.
-//   - The account: every acknowledged order is in the writer's database or in the loss list; no order is charged twice; every deferred
-//     call is done or held; a mail that went out twice has its reason.
+//   - The account: every acknowledged order is in the writer's database or in the loss list; none is charged twice, and each is charged
+//     or its charge waits; every deferred call is done or held; a mail that went out twice has its reason, and a run of its call for each.
 //   - At most one Region writes at a time.
 //
-// Unknown outcomes, orders for which the user never got an answer, are listed with what became of them. They break nothing: they are
-// what the user is told.
+// Unknown outcomes, orders for which the user never got an answer, are listed: also one whose last try was refused, if an earlier one may
+// have been run. They break nothing: they are what the user is told.
 package drill

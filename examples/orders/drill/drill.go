@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/holdfast-go/holdfast/drtest/history"
@@ -51,8 +52,8 @@ func (c Config) validate() error {
 			return fmt.Errorf("drill: Config.%s: %v is negative", field.name, field.value)
 		}
 	}
-	if !(c.Rate >= 0) || c.Clients < 0 {
-		return fmt.Errorf("drill: Config.Rate %v or Clients %d is negative", c.Rate, c.Clients)
+	if !(c.Rate >= 0) || math.IsInf(c.Rate, 1) || c.Clients < 0 {
+		return fmt.Errorf("drill: Config.Rate %v or Clients %d is negative or no number", c.Rate, c.Clients)
 	}
 	return nil
 }
@@ -77,8 +78,8 @@ type script struct {
 	events []Event
 	lost   []string // orders that only the lost Region had
 	moves  []failover.Transition
-	lostAt time.Duration    // on the World's clock
-	away   *history.History // until the way back was asked for
+	lostAt time.Duration // on the World's clock
+	away   time.Duration // until when the standby was to write: the way back was asked for
 }
 
 // Run runs the drill to its end. It returns an error if the drill could not be played; what the system did wrong is in the Result.
@@ -142,7 +143,7 @@ func (d *script) moveAway(ctx context.Context) error {
 		return d.writer() == d.Standby
 	})
 	if err != nil {
-		return fmt.Errorf("%w; %w; %s", err, refused, d.refused(d.Standby))
+		return errors.Join(err, refused, errors.New(d.refused(d.Standby)))
 	}
 	d.moved(ctx, d.Standby)
 	return nil
@@ -183,7 +184,7 @@ func (d *script) moveBack(ctx context.Context) error {
 		return errors.Join(err, failed)
 	}
 	d.tell("%s is a copy of %s again; %d orders were only there", d.Home, d.Standby, len(d.lost))
-	d.away = d.World.History().Snapshot(d.World.Elapsed())
+	d.away = d.World.Elapsed()
 	err = d.await(ctx, d.Home+" to write again", func() bool {
 		if d.writer() == d.Standby {
 			failed = d.askBack(ctx)
@@ -191,7 +192,7 @@ func (d *script) moveBack(ctx context.Context) error {
 		return d.writer() == d.Home && d.status(d.Home).Transition == nil
 	})
 	if err != nil {
-		return fmt.Errorf("%w; the last refusal: %w; %s", err, failed, d.refused(d.Standby))
+		return errors.Join(err, failed, errors.New(d.refused(d.Standby)))
 	}
 	d.moved(ctx, d.Home)
 	return nil

@@ -54,13 +54,9 @@ func (d *script) result(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	var exposure failover.Exposure
-	if len(d.moves) > 0 {
-		exposure = d.moves[0].Exposure
-	}
 	d.World.Check(outage{check.RTO(d.cfg.RTO).For(classPlace).WithDegraded(), d.away},
 		check.RPO(d.cfg.RPO).In(func(key string) bool { return orders[key[len(ackKey("")):]] }),
-		check.AppliedOnce("charge"), check.SingleWriter(), verdict{account, exposure})
+		check.AppliedOnce("charge"), d.oneWriter(), verdict{account, exposureOf(d.moves, d.Standby)})
 	r := &Result{Events: d.events, Moves: d.moves, Operations: operations(h), Account: account, Report: d.World.Report()}
 	for _, v := range r.Report.Verdicts {
 		r.take(v)
@@ -68,13 +64,49 @@ func (d *script) result(ctx context.Context) (*Result, error) {
 	return r, nil
 }
 
+// oneWriter forbids two writers at a time, of everything but the heartbeat.
+func (s *System) oneWriter() check.Check { return check.SingleWriter().Except(s.Heartbeat) }
+
+// exposureOf is what the move away said might be lost; of one that nobody saw complete it is not known.
+func exposureOf(moves []failover.Transition, to failover.Region) failover.Exposure {
+	for _, t := range moves {
+		if t.To == to {
+			return t.Exposure
+		}
+	}
+	return failover.Exposure{}
+}
+
 // outage judges the outage alone, without the planned move that follows.
 type outage struct {
 	check.Check
-	until *history.History
+	until time.Duration
 }
 
-func (o outage) Evaluate(*history.History) check.Verdict { return o.Check.Evaluate(o.until) }
+func (o outage) Evaluate(h *history.History) check.Verdict {
+	return o.Check.Evaluate(dueBefore(h, o.until))
+}
+
+// dueBefore is the record of the operations that were due before an instant, however long they took: of those that hang a record made at that
+// instant would know nothing.
+func dueBefore(h *history.History, at time.Duration) *history.History {
+	cut := history.New()
+	for _, f := range h.Faults() {
+		if n := cut.FaultStarts(f); f.Ended {
+			cut.FaultEnds(n, f.To)
+		}
+	}
+	for _, m := range h.Marks() {
+		cut.AddMark(m)
+	}
+	for _, op := range h.Ops() {
+		if op.Start < at {
+			cut.AddOp(op)
+		}
+	}
+	cut.Finish(at)
+	return cut
+}
 
 func (r *Result) take(v check.Verdict) {
 	switch v.Check {

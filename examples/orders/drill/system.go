@@ -30,6 +30,9 @@ type System struct {
 	// Orders returns the IDs of the orders in the writer's database.
 	Orders func(ctx context.Context) (map[string]bool, error)
 
+	// Heartbeat is the key that a primary goes on to write after another has taken its place, until it is made a copy. It is no order.
+	Heartbeat string
+
 	// Charges and Mails return how often each order was charged and mailed.
 	Charges, Mails func() map[string]int
 

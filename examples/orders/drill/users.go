@@ -36,11 +36,10 @@ type users struct {
 	mu     sync.Mutex // guards the following
 	placed map[int]string
 	status map[string]string // of acknowledged orders, as they were told
-	lost   map[string]bool   // keys of orders without an answer
 }
 
 func newUsers(way http.RoundTripper) *users {
-	return &users{http: &http.Client{Transport: way, Timeout: attemptTimeout}, placed: map[int]string{}, status: map[string]string{}, lost: map[string]bool{}}
+	return &users{http: &http.Client{Transport: way, Timeout: attemptTimeout}, placed: map[int]string{}, status: map[string]string{}}
 }
 
 // load starts all users: rate orders a second, and half as many reads of each kind.
@@ -64,14 +63,11 @@ func (u *users) place(ctx context.Context, op *drtest.Op) error {
 	op.As(classPlace)
 	answer, err := u.repeat(ctx, op, http.MethodPost, "/orders", op.Key(), `{"sku":"anvil","quantity":1,"email":"user@example.com"}`)
 	if err != nil {
-		u.mu.Lock()
-		u.lost[op.Key()] = true
-		u.mu.Unlock()
 		return err
 	}
 	var order struct{ ID, Status string }
 	if err := json.Unmarshal(answer, &order); err != nil {
-		return fmt.Errorf("drill: the answer to POST /orders: %w", err)
+		return holdfast.Unknown(fmt.Errorf("drill: the answer to POST /orders: %w", err))
 	}
 	op.Acked(ackKey(order.ID))
 	if order.Status != "paid" {
@@ -106,18 +102,24 @@ func (u *users) stock(ctx context.Context, op *drtest.Op) error {
 	return err
 }
 
-// repeat sends a request until it is answered with success or refused for good.
+// repeat sends a request until it is answered with success or refused for good. If patience ends before, an earlier attempt may have been run
+// whatever the last one says of itself.
 func (u *users) repeat(ctx context.Context, op *drtest.Op, method, path, key, body string) ([]byte, error) {
+	lost := false // the answer to an attempt was
 	for {
 		answer, again, err := u.send(ctx, op, method, path, key, body)
-		if err == nil || again < 0 || ctx.Err() != nil {
+		if err == nil || again < 0 {
 			return answer, err
 		}
+		lost = lost || holdfast.OutcomeOf(err) != holdfast.OutcomeNotRun
 		timer := time.NewTimer(again)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
+			if lost {
+				err = holdfast.Unknown(err)
+			}
 			return nil, err
 		}
 	}

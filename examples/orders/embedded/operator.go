@@ -57,20 +57,32 @@ func (o *Operator) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, operatorEvery)
 	defer cancel()
 	writer := o.fleet.Writer()
-	if writer == nil || len(writer.Services()) == 0 {
+	if writer == nil {
 		return
 	}
-	if s := writer.Services()[0].Controller.Status(); s.Phase != failover.PhaseSteady {
+	controller := writer.steady()
+	if controller == nil {
 		return // a move is under way
 	}
 	other := o.fleet.Other(writer)
 	switch state, err := other.writableFrom(ctx, o.fleet.third); {
 	case err != nil: // not reachable
-	case state == runbook.StateDone:
+	case state == runbook.StateDone && writer.steady() != nil: // still: it was not promoted while it was asked
 		o.rebuild(other, writer)
+	case state == runbook.StateDone:
 	case other.Name == East:
-		_, _ = writer.Services()[0].Controller.Failover(ctx, East, failover.Request{Reason: "home again", By: "ann", Second: "bob", Planned: true}) // refused until East is well
+		_, _ = controller.Failover(ctx, East, failover.Request{Reason: "home again", By: "ann", Second: "bob", Planned: true}) // refused until East is well
 	}
+}
+
+// steady returns the controller of a process that may write while no move is under way, nil if there is none.
+func (s *Site) steady() *failover.Controller {
+	for _, svc := range s.Services() {
+		if _, ok := svc.Controller.Ready(); ok && svc.Controller.Status().Phase == failover.PhaseSteady {
+			return svc.Controller
+		}
+	}
+	return nil
 }
 
 func (o *Operator) rebuild(former, writer *Site) {

@@ -17,7 +17,7 @@ func (f *Fleet) System() drill.System {
 		World: f.World, Users: f.Users(), Home: East, Standby: West, Controllers: f.controllers,
 		Lose:    func() (func(), error) { return f.World.Inject(fault.RegionDown(East, fault.ModeBlackhole)) },
 		Rebuild: func(context.Context) ([]string, error) { return east.Rebuild(west) },
-		Orders:  f.orders, Charges: f.Payments.Charges, Mails: f.Relays.Sent,
+		Orders:  f.orders, Heartbeat: KeyHeartbeat, Charges: f.Payments.Charges, Mails: f.Relays.Sent,
 		Calls: f.Ledger, Holdings: f.holdings, Unknown: f.Unknown.All,
 	}
 }

@@ -1,0 +1,175 @@
+package drill
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/drtest"
+	"github.com/holdfast-go/holdfast/drtest/check"
+	"github.com/holdfast-go/holdfast/drtest/history"
+	"github.com/holdfast-go/holdfast/failover"
+	"github.com/holdfast-go/holdfast/queue"
+)
+
+// Orders that still hang when the way back is asked for are part of the outage.
+func TestOrdersThatHangAreNoRecovery(t *testing.T) {
+	h := history.New()
+	h.FaultStarts(history.Fault{Text: "gone", Kind: "region-down", Target: "region-down east", From: time.Second})
+	for i := range 130 { // 10 a second: from the loss on every other hangs for as long as users wait
+		op := history.Op{Class: classPlace, Load: "orders", Seq: i, Start: time.Duration(i) * 100 * time.Millisecond, Weight: 1}
+		op.End = op.Start + 10*time.Millisecond
+		if op.Start >= time.Second && i%2 == 0 {
+			op.Outcome, op.End = history.OutcomeUnknown, op.Start+patience
+		}
+		h.AddOp(op)
+	}
+	h.Finish(18 * time.Second)
+	judge := outage{check.RTO(15 * time.Second).For(classPlace).WithDegraded(), 12 * time.Second}
+	if v := judge.Evaluate(h); v.Passed() {
+		t.Errorf("half of the orders hang to the end, and the verdict is %v", v)
+	}
+}
+
+func TestBroken(t *testing.T) {
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	known := failover.Exposure{Known: true, AcknowledgedUntil: at.Add(2 * time.Second), ReplicatedThrough: at.Add(-time.Second), Bound: 3500 * time.Millisecond}
+	lost := func(age time.Duration) Account { return Account{Lost: []LostOrder{{"o", age, at.Add(-age)}}} }
+	mailed := func(times, runs int, why ...queue.Rule) Account {
+		return Account{MailedTwice: []MailTwice{{"o", times, runs, why}}}
+	}
+	for name, c := range map[string]struct {
+		account  Account
+		exposure failover.Exposure
+		want     string // "" = nothing is broken
+	}{
+		"nothing":                       {},
+		"lost within the exposure":      {lost(time.Second), known, ""},
+		"lost while the lease ran out":  {lost(-3 * time.Second), known, ""},
+		"older than what was copied":    {lost(2 * time.Second), known, "was replicated"},
+		"older than the exposure":       {lost(4 * time.Second), known, "exposure was 3.5s"},
+		"by a writer that was fenced":   {lost(-5 * time.Second), known, "was fenced"},
+		"exposure that nobody knew":     {lost(0), failover.Exposure{}, "nobody knew"},
+		"missing":                       {Account{Missing: []string{"o"}}, known, "neither in the database"},
+		"not charged":                   {Account{Uncharged: []string{"o"}}, known, "neither charged"},
+		"mailed twice, lease lost":      {mailed(2, 2, queue.RuleLeaseLost), known, ""},
+		"mailed twice, for no reason":   {mailed(2, 2), known, "without a reason"},
+		"mailed more often than it ran": {mailed(5, 2, queue.RuleLeaseLost), known, "5 times in 2 runs"},
+		"a queue that did not answer":   {Account{Calls: queue.LedgerReport{Unverified: []string{"west orders"}}}, known, "did not answer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := strings.Join(c.account.broken(c.exposure), "; ")
+			if c.want == "" && got != "" || !strings.Contains(got, c.want) {
+				t.Errorf("broken: %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// The exposure of another move says nothing about the loss.
+func TestExposureIsThatOfTheMoveAway(t *testing.T) {
+	home := failover.Transition{To: "east", Exposure: failover.Exposure{Known: true, Bound: time.Hour}}
+	away := failover.Transition{To: "west", Exposure: failover.Exposure{Known: true, Bound: time.Second}}
+	if got := exposureOf([]failover.Transition{home}, "west"); got.Known {
+		t.Errorf("exposure of the move home taken: %+v", got)
+	}
+	if got := exposureOf([]failover.Transition{away, home}, "west"); got.Bound != time.Second {
+		t.Errorf("exposure %+v, want that of the move away", got)
+	}
+}
+
+type answers []any // a status, or an error
+
+func (a *answers) RoundTrip(*http.Request) (*http.Response, error) {
+	next := (*a)[0]
+	if len(*a) > 1 {
+		*a = (*a)[1:]
+	}
+	if err, failed := next.(error); failed {
+		return nil, err
+	}
+	return &http.Response{StatusCode: next.(int), Header: http.Header{}, Body: io.NopCloser(strings.NewReader("{"))}, nil
+}
+
+// What an attempt whose answer was lost has done stays unknown, whatever the next one is told.
+func TestRefusalAfterALostAnswerIsUnknown(t *testing.T) {
+	for name, c := range map[string]struct {
+		answers answers
+		want    history.Outcome
+	}{
+		"refused each time":           {answers{503}, history.OutcomeFailed},
+		"lost, then refused":          {answers{errors.New("connection reset"), 503}, history.OutcomeUnknown},
+		"502, then in progress":       {answers{502, 409}, history.OutcomeUnknown},
+		"lost, then refused for good": {answers{errors.New("connection reset"), 402}, history.OutcomeFailed},
+		"an answer nobody can read":   {answers{201}, history.OutcomeUnknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []history.Op
+			drtest.Run(t, drtest.Config{Fidelity: drtest.FidelityMessages}, func(_ *testing.T, w *drtest.World) {
+				u := newUsers(&c.answers)
+				w.Load(drtest.Load{Name: "orders", Clients: 1, Rate: drtest.Constant(1), Timeout: patience, Length: 1500 * time.Millisecond, Do: func(ctx context.Context, op *drtest.Op) error {
+					return u.place(ctx, op)
+				}})
+				w.Wait()
+				got = w.History().Ops()
+			})
+			if len(got) == 0 || got[0].Outcome != c.want {
+				t.Errorf("operations %+v, want outcome %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestRateMustBeANumber(t *testing.T) {
+	for _, rate := range []float64{math.NaN(), math.Inf(1), -1} {
+		if err := (Config{Rate: rate}).validate(); err == nil {
+			t.Errorf("rate %v is taken", rate)
+		}
+	}
+}
+
+type holding []string
+
+func (h holding) Calls(context.Context) ([]string, error) { return h, nil }
+
+// "It will be charged later" is a promise too: the charge was made or waits somewhere.
+func TestChargesThatAreNowhere(t *testing.T) {
+	drtest.Run(t, drtest.Config{Fidelity: drtest.FidelityMessages}, func(t *testing.T, w *drtest.World) {
+		d := &script{users: newUsers(nil), cfg: Config{}.withDefaults(), System: System{
+			World: w, Calls: queue.NewLedger(), Unknown: func() []failover.UnknownWrite { return nil },
+			Orders: func(context.Context) (map[string]bool, error) {
+				return map[string]bool{"waits": true, "charged": true, "nowhere": true}, nil
+			},
+			Charges: func() map[string]int { return map[string]int{"charged": 1} },
+			Mails:   func() map[string]int { return nil },
+			Holdings: func() map[string]queue.Holding {
+				return map[string]queue.Holding{"west charges": holding{"charge-waits"}}
+			},
+		}}
+		d.users.status = map[string]string{"waits": "payment pending", "charged": "payment pending", "nowhere": "payment pending"}
+		a, _, err := d.account(t.Context(), history.New(), 0)
+		if err != nil || a.Found != 3 || len(a.Uncharged) != 1 || a.Uncharged[0] != "nowhere" {
+			t.Errorf("account %+v, %v; want the order uncharged whose charge is nowhere", a, err)
+		}
+	})
+}
+
+// The heartbeat of a primary that has been replaced breaks nothing; an order that it takes does.
+func TestHeartbeatIsNoSecondWriter(t *testing.T) {
+	for key, want := range map[string]bool{"beat": true, ackKey("o"): false} {
+		h := history.New()
+		h.AddStore("east", "orders")
+		h.AddStore("west", "orders")
+		h.AddMark(history.Mark{Kind: history.MarkPromoted, Name: "east", At: time.Second})
+		h.AddWrite(history.Write{Group: "orders", Store: "west", Key: key, At: 2 * time.Second})
+		h.Finish(time.Minute)
+		if v := (&System{Heartbeat: "beat"}).oneWriter().Evaluate(h); v.Passed() != want {
+			t.Errorf("west writes %q after east was promoted: %v, want passed = %t", key, v, want)
+		}
+	}
+}
