@@ -519,7 +519,7 @@ func TestShrinkingSoftensEverySkew(t *testing.T) {
 			w.Play(w.Storm())
 			for range 60 {
 				time.Sleep(time.Second)
-				if off := w.Region("east").Now().Sub(time.Now()).Abs(); off >= 2*time.Second {
+				if off := time.Until(w.Region("east").Now()).Abs(); off >= 2*time.Second {
 					t.Error("the clock is off")
 					return
 				}

@@ -460,7 +460,7 @@ func (never) Evaluate(*history.History) check.Verdict {
 	return check.Verdict{Check: "never", Status: check.StatusFailed, Got: "never", Want: "never"}
 }
 
-type broken struct{ never }
+type broken struct{}
 
 func (broken) Name() string                            { return "broken" }
 func (broken) Evaluate(*history.History) check.Verdict { panic("boom") }

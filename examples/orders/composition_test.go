@@ -43,7 +43,6 @@ func composition(seeds int) drtest.ExploreConfig {
 		Safety: 3 * time.Minute,
 		Events: 4,
 		Faults: menu(),
-		Core:   []string{embedded.East, embedded.West, embedded.Third, embedded.Web},
 
 		AcceptDivergence: "go-redis and the SDK draw their back-off from the process",
 	}

@@ -166,6 +166,7 @@ func TestHeartbeatIsNoSecondWriter(t *testing.T) {
 		h.AddStore("east", "orders")
 		h.AddStore("west", "orders")
 		h.AddMark(history.Mark{Kind: history.MarkPromoted, Name: "east", At: time.Second})
+		h.AddWrite(history.Write{Group: "orders", Store: "east", Key: ackKey("n"), At: 2 * time.Second, Epoch: 1}) // something to judge
 		h.AddWrite(history.Write{Group: "orders", Store: "west", Key: key, At: 2 * time.Second})
 		h.Finish(time.Minute)
 		if v := (&System{Heartbeat: "beat"}).oneWriter().Evaluate(h); v.Passed() != want {
