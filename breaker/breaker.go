@@ -169,8 +169,10 @@ func (b *Breaker) mustTime(ctx context.Context) bool {
 // admit lets a call in or returns the refusal.
 func (b *Breaker) admit(ctx context.Context) (admission, error) {
 	a := admission{word: b.word.Load()}
-	if a.word&dueBit != 0 && b.openIsOver() {
-		b.ring()
+	if a.word&dueBit != 0 {
+		if b.openIsOver() {
+			b.ring()
+		}
 		a.word = b.word.Load()
 	}
 	switch stateOf(a.word) {
@@ -195,8 +197,12 @@ func (b *Breaker) admit(ctx context.Context) (admission, error) {
 	return a, nil
 }
 
-// openIsOver reports whether the time has come that the rejections of the open breaker tell.
-func (b *Breaker) openIsOver() bool { return b.refusal.Load().RetryAfter() == 0 }
+// openIsOver reports whether the time has come that the rejections of the open breaker tell. Another who is ending the opening right
+// now may have put the next state's rejection in its place already.
+func (b *Breaker) openIsOver() bool {
+	refusal := b.refusal.Load()
+	return refusal.State != StateOpen || refusal.RetryAfter() == 0
+}
 
 // reject refuses a call; when only observing it admits it without counting its result.
 func (b *Breaker) reject(ctx context.Context, word uint64) (admission, error) {
