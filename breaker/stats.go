@@ -56,7 +56,8 @@ func (b *Breaker) Ready() (wait time.Duration, ok bool) {
 	}
 	switch stateOf(word) {
 	case StateOpen:
-		if wait := b.refusal.Load().RetryAfter(); wait > 0 {
+		refusal := b.refusal.Load()
+		if wait := refusal.RetryAfter(); wait > 0 && refusal.State == StateOpen { // see openIsOver
 			return wait, false
 		}
 		return retrySoon, b.cfg.Probe == nil // it is over: the next call may be the first probe
