@@ -43,12 +43,12 @@ func TestMiniredisWithASkewedClock(t *testing.T) {
 				m := miniredis.RunT(t)
 				now := time.Now().Add(skew)
 				m.SetTime(now)
+				m.ClockTTL(true) // one clock: a history may not see the time move and the keys not yet
 				return storetest.Subject{
 					Store: newStore(t, newClient(t, m.Addr()), redisstore.Config{}), Lose: m.FlushAll,
 					Advance: func(d time.Duration) {
 						now = now.Add(d)
 						m.SetTime(now)
-						m.FastForward(d)
 					},
 				}
 			})
