@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/alicebob/miniredis/v2"
@@ -15,7 +16,7 @@ import (
 // An oldServer refuses the script that says NX and GET to SET, as Redis 6 does.
 type oldServer struct {
 	script  *redis.Script
-	refused int
+	refused atomic.Int64
 }
 
 var errSyntax = errors.New("ERR syntax error script: first, on @user_script:2")
@@ -25,7 +26,7 @@ func (o *oldServer) DialHook(next redis.DialHook) redis.DialHook { return next }
 func (o *oldServer) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		if slices.Contains(cmd.Args(), any(o.script.Hash())) {
-			o.refused++
+			o.refused.Add(1)
 			cmd.SetErr(errSyntax)
 			return errSyntax
 		}
@@ -48,11 +49,12 @@ func TestServersBeforeVersion7(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		old.script, old.refused = s.scripts.first, 0
+		old.script = s.scripts.first
+		old.refused.Store(0)
 		client.AddHook(old)
 		t.Cleanup(func() {
-			if old.refused > 16 { // as many as claim at one time before the first has its answer
-				t.Errorf("the server was asked %d times for what it cannot do", old.refused)
+			if n := old.refused.Load(); n > 16 { // as many as claim at one time before the first has its answer
+				t.Errorf("the server was asked %d times for what it cannot do", n)
 			}
 		})
 		return storetest.Subject{Store: s, Lose: m.FlushAll}
