@@ -174,30 +174,9 @@ func TestPageOfTheService(t *testing.T) {
 	if problems := p.Problems(); len(problems) != 0 {
 		t.Errorf("the console says %q", problems)
 	}
-	p.failBack()
 	if code := stop(); code != 0 {
 		t.Errorf("the command's exit code is %d", code)
 	}
-}
-
-// failBack asks as one person, again while a guard refuses, and approves as another.
-func (p *tab) failBack() {
-	p.t.Helper()
-	const waits = `document.querySelector(".move").textContent.startsWith("A move to us-east-1 waits for approval")`
-	for deadline := time.Now().Add(late); ; {
-		p.press("fail-back")
-		err := p.Wait(waits, 5*time.Second)
-		if err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			p.t.Fatalf("no way back: %v", err)
-		}
-	}
-	p.must(p.Eval(`document.querySelector("#as").value = "grace"`, nil))
-	p.press("approve")
-	p.until(decided+`.includes("Last move: us-west-2 → us-east-1, planned")`, late)
-	p.look("back")
 }
 
 // look keeps a picture of what is there.
