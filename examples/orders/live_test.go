@@ -174,8 +174,35 @@ func TestPageOfTheService(t *testing.T) {
 	if problems := p.Problems(); len(problems) != 0 {
 		t.Errorf("the console says %q", problems)
 	}
+	p.failBack()
 	if code := stop(); code != 0 {
 		t.Errorf("the command's exit code is %d", code)
+	}
+}
+
+// failBack asks as one person and approves as another. Both ask again while a guard refuses, as people do.
+func (p *tab) failBack() {
+	p.t.Helper()
+	const waits = `document.querySelector(".move").textContent.startsWith("A move to us-east-1 waits for approval")`
+	p.insist("fail-back", waits)
+	p.must(p.Eval(`document.querySelector("#as").value = "grace"`, nil))
+	p.insist("approve", `!(`+waits+`)`)
+	p.until(decided+`.includes("Last move: us-west-2 → us-east-1, planned")`, late)
+	p.look("back")
+}
+
+// insist presses a button until something is true.
+func (p *tab) insist(action, condition string) {
+	p.t.Helper()
+	for deadline := time.Now().Add(late); ; {
+		p.press(action)
+		err := p.Wait(condition, 5*time.Second)
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("%s: %v", action, err)
+		}
 	}
 }
 
