@@ -8,12 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
-	"image"
-	"image/color"
-	"image/draw"
-	"image/png"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -21,7 +16,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -232,7 +226,7 @@ func (p *tab) shots() {
 		p.must(p.Show(view))
 		shot := p.look(name)
 		if *update && strings.HasPrefix(name, "page-") {
-			picture(p.t, "../../docs/images/"+name+".png", shot)
+			p.must(chromium.SavePicture("../../docs/images/"+name+".png", shot))
 		}
 	}
 	p.must(p.Show(wide))
@@ -242,34 +236,6 @@ func (p *tab) shots() {
 func (p *tab) picturesque(d time.Duration) {
 	if *update {
 		time.Sleep(d)
-	}
-}
-
-// picture writes a screenshot with its 256 most frequent colours, which is small enough for a README.
-func picture(t *testing.T, path string, shot []byte) {
-	t.Helper()
-	full, err := png.Decode(bytes.NewReader(shot))
-	if err != nil {
-		t.Fatal(err)
-	}
-	times := map[color.Color]int{}
-	for y := range full.Bounds().Dy() {
-		for x := range full.Bounds().Dx() {
-			times[full.At(x, y)]++
-		}
-	}
-	colours := slices.SortedFunc(maps.Keys(times), func(a, b color.Color) int { return times[b] - times[a] })
-	small := image.NewPaletted(full.Bounds(), colours[:min(256, len(colours))])
-	draw.Draw(small, full.Bounds(), full, image.Point{}, draw.Src)
-	var out bytes.Buffer
-	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, small); err != nil {
-		t.Fatal(err)
-	}
-	if out.Len() > 200_000 {
-		t.Errorf("%s would be %d bytes, want less than 200 kB", path, out.Len())
-	}
-	if err := os.WriteFile(path, out.Bytes(), 0o644); err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -3,13 +3,7 @@
 package page_test
 
 import (
-	"bytes"
 	"flag"
-	"image"
-	"image/color"
-	"image/draw"
-	"image/png"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -350,7 +344,7 @@ func testViews(t *testing.T, b *chromium.Browser) {
 		p.must(err)
 		p.must(os.WriteFile(filepath.Join(t.ArtifactDir(), v.name+".png"), shot, 0o644))
 		if *update && strings.HasPrefix(v.name, "page-") {
-			picture(t, "../../../docs/images/"+v.name+".png", shot)
+			p.must(chromium.SavePicture("../../../docs/images/"+v.name+".png", shot))
 		}
 	}
 	if problems := p.Problems(); len(problems) != 0 {
@@ -362,34 +356,6 @@ func testViews(t *testing.T, b *chromium.Browser) {
 func (p *tab) picturesque(d time.Duration) {
 	if *update {
 		time.Sleep(d)
-	}
-}
-
-// picture writes a screenshot with its 256 most frequent colours, which is small enough for a README.
-func picture(t *testing.T, path string, shot []byte) {
-	t.Helper()
-	full, err := png.Decode(bytes.NewReader(shot))
-	if err != nil {
-		t.Fatal(err)
-	}
-	times := map[color.Color]int{}
-	for y := range full.Bounds().Dy() {
-		for x := range full.Bounds().Dx() {
-			times[full.At(x, y)]++
-		}
-	}
-	colours := slices.SortedFunc(maps.Keys(times), func(a, b color.Color) int { return times[b] - times[a] })
-	small := image.NewPaletted(full.Bounds(), colours[:min(256, len(colours))])
-	draw.Draw(small, full.Bounds(), full, image.Point{}, draw.Src)
-	var out bytes.Buffer
-	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, small); err != nil {
-		t.Fatal(err)
-	}
-	if out.Len() > 200_000 {
-		t.Errorf("%s would be %d bytes, want less than 200 kB", path, out.Len())
-	}
-	if err := os.WriteFile(path, out.Bytes(), 0o644); err != nil {
-		t.Fatal(err)
 	}
 }
 
