@@ -113,10 +113,27 @@ func BenchmarkFailoverSQLFence(b *testing.B) {
 		b.Fatal(err)
 	}
 	setUp.Close()
-	time.Sleep(time.Second) // until all of its processes have read that
+	awaitDurable(b, config)
 	b.Run("driver", func(b *testing.B) { sqlFence(b, stdlib.GetConnector(*config)) })
 	b.Run("connector", func(b *testing.B) { sqlFence(b, failoversql.Connector(stdlib.GetConnector(*config), nil)) })
 	b.Run("connector, held", func(b *testing.B) { sqlFence(b, failoversql.Connector(stdlib.GetConnector(*config), processID)) })
+}
+
+// awaitDurable returns when new sessions of the server write through to the disk.
+func awaitDurable(b *testing.B, config *pgx.ConnConfig) {
+	b.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		fresh := stdlib.OpenDB(*config)
+		var on bool
+		err := fresh.QueryRow(`select current_setting('fsync') = 'on' and current_setting('synchronous_commit') = 'on'`).Scan(&on)
+		fresh.Close()
+		if on {
+			return
+		}
+		if time.Now().After(end) {
+			b.Fatalf("the server still does not write through (error %v)", err)
+		}
+	}
 }
 
 func processID(c driver.Conn) uint32 { return c.(*stdlib.Conn).Conn().PgConn().PID() }

@@ -69,7 +69,12 @@ type conn struct {
 	broken  bool           // a transaction of unknown state may be open: the pool must not use it again
 	process uint32         // the server's that the driver knows; 0: the session cannot hold a fence
 	held    failover.Fence // that the session holds; its Epoch is 0 if none
+	refused int            // how often in a row it was not given a fence that was right a moment later
 }
+
+// refusals is after how many of them a session is taken for one that cannot hold a fence. A single one may have met the moment in which the
+// database learned the epoch.
+const refusals = 3
 
 // Unwrap returns the driver's connection.
 func (c *conn) Unwrap() driver.Conn { return c.Conn }
@@ -132,7 +137,9 @@ func (c *conn) beginFenced(ctx context.Context, t *ticket) (driver.Tx, error) {
 		return nil, err
 	}
 	t.checked = true
-	c.process = 0 // the fence was right, so that it is the session which cannot hold it
+	if c.refused++; c.refused == refusals {
+		c.process = 0
+	}
 	return tx, nil
 }
 
@@ -148,7 +155,7 @@ func (c *conn) hold(ctx context.Context, t *ticket, exec driver.ExecerContext) e
 		if no || err != nil {
 			return err
 		}
-		c.held, same = t.fence, true
+		c.held, c.refused, same = t.fence, 0, true
 	}
 	t.checked = same
 	return nil

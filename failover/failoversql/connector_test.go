@@ -99,13 +99,13 @@ func TestWhatTheFenceSends(t *testing.T) {
 			defer db.Close()
 			db.SetMaxOpenConns(1)
 			client := single(t, db)
-			for i := range 2 { // the first teaches the epoch and prepares
+			for i := range 5 { // the first teaches the epoch and prepares; a pooler is known by then
 				if _, err := failoversql.Tx(t.Context(), client, dialect, insert(i)); err != nil {
 					t.Fatal(err)
 				}
 			}
 			sent.take()
-			if _, err := failoversql.Tx(t.Context(), client, dialect, insert(5)); err != nil {
+			if _, err := failoversql.Tx(t.Context(), client, dialect, insert(10)); err != nil {
 				t.Fatal(err)
 			}
 			if got := sent.take(); !slices.Equal(got, c.want) {
@@ -113,6 +113,45 @@ func TestWhatTheFenceSends(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Many sessions ask to hold an epoch at once. Those that were refused just before another taught it to the database hold it next time.
+func TestSessionRefusedOnceHoldsTheFenceLater(t *testing.T) {
+	primary, _ := private(t)
+	config, err := pgx.ParseConfig(primary.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := &tracer{}
+	config.Tracer = sent
+	db := sql.OpenDB(failoversql.Connector(stdlib.GetConnector(*config), processID))
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	client, late := single(t, db), &lateHold{Dialect: dialect, refuse: 2} // the first is refused anyhow, on the connection that Raise gives up
+	const direct = "begin"
+	for i, want := range []string{"begin isolation level read committed; select holdfast_demand(1, 'd')", direct, direct} {
+		sent.take()
+		if _, err := failoversql.Tx(t.Context(), client, late, insert(i)); err != nil {
+			t.Fatal(err)
+		}
+		if got := sent.take(); !slices.Contains(got, want) {
+			t.Errorf("transaction %d sends %q, want %q among it", i, got, want)
+		}
+	}
+}
+
+// A lateHold asks for an epoch that nobody knows, as often as refuse says.
+type lateHold struct {
+	failoversql.Dialect
+	refuse int
+}
+
+func (d *lateHold) Hold(f failover.Fence, process uint32) string {
+	if d.refuse > 0 {
+		d.refuse--
+		f.Epoch += 1000
+	}
+	return d.Dialect.Hold(f, process)
 }
 
 // A tracer remembers statements, with decisions' names taken out.
