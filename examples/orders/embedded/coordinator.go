@@ -18,7 +18,7 @@ import (
 const coordinatorHost = "coordinator.internal"
 
 // serveCoordinator runs it. It survives the loss of either Region, because it lives in neither.
-func serveCoordinator(r *drtest.Region) {
+func (f *Fleet) serveCoordinator(r *drtest.Region) {
 	memory := failover.NewMemoryCoordinator(East, West)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /record", func(w http.ResponseWriter, r *http.Request) {
@@ -33,6 +33,9 @@ func serveCoordinator(r *drtest.Region) {
 		}
 		if err == nil {
 			err = memory.CompareAndSwap(r.Context(), sequence, next)
+		}
+		if err == nil {
+			f.moves.note(next)
 		}
 		reply(w, nil, err)
 	})

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -83,9 +84,11 @@ type Fleet struct {
 	alive sync.WaitGroup // processes
 
 	slowest atomic.Int64 // of the stops of processes
+	moves   moves
 
-	mu      sync.Mutex // guards stopped, and alive against an Add after it
+	mu      sync.Mutex // guards the following, and alive against an Add after stopped
 	stopped bool
+	refused []Refusal
 
 	third *drtest.Region
 	web   *drtest.Region
@@ -103,7 +106,7 @@ func Start(w *drtest.World, cfg Config) *Fleet {
 	f.life, f.end = context.WithCancel(context.Background())
 	redis.SetLogger(silent{})
 	f.Flags = redistest.Start(f.third)
-	serveCoordinator(f.third)
+	f.serveCoordinator(f.third)
 	f.Payments = startPayments(w, w.Region(East), cfg)
 	f.Relays = &Relays{sent: map[string]int{}}
 	for _, name := range []string{East, West} {
@@ -155,6 +158,26 @@ func (f *Fleet) tookToStop(took time.Duration) {
 	for slowest := f.slowest.Load(); int64(took) > slowest && !f.slowest.CompareAndSwap(slowest, int64(took)); {
 		slowest = f.slowest.Load()
 	}
+}
+
+// A Refusal is an answer of 500 or more that a process gave while it stopped in good order.
+type Refusal struct {
+	Process string
+	Status  int
+	At      time.Time
+}
+
+// Refusals returns them, the oldest first.
+func (f *Fleet) Refusals() []Refusal {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.refused)
+}
+
+func (f *Fleet) refusedAtStop(process string, status int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refused = append(f.refused, Refusal{process, status, time.Now()})
 }
 
 // enter counts a process in, unless all is over.
