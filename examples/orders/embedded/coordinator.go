@@ -17,8 +17,9 @@ import (
 // coordinatorHost is a service in the third Region that keeps the fleet's decision: what a table of DynamoDB is in production.
 const coordinatorHost = "coordinator.internal"
 
-// ServeCoordinator runs it. It survives the loss of either Region, because it lives in neither.
-func ServeCoordinator(r *drtest.Region) {
+// ServeCoordinator runs it. It survives the loss of either Region, because it lives in neither. The moves that it records are noted.
+func ServeCoordinator(r *drtest.Region) *Moves {
+	moves := &Moves{}
 	memory := failover.NewMemoryCoordinator(East, West)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /record", func(w http.ResponseWriter, r *http.Request) {
@@ -33,6 +34,9 @@ func ServeCoordinator(r *drtest.Region) {
 		}
 		if err == nil {
 			err = memory.CompareAndSwap(r.Context(), sequence, next)
+		}
+		if err == nil {
+			moves.note(next)
 		}
 		reply(w, nil, err)
 	})
@@ -49,6 +53,7 @@ func ServeCoordinator(r *drtest.Region) {
 		reply(w, votes, err)
 	})
 	r.Serve(coordinatorHost, mux)
+	return moves
 }
 
 // statuses of the coordinator's errors.

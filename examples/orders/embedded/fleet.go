@@ -77,6 +77,8 @@ type Fleet struct {
 
 	*Crew
 
+	moves *Moves
+
 	third *drtest.Region
 	web   *drtest.Region
 	front *Front
@@ -93,7 +95,7 @@ func Start(w *drtest.World, cfg Config) *Fleet {
 	f.Crew = NewCrew()
 	redis.SetLogger(silent{})
 	f.Flags = redistest.Start(f.third)
-	ServeCoordinator(f.third)
+	f.moves = ServeCoordinator(f.third)
 	f.Payments = StartPayments(w.Region(East), cfg.Latency, cfg.PaymentsAtOnce)
 	f.Relays = StartRelays(cfg.Latency, w.Region(East), w.Region(West))
 	for _, name := range []string{East, West} {
