@@ -35,7 +35,7 @@ func (i *instance) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(crew.life, func() { cancel(errStopped) })()
-	parts, close, err := i.pool.parts(i.name)
+	parts, close, err := i.pool.parts(ctx, i.name)
 	if err != nil {
 		return err
 	}
