@@ -21,7 +21,7 @@ type Mishap struct {
 type SoakConfig struct {
 	Config
 	Length  time.Duration // 0 = 30 min
-	Outages time.Duration // a full outage of the home Region every so often; 0 = 5 min
+	Outages time.Duration // a full outage of the home Region every so often; 0 = 5 min, or a third of Length if that is less
 	Seed    uint64        // of what goes wrong, and when
 	Mishaps []Mishap      // at least one
 }
@@ -42,7 +42,7 @@ func Soak(ctx context.Context, s System, cfg SoakConfig) (*Result, error) {
 		cfg.Length = 30 * time.Minute
 	}
 	if cfg.Outages == 0 {
-		cfg.Outages = 5 * time.Minute
+		cfg.Outages = min(5*time.Minute, cfg.Length/3)
 	}
 	if len(cfg.Mishaps) == 0 || cfg.Length < 0 || cfg.Outages < 0 {
 		return nil, errors.New("drill: SoakConfig: no Mishaps, or a negative Length or Outages")

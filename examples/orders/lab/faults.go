@@ -89,19 +89,16 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Mishaps are what a soak chooses from.
+// Mishaps are what a soak chooses from, in the same order each time.
 func (l *Lab) Mishaps() (all []drill.Mishap) {
 	for _, r := range regions {
 		m := l.servers[r]
-		for name, s := range map[string]*servers.Server{"Redis": m.redis, "SQS": m.sqs} {
-			all = append(all, drill.Mishap{Name: "SIGSTOP of " + name + " in " + r, Break: func() (func(), error) { return l.freeze(name+" of "+r, s) }})
-		}
+		all = append(all, l.stop("Redis", r, m.redis), l.stop("SQS", r, m.sqs))
 		for n := range instances {
 			all = append(all, l.network(fault.Crash(fmt.Sprintf("%s/app-%d", r, n))))
 		}
 	}
-	standby := l.servers[real.West].pg.Server
-	all = append(all, drill.Mishap{Name: "SIGSTOP of the standby PostgreSQL", Break: func() (func(), error) { return l.freeze("PostgreSQL of "+real.West, standby) }})
+	all = append(all, l.stop("PostgreSQL", real.West, l.servers[real.West].pg.Server))
 	for _, f := range []fault.Fault{
 		fault.Latency(real.East, real.West, 150*time.Millisecond).WithJitter(100 * time.Millisecond), fault.Loss(real.East, real.West, .05),
 		fault.Partition(real.East, real.West), fault.Latency(web, real.East, 200*time.Millisecond), fault.Loss(web, real.East, .05),
@@ -109,6 +106,11 @@ func (l *Lab) Mishaps() (all []drill.Mishap) {
 		all = append(all, l.network(f))
 	}
 	return all
+}
+
+// stop lets a server stand still.
+func (l *Lab) stop(kind string, r failover.Region, s *servers.Server) drill.Mishap {
+	return drill.Mishap{Name: "SIGSTOP of " + kind + " in " + r, Break: func() (func(), error) { return l.freeze(kind+" of "+r, s) }}
 }
 
 // network is a fault of the World.
