@@ -50,6 +50,6 @@ func (o *options) onServers(ctx context.Context, l *lab.Lab, out io.Writer) (*dr
 	if o.soak == 0 {
 		return drill.Run(ctx, l.System(), cfg)
 	}
-	cfg.Settle = 3 * time.Minute
+	cfg.Give, cfg.Settle = 3*time.Minute, 3*time.Minute
 	return drill.Soak(ctx, l.System(), drill.SoakConfig{Config: cfg, Length: o.soak, Seed: o.seed, Mishaps: l.Mishaps()})
 }
