@@ -112,7 +112,7 @@ func (f *Fleet) dirOf(instance string) string {
 }
 
 // parts connects a process of this Region to everything. close lets go of it.
-func (s *Site) parts(name string) (p service.Parts, close func(), err error) {
+func (s *Site) parts(_ context.Context, name string) (p service.Parts, close func(), err error) {
 	f := s.fleet
 	dir := f.dirOf(name)
 	p = service.Parts{

@@ -270,3 +270,22 @@ func operator(r *http.Request) (by string, err error) {
 	}
 	return by, nil
 }
+
+// Queues returns the queues and dead-letter queues of a Region, by name, for those who look after them. They are made where they are missing.
+func Queues(ctx context.Context, region failover.Region, endpoint string) (map[string]*sqsqueue.Queue, error) {
+	o := &opening{config: Config{Regions: map[failover.Region]Endpoints{region: {SQS: endpoint}}}, log: slog.New(slog.DiscardHandler)}
+	api := connectSQS(region, endpoint, o.config.sqsTransport(region))
+	all := map[string]*sqsqueue.Queue{}
+	for _, name := range []string{"orders", "charges"} {
+		q, err := o.queue(ctx, api, region, name)
+		if err != nil {
+			return nil, err
+		}
+		dead, err := sqsqueue.New(api, endpoint+"/"+account+"/"+name+"-dead", sqsqueue.Config{Region: region, Retention: queueRetention})
+		if err != nil {
+			return nil, err
+		}
+		all[name], all[name+"-dead"] = q, dead
+	}
+	return all, nil
+}
