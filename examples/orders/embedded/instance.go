@@ -14,7 +14,7 @@ import (
 
 // An instance is one process of a Region, over all its lives.
 type instance struct {
-	site    *Site
+	pool    *Pool
 	name    string
 	service atomic.Pointer[service.Service] // nil while it does not run
 	handler atomic.Pointer[server]          // nil while it takes no requests
@@ -25,17 +25,17 @@ var errStopped = errors.New("embedded: the fleet is stopped")
 
 // run is one life.
 func (i *instance) run(ctx context.Context) error {
-	fleet := i.site.fleet
-	if !fleet.enter() {
+	crew := i.pool.crew
+	if !crew.enter() {
 		return nil // its Region came back when all was over
 	}
-	defer fleet.alive.Done()
+	defer crew.alive.Done()
 	i.killed.Store(false)
 	defer context.AfterFunc(ctx, func() { i.killed.Store(true) })()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(fleet.life, func() { cancel(errStopped) })()
-	parts, close, err := i.site.parts(i.name)
+	defer context.AfterFunc(crew.life, func() { cancel(errStopped) })()
+	parts, close, err := i.pool.parts(i.name)
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func (i *instance) run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { told <- time.Now() })()
 	err = svc.Run(ctx)
 	if ctx.Err() != nil {
-		fleet.tookToStop(time.Since(<-told))
+		crew.tookToStop(time.Since(<-told))
 	}
 	return err
 }
@@ -130,8 +130,8 @@ func (s *server) leave() {
 	}
 }
 
-// authorize knows people by a token that says their name. An identity provider does better.
-func authorize(r *http.Request) (by string, err error) {
+// Authorize knows people by a token that says their name. An identity provider does better.
+func Authorize(r *http.Request) (by string, err error) {
 	by, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer operator-")
 	if !ok || by == "" {
 		return "", errors.New("not an operator")
