@@ -2,15 +2,12 @@ package idempotency
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
 )
-
-var errMaxRun = errors.New("idempotency: the detached call ran for MaxRun")
 
 // A detachedRun runs the function on its own goroutine, so that it survives its caller.
 type detachedRun struct {
@@ -63,9 +60,8 @@ func (d *detachedRun) main() {
 		}
 		d.end.CompareAndSwap(runsOn, runEnded)
 	}()
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(d.ctx), d.terms.MaxRun, errMaxRun)
-	defer cancel()
-	d.stored, d.info, d.err = d.inline(ctx)
+	d.apart.Context = d.ctx
+	d.stored, d.info, d.err = d.inline(&d.apart, time.Now().Add(d.terms.MaxRun))
 	d.returned = true
 }
 

@@ -159,8 +159,8 @@ func (Database) Hold(fence failover.Fence, _ uint32) string {
 	return fmt.Sprintf("HOLD %d %s %s", fence.Epoch, keyFence, row)
 }
 
-// Pool opens a database whose connections hold the fence: they are the store's sessions, and nothing in between shares them.
-func Pool(store driver.Connector) *sql.DB {
+// OpenSQL opens a database whose connections hold the fence: they are the store's sessions, and nothing in between shares them.
+func OpenSQL(store driver.Connector) *sql.DB {
 	return sql.OpenDB(failoversql.Connector(store, func(driver.Conn) uint32 { return 1 }))
 }
 

@@ -176,7 +176,7 @@ type polled struct {
 
 // connect adds what another Region has to the parts of a process here.
 func (s *Site) connect(p *service.Parts, there *Site, closers *[]func() error) error {
-	db := Pool(there.Store.Connector(s.Region))
+	db := OpenSQL(there.Store.Connector(s.Region))
 	db.SetMaxIdleConns(32)
 	keys := connectRedis(there.Redis, s.Region)
 	*closers = append(*closers, db.Close, keys.Close)

@@ -26,7 +26,7 @@ type mapDB struct {
 // openMap returns two pools of one database: one whose connections hold the fence, as the service has it, and a plain one.
 func openMap() (fenced, plain *sql.DB) {
 	db := &mapDB{rows: map[string]string{}}
-	return embedded.Pool(db), sql.OpenDB(db)
+	return embedded.OpenSQL(db), sql.OpenDB(db)
 }
 
 func (m *mapDB) Connect(context.Context) (driver.Conn, error) { return &mapConn{db: m}, nil }
