@@ -2,15 +2,12 @@ package idempotency
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
 )
-
-var errMaxRun = errors.New("idempotency: the detached call ran for MaxRun")
 
 // A detachedRun runs the function on its own goroutine, so that it survives its caller.
 type detachedRun struct {
@@ -52,6 +49,7 @@ func (r *run) detached() (stored []byte, info Info, err error) {
 }
 
 func (d *detachedRun) main() {
+	growStack(d.terms.MaxRun)
 	defer d.core.work.done()
 	defer close(d.finished)
 	defer func() {
@@ -62,9 +60,8 @@ func (d *detachedRun) main() {
 		}
 		d.end.CompareAndSwap(runsOn, runEnded)
 	}()
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(d.ctx), d.terms.MaxRun, errMaxRun)
-	defer cancel()
-	d.stored, d.info, d.err = d.inline(ctx)
+	d.apart.Context = d.ctx
+	d.stored, d.info, d.err = d.inline(&d.apart, time.Now().Add(d.terms.MaxRun))
 	d.returned = true
 }
 
@@ -82,4 +79,13 @@ func (d *detachedRun) result() ([]byte, Info, error) {
 		runtime.Goexit()
 	}
 	panic(d.panicked)
+}
+
+// growStack makes room on a new goroutine's stack for a handler, in one step while there is next to nothing on it. Growing from 2 KiB as
+// frames come copies them at every doubling.
+//
+//go:noinline
+func growStack(n time.Duration) byte {
+	var room [15 << 10]byte
+	return room[uint64(n)%uint64(len(room))]
 }
