@@ -91,9 +91,11 @@ type Spool struct {
 	reserved   int64 // bytes of batches not yet written
 	batch      *batch
 	committing *batch
-	syncTook   time.Duration // the last fdatasync
-	settled    []byte        // records of what was settled, for the next commit
-	lazy       int           // their number
+	last       int     // messages of the last batch that had any: what the next one makes room for
+	spare      []byte  // memory for the next batch's records
+	slab       []entry // for the next entries
+	settled    []byte  // records of what was settled, for the next commit
+	lazy       int     // their number
 	arrived    chan struct{}
 	aside      []string // call IDs in quarantine/ and expired/
 	stats      queue.SpoolStats
@@ -245,19 +247,21 @@ func (s *Spool) Append(ctx context.Context, o queue.Outgoing) error {
 		return closedError{}
 	}
 	b, leader := s.batchLocked()
-	e := &entry{sequence: s.next, at: now.Sub(s.opened), group: o.Group, offset: int64(len(b.buf))}
-	b.buf = appendRecord(b.buf, e.sequence, kindMessage, func(buf []byte) []byte { return appendMessage(buf, &o, now) })
-	e.size = len(b.buf) - int(e.offset)
-	if refused := s.refuseLocked(e.size); refused != nil {
-		b.buf = b.buf[:e.offset]
+	offset := len(b.buf)
+	b.buf = appendRecord(b.buf, s.next, kindMessage, func(buf []byte) []byte { return appendMessage(buf, &o, now) })
+	size := len(b.buf) - offset
+	if refused := s.refuseLocked(size); refused != nil {
+		b.buf = b.buf[:offset]
 		s.mu.Unlock()
 		if leader { // others may have joined behind us, or will
 			s.commitAs(b)
 		}
 		return refused
 	}
+	e := s.entryLocked()
+	*e = entry{sequence: s.next, at: now.Sub(s.opened), group: o.Group, offset: int64(offset), size: size}
 	s.next++
-	s.reserved += int64(e.size)
+	s.reserved += int64(size)
 	b.entries = append(b.entries, e)
 	s.mu.Unlock()
 	if leader {
@@ -287,9 +291,25 @@ func (s *Spool) batchLocked() (b *batch, leader bool) {
 	if s.batch != nil {
 		return s.batch, false
 	}
-	s.batch = &batch{prev: s.committing, done: make(chan struct{})}
+	s.batch = &batch{prev: s.committing, buf: s.spare, entries: make([]*entry, 0, s.last), done: make(chan struct{})}
+	s.spare = nil
 	return s.batch, true
 }
+
+// entryLocked returns memory for an entry. Those of one slab were appended together and are settled together.
+func (s *Spool) entryLocked() *entry {
+	if len(s.slab) == 0 {
+		s.slab = make([]entry, min(max(1, s.last), slabEntries))
+	}
+	e := &s.slab[0]
+	s.slab = s.slab[1:]
+	return e
+}
+
+const (
+	slabEntries = 128
+	spareBytes  = 1 << 20 // larger batches are rare: their memory is not kept
+)
 
 // join commits what is settled, with or as a batch. f, if any, runs under the lock first.
 func (s *Spool) join(f func()) error {
@@ -309,13 +329,11 @@ func (s *Spool) join(f func()) error {
 
 // commitAs is the leader's part: it waits for the batch before, closes the gathering and writes.
 func (s *Spool) commitAs(b *batch) {
-	before := 0
 	if b.prev != nil {
 		<-b.prev.done
-		before = len(b.prev.entries)
 		b.prev = nil
 	}
-	s.gather(b, before)
+	s.gather(b)
 	s.mu.Lock()
 	s.batch, s.committing = nil, b
 	b.buf = append(b.buf, s.settled...)
@@ -334,42 +352,40 @@ func (s *Spool) commitAs(b *batch) {
 	close(b.done)
 }
 
-const (
-	gatherTurns = 64 // how often a leader lets others run
-	gatherShare = 16 // the part of an fdatasync that a leader sleeps at a time when they do not come
-	gatherNaps  = 3
-)
+// gatherTurns is how often a leader lets others run at most.
+const gatherTurns = 64
 
-// gather waits for the writers of the batch before, as long as they come. Half of all writers wait for the fdatasync before
-// b's: what they append next shares b's only if they get to it, and without them every fdatasync carries half of what it
-// can. A lone writer loses a microsecond; one whose fellows have left, a fifth of an fdatasync, once.
-func (s *Spool) gather(b *batch, before int) {
-	n, took := s.gathered(b)
-	expected, naps := n+before, 0
+// gather lets others run for as long as they append to b: the writers of the batch before have just been woken, and without
+// them every fdatasync carries half of what it can. It does not sleep: where every processor is idle a timer is a millisecond
+// late, which is several fdatasyncs. A lone writer pays a microsecond.
+func (s *Spool) gather(b *batch) {
+	n := s.gathered(b)
 	for range gatherTurns {
 		runtime.Gosched()
-		last := n
-		if n, _ = s.gathered(b); n > last {
-			continue
-		}
-		if n >= expected || naps == gatherNaps {
+		before := n
+		if n = s.gathered(b); n == before {
 			return
 		}
-		naps++
-		time.Sleep(took / gatherShare)
 	}
 }
 
-// gathered is the size of b, and how long the last fdatasync took.
-func (s *Spool) gathered(b *batch) (n int, took time.Duration) {
+// gathered is the size of b.
+func (s *Spool) gathered(b *batch) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(b.entries), s.syncTook
+	return len(b.entries)
 }
 
 // publishLocked makes a written batch's messages available.
 func (s *Spool) publishLocked(b *batch, seg *segment, base int64) {
 	s.committing = nil
+	if cap(b.buf) <= spareBytes {
+		s.spare = b.buf[:0]
+	}
+	b.buf = nil
+	if len(b.entries) > 0 {
+		s.last = len(b.entries)
+	}
 	for _, e := range b.entries {
 		s.reserved -= int64(e.size)
 	}
@@ -434,12 +450,10 @@ func (s *Spool) writeTo(seg *segment, buf []byte) error {
 	}
 	began := time.Now()
 	err = seg.w.Datasync()
-	took := time.Since(began)
-	s.syncs.RecordDuration(context.Background(), took, s.set)
+	s.syncs.RecordDuration(context.Background(), time.Since(began), s.set)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stats.Syncs++
-	s.syncTook = took
 	if err != nil {
 		return errors.Join(errors.New("fdatasync"), err)
 	}

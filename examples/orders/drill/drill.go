@@ -21,6 +21,7 @@ type Config struct {
 	Give     time.Duration // to open, to move, to rebuild and to move back, each at most; 0 = 1 min
 	Settle   time.Duration // deferred calls, at the end; 0 = 20 s
 	RTO, RPO time.Duration // promised; 0 = 15 s, and 60 s
+	Pause    time.Duration // of orders in the planned move home, promised; 0 = 15 s
 	Approve  bool          // a person approves the move
 	Progress func(Event)   // told of each step; nil = nobody
 }
@@ -34,7 +35,7 @@ func (c Config) withDefaults() Config {
 	}
 	for d, byDefault := range map[*time.Duration]time.Duration{
 		&c.Before: 3 * time.Second, &c.Outage: 10 * time.Second, &c.After: 2 * time.Second,
-		&c.Give: time.Minute, &c.Settle: 20 * time.Second, &c.RTO: 15 * time.Second, &c.RPO: time.Minute,
+		&c.Give: time.Minute, &c.Settle: 20 * time.Second, &c.RTO: 15 * time.Second, &c.RPO: time.Minute, &c.Pause: 15 * time.Second,
 	} {
 		if *d == 0 {
 			*d = byDefault
@@ -47,7 +48,7 @@ func (c Config) validate() error {
 	for _, field := range []struct {
 		name  string
 		value time.Duration
-	}{{"Before", c.Before}, {"Outage", c.Outage}, {"After", c.After}, {"Give", c.Give}, {"Settle", c.Settle}, {"RTO", c.RTO}, {"RPO", c.RPO}} {
+	}{{"Before", c.Before}, {"Outage", c.Outage}, {"After", c.After}, {"Give", c.Give}, {"Settle", c.Settle}, {"RTO", c.RTO}, {"RPO", c.RPO}, {"Pause", c.Pause}} {
 		if field.value < 0 {
 			return fmt.Errorf("drill: Config.%s: %v is negative", field.name, field.value)
 		}

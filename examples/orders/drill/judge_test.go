@@ -36,6 +36,45 @@ func TestOrdersThatHangAreNoRecovery(t *testing.T) {
 	}
 }
 
+// The planned move has a bound of its own, and orders that wait to the end count.
+func TestPause(t *testing.T) {
+	record := func(dark func(time.Duration) bool) *history.History {
+		h := history.New()
+		for i := range 300 { // 10 a second
+			op := history.Op{Class: classPlace, Load: "orders", Seq: i, Start: time.Duration(i) * 100 * time.Millisecond, Weight: 1, Degraded: i%2 == 0}
+			if op.End = op.Start + 10*time.Millisecond; dark(op.Start) {
+				op.Outcome = history.OutcomeFailed
+			}
+			h.AddOp(op)
+		}
+		h.Finish(30 * time.Second)
+		return h
+	}
+	between := func(from, to time.Duration) func(time.Duration) bool {
+		return func(at time.Duration) bool { return at >= from && at < to }
+	}
+	const s = time.Second
+	for name, c := range map[string]struct {
+		dark func(time.Duration) bool
+		want check.Status
+		got  float64
+	}{
+		"nothing":         {between(0, 0), check.StatusPassed, .1},
+		"the outage only": {between(0, 9*s), check.StatusPassed, .1},
+		"a short pause":   {between(15*s, 20*s), check.StatusPassed, 5.1},
+		"a long one":      {between(15*s, 22*s), check.StatusFailed, 7.1},
+		"to the end":      {between(22*s, 30*s), check.StatusFailed, 7.99},
+		"nothing came":    {between(9*s, 30*s), check.StatusInconclusive, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := pauseCheck{6 * s, 10 * s}.Evaluate(record(c.dark))
+			if v.Status != c.want || math.Abs(v.Seconds-c.got) > .011 {
+				t.Errorf("verdict %v, %.2f s, want %s and %.2f s", v, v.Seconds, c.want, c.got)
+			}
+		})
+	}
+}
+
 func TestBroken(t *testing.T) {
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	known := failover.Exposure{Known: true, AcknowledgedUntil: at.Add(2 * time.Second), ReplicatedThrough: at.Add(-time.Second), Bound: 3500 * time.Millisecond}

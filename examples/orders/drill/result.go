@@ -24,6 +24,8 @@ type Result struct {
 	Operations []Operation           `json:"operations"`
 	RTO        float64               `json:"rto_seconds"`
 	RPO        float64               `json:"rpo_seconds"`
+	Pause      float64               `json:"pause_seconds"` // of orders, in the planned move home
+	PauseBound float64               `json:"pause_bound_seconds"`
 	Account    Account               `json:"account"`
 	Broken     []string              `json:"broken"` // bounds that do not hold; empty = passed
 
@@ -56,8 +58,8 @@ func (d *script) result(ctx context.Context) (*Result, error) {
 	}
 	d.World.Check(outage{check.RTO(d.cfg.RTO).For(classPlace).WithDegraded(), d.away},
 		check.RPO(d.cfg.RPO).In(func(key string) bool { return orders[key[len(ackKey("")):]] }),
-		check.AppliedOnce("charge"), d.oneWriter(), verdict{account, exposureOf(d.moves, d.Standby)})
-	r := &Result{Events: d.events, Moves: d.moves, Operations: operations(h), Account: account, Report: d.World.Report()}
+		pauseCheck{d.cfg.Pause, d.away}, check.AppliedOnce("charge"), d.oneWriter(), verdict{account, exposureOf(d.moves, d.Standby)})
+	r := &Result{Events: d.events, Moves: d.moves, Operations: operations(h), Account: account, Report: d.World.Report(), PauseBound: d.cfg.Pause.Seconds()}
 	for _, v := range r.Report.Verdicts {
 		r.take(v)
 	}
@@ -114,6 +116,8 @@ func (r *Result) take(v check.Verdict) {
 		r.RTO = v.Seconds
 	case check.RPO(0).Name():
 		r.RPO = v.Seconds
+	case pauseCheck{}.Name():
+		r.Pause = v.Seconds
 	}
 	if !v.Passed() {
 		r.Broken = append(r.Broken, v.String())
@@ -178,7 +182,7 @@ func (r *Result) Print(w io.Writer) {
 		fmt.Fprintf(w, "  exposure   %v\n", t.Exposure.Bound.Round(time.Millisecond))
 	}
 	a := r.Account
-	fmt.Fprintf(w, "\nRTO %.1f s   RPO %.1f s, %d orders\n\n", r.RTO, r.RPO, len(a.Lost))
+	fmt.Fprintf(w, "\nRTO %.1f s   RPO %.1f s, %d orders   planned move: orders paused for %.1f s, bound %.0f s\n\n", r.RTO, r.RPO, len(a.Lost), r.Pause, r.PauseBound)
 	fmt.Fprintf(w, "ledger    %d orders acknowledged = %d in the database + %d in the loss list + %d missing\n", a.Acknowledged, a.Found, len(a.Lost), len(a.Missing))
 	fmt.Fprintf(w, "charges   %d orders, %d twice\n", a.Charged, len(a.ChargedTwice))
 	fmt.Fprintf(w, "mails     %d orders, %d twice\n", a.Mails, len(a.MailedTwice))

@@ -5,10 +5,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -79,16 +75,8 @@ type Fleet struct {
 	Payments *Payments
 	Relays   *Relays
 
-	life  context.Context // ends with Stop
-	end   context.CancelFunc
-	alive sync.WaitGroup // processes
-
-	slowest atomic.Int64 // of the stops of processes
-	moves   moves
-
-	mu      sync.Mutex // guards the following, and alive against an Add after stopped
-	stopped bool
-	refused []Refusal
+	*Crew
+	moves moves
 
 	third *drtest.Region
 	web   *drtest.Region
@@ -103,20 +91,20 @@ func Start(w *drtest.World, cfg Config) *Fleet {
 		World: w, Config: cfg, Sites: map[failover.Region]*Site{}, Ledger: cfg.Ledger, Unknown: failover.NewMemoryLedger(cfg.Logger),
 		Journal: runbook.NewMemoryJournal(), third: w.Region(Third), web: w.Region(Web),
 	}
-	f.life, f.end = context.WithCancel(context.Background())
+	f.Crew = NewCrew()
 	redis.SetLogger(silent{})
 	f.Flags = redistest.Start(f.third)
-	f.serveCoordinator(f.third)
-	f.Payments = startPayments(w, w.Region(East), cfg)
-	f.Relays = &Relays{sent: map[string]int{}}
+	ServeCoordinator(f.third, f.moves.note)
+	f.Payments = StartPayments(w.Region(East), cfg.Latency, cfg.PaymentsAtOnce)
+	f.Relays = StartRelays(cfg.Latency, w.Region(East), w.Region(West))
 	for _, name := range []string{East, West} {
 		f.Sites[name] = f.newSite(w.Region(name))
 	}
-	f.front = newFront(f)
+	f.front = NewFront(f.web, cfg.Settings.ProbeEvery, cfg.OnAnswer)
 	f.third.Go("deploy", f.deploy)
 	for _, name := range []string{East, West} {
 		for n := range cfg.Instances {
-			f.Sites[name].start(n)
+			f.Sites[name].Start(n)
 		}
 	}
 	for n := range max(1, 3-cfg.Instances) {
@@ -139,56 +127,6 @@ func (c Config) withDefaults() Config {
 		c.Ledger = queue.NewLedger()
 	}
 	return c
-}
-
-// Stop ends every process of the service in good order, as a deployment does, and waits until they are gone. Their errors are the World's.
-func (f *Fleet) Stop() {
-	f.mu.Lock()
-	f.stopped = true
-	f.mu.Unlock()
-	f.end()
-	f.alive.Wait()
-}
-
-// LongestStop returns the longest time that a process took to stop, from when it was told to.
-func (f *Fleet) LongestStop() time.Duration { return time.Duration(f.slowest.Load()) }
-
-// tookToStop notes it.
-func (f *Fleet) tookToStop(took time.Duration) {
-	for slowest := f.slowest.Load(); int64(took) > slowest && !f.slowest.CompareAndSwap(slowest, int64(took)); {
-		slowest = f.slowest.Load()
-	}
-}
-
-// A Refusal is an answer of 500 or more that a process gave while it stopped in good order.
-type Refusal struct {
-	Process string
-	Status  int
-	At      time.Time
-}
-
-// Refusals returns them, the oldest first.
-func (f *Fleet) Refusals() []Refusal {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.refused)
-}
-
-func (f *Fleet) refusedAtStop(process string, status int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.refused = append(f.refused, Refusal{process, status, time.Now()})
-}
-
-// enter counts a process in, unless all is over.
-func (f *Fleet) enter() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.stopped {
-		return false
-	}
-	f.alive.Add(1)
-	return true
 }
 
 // silent is for go-redis, which prints every failed dial.
@@ -231,11 +169,6 @@ func (f *Fleet) Other(s *Site) *Site {
 		return f.Sites[West]
 	}
 	return f.Sites[East]
-}
-
-// address of the service in a Region.
-func address(region failover.Region) *url.URL {
-	return &url.URL{Scheme: "http", Host: "orders." + region + ".internal"}
 }
 
 // flags connects a Region to the flag backend.

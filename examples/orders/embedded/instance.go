@@ -14,7 +14,7 @@ import (
 
 // An instance is one process of a Region, over all its lives.
 type instance struct {
-	site    *Site
+	pool    *Pool
 	name    string
 	service atomic.Pointer[service.Service] // nil while it does not run
 	handler atomic.Pointer[server]          // nil while it takes no requests
@@ -30,10 +30,10 @@ var (
 )
 
 // Deploy stops every process of the Region in good order and starts it again, one after the other has begun to.
-func (s *Site) Deploy() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, i := range s.instances {
+func (p *Pool) Deploy() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, i := range p.instances {
 		if leave := i.leave.Load(); leave != nil {
 			(*leave)(errDeployed)
 		}
@@ -52,11 +52,11 @@ func (i *instance) run(ctx context.Context) error {
 
 // live is one life; again if it ended for the next.
 func (i *instance) live(ctx context.Context) (again bool, err error) {
-	fleet := i.site.fleet
-	if !fleet.enter() {
+	crew := i.pool.crew
+	if !crew.enter() {
 		return false, nil // its Region came back when all was over
 	}
-	defer fleet.alive.Done()
+	defer crew.alive.Done()
 	i.killed.Store(false)
 	i.told.Store(false)
 	defer context.AfterFunc(ctx, func() { i.killed.Store(true) })()
@@ -64,8 +64,8 @@ func (i *instance) live(ctx context.Context) (again bool, err error) {
 	defer cancel(nil)
 	i.leave.Store(&cancel)
 	defer i.leave.Store(nil)
-	defer context.AfterFunc(fleet.life, func() { cancel(errStopped) })()
-	parts, close, err := i.site.parts(i.name)
+	defer context.AfterFunc(crew.life, func() { cancel(errStopped) })()
+	parts, close, err := i.pool.parts(i.name)
 	if err != nil {
 		return false, err
 	}
@@ -86,7 +86,7 @@ func (i *instance) live(ctx context.Context) (again bool, err error) {
 	})()
 	err = svc.Run(ctx)
 	if ctx.Err() != nil {
-		fleet.tookToStop(time.Since(<-told))
+		crew.tookToStop(time.Since(<-told))
 	}
 	return context.Cause(ctx) == errDeployed, err
 }
@@ -105,7 +105,7 @@ func (i *instance) serve(w http.ResponseWriter, r *http.Request) {
 		answer := &answer{ResponseWriter: w}
 		s.h.ServeHTTP(answer, r)
 		if answer.status >= http.StatusInternalServerError && i.told.Load() {
-			i.site.fleet.refusedAtStop(i.name, answer.status)
+			i.pool.crew.refusedAtStop(i.name, answer.status)
 		}
 		return
 	}
@@ -182,8 +182,8 @@ func (s *server) leave() {
 	}
 }
 
-// authorize knows people by a token that says their name. An identity provider does better.
-func authorize(r *http.Request) (by string, err error) {
+// Authorize knows people by a token that says their name. An identity provider does better.
+func Authorize(r *http.Request) (by string, err error) {
 	by, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer operator-")
 	if !ok || by == "" {
 		return "", errors.New("not an operator")

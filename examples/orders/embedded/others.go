@@ -29,10 +29,11 @@ type Payments struct {
 	charges map[string]int // how often, by order
 }
 
-func startPayments(w *drtest.World, r *drtest.Region, cfg Config) *Payments {
-	p := &Payments{world: w, latency: cfg.Latency, answers: map[string]int{}, charges: map[string]int{}}
-	if cfg.PaymentsAtOnce > 0 {
-		p.seats = make(chan struct{}, cfg.PaymentsAtOnce)
+// StartPayments serves them in r. A charge takes latency; atOnce are worked on at a time, 0 = any number.
+func StartPayments(r *drtest.Region, latency time.Duration, atOnce int) *Payments {
+	p := &Payments{world: r.World(), latency: latency, answers: map[string]int{}, charges: map[string]int{}}
+	if atOnce > 0 {
+		p.seats = make(chan struct{}, atOnce)
 	}
 	r.Serve(PaymentsHost, p)
 	return p
@@ -90,11 +91,23 @@ func (p *Payments) charge(key string, args service.ChargeArgs) (status int) {
 
 // Relays are the mail relays of both Regions. They send what they are given, as often as they are given it.
 type Relays struct {
+	latency time.Duration
+
 	mu   sync.Mutex // guards sent
 	sent map[string]int
 }
 
-func relayHost(region failover.Region) string { return "mail." + region + ".internal" }
+// StartRelays serves one in each of regions. A mail takes latency.
+func StartRelays(latency time.Duration, regions ...*drtest.Region) *Relays {
+	m := &Relays{latency: latency, sent: map[string]int{}}
+	for _, r := range regions {
+		m.serve(r)
+	}
+	return m
+}
+
+// RelayHost is where the relay of a Region answers.
+func RelayHost(region failover.Region) string { return "mail." + region + ".internal" }
 
 // Sent returns how many mails went out for each order.
 func (m *Relays) Sent() map[string]int {
@@ -103,17 +116,17 @@ func (m *Relays) Sent() map[string]int {
 	return maps.Clone(m.sent)
 }
 
-func (m *Relays) serve(f *Fleet, r *drtest.Region) {
-	r.Serve(relayHost(r.Name()), http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+func (m *Relays) serve(r *drtest.Region) {
+	r.Serve(RelayHost(r.Name()), http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		var args service.MailArgs
 		if err := json.NewDecoder(req.Body).Decode(&args); err != nil {
 			http.Error(w, "want a mail", http.StatusBadRequest)
 			return
 		}
-		time.Sleep(f.Config.Latency)
+		time.Sleep(m.latency)
 		m.mu.Lock()
 		m.sent[args.Order]++
 		m.mu.Unlock()
-		f.World.Applied("mail", args.Order)
+		r.World().Applied("mail", args.Order)
 	}))
 }

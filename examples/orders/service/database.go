@@ -83,16 +83,28 @@ const (
 	stockMaxStaleness  = time.Minute
 )
 
+// readAttempt is how long a read may take in one Region before the next is asked: a database that hangs says nothing, for as long as it is waited for.
+const readAttempt = time.Second
+
+// read reads within readAttempt in each Region, with options of [failover.Read].
+func read[T any](ctx context.Context, s *Service, fn func(context.Context, *sql.DB) (T, error), opts ...failover.ReadOption) (T, error) {
+	return failover.Read(ctx, s.DB, func(ctx context.Context, db *sql.DB) (T, error) {
+		ctx, cancel := context.WithTimeout(ctx, readAttempt)
+		defer cancel()
+		return fn(ctx, db)
+	}, opts...)
+}
+
 // find reads an order near this process, if the copy here is fresh enough. In bad times an old answer is better than none.
 func (s *Service) find(ctx context.Context, id string) (Order, error) {
-	return failover.Read(ctx, s.DB, func(ctx context.Context, db *sql.DB) (Order, error) {
+	return read(ctx, s, func(ctx context.Context, db *sql.DB) (Order, error) {
 		return s.parts.Database.Find(ctx, db, id)
 	}, failover.MaxStaleness(ordersMaxStaleness), failover.AllowStale())
 }
 
 // list reads a customer's newest orders, as find.
 func (s *Service) list(ctx context.Context, customer string, limit int) ([]Order, error) {
-	return failover.Read(ctx, s.DB, func(ctx context.Context, db *sql.DB) ([]Order, error) {
+	return read(ctx, s, func(ctx context.Context, db *sql.DB) ([]Order, error) {
 		return s.parts.Database.List(ctx, db, customer, limit)
 	}, failover.MaxStaleness(ordersMaxStaleness), failover.AllowStale())
 }

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"time"
@@ -82,6 +83,9 @@ func (s *Service) api() (http.Handler, error) {
 	return shedder.Middleware(admission(failoverhttp.Middleware(s.Controller)(mux))), nil
 }
 
+// forwardWithin is how long the writer Region may take for a request that was sent on: less than the server gives its answer.
+const forwardWithin = 20 * time.Second
+
 // writerOnly sends writes to the writer Region. While there is none they stay: the guard replays what is done and refuses the rest.
 func (s *Service) writerOnly(next http.Handler) http.Handler {
 	forward := failoverhttp.Forward(s.parts.Net, func(writer failover.Region) *url.URL { return s.parts.Peers[writer] })
@@ -91,7 +95,9 @@ func (s *Service) writerOnly(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		elsewhere.ServeHTTP(w, r)
+		ctx, cancel := context.WithTimeout(r.Context(), forwardWithin)
+		defer cancel()
+		elsewhere.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 

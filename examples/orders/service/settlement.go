@@ -26,7 +26,7 @@ func (s *Service) settle(ctx context.Context, args SettleArgs) error {
 
 // found reads an order from the writer's copy, which knows what exists.
 func (s *Service) found(ctx context.Context, id string) (Order, error) {
-	o, err := failover.Read(ctx, s.DB, func(ctx context.Context, db *sql.DB) (Order, error) {
+	o, err := read(ctx, s, func(ctx context.Context, db *sql.DB) (Order, error) {
 		return s.parts.Database.Find(ctx, db, id)
 	}, failover.MaxStaleness(time.Millisecond))
 	if errors.Is(err, sql.ErrNoRows) {
