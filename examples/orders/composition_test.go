@@ -81,8 +81,8 @@ func (c *composition) config(seeds int) drtest.ExploreConfig {
 		World:  drtest.Config{Fidelity: drtest.FidelityMessages, Watchdog: 2 * time.Minute},
 		Name:   "Composition",
 		Seeds:  seeds,
-		Safety: 2 * time.Minute,
-		Events: 5,
+		Safety: 3 * time.Minute,
+		Events: 8,
 		Faults: menu(),
 
 		AcceptDivergence: "back-off and probes draw their jitter from the process",
@@ -116,7 +116,7 @@ func redisIn(region string) string { return "redis." + region + ".internal" }
 
 // disaster is one World: users, the storm, deployments, an operator who puts things right, and the account at the end.
 func (c *composition) disaster(t testing.TB, w *drtest.World) {
-	f := embedded.Start(w, embedded.Config{Dir: t.TempDir(), Instances: 1, Settings: (&options{lease: 8 * time.Second, probe: time.Second}).settings()})
+	f := embedded.Start(w, embedded.Config{Dir: t.TempDir(), Instances: 1, Settings: (&options{lease: 4 * time.Second, probe: time.Second}).settings()})
 	for range 60 {
 		if f.Writer() != nil {
 			break

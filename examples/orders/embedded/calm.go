@@ -14,6 +14,12 @@ func (f *Fleet) Unrest() (why []string) {
 	home, standby := f.Sites[East], f.Sites[West]
 	if home.steady() == nil {
 		say("the writer is not at home, or a move is under way")
+		for _, s := range f.Sites {
+			for _, svc := range s.Services() {
+				st := svc.Controller.Status()
+				say("%s sees writer %q in phase %v, refused %q, why %q, health %v", st.Instance, st.Writer, st.Phase, st.Refused, st.Why, st.Health)
+			}
+		}
 	}
 	if behind := standby.Store.Behind(); standby.primary.Load() || behind > f.Config.Lag+time.Second {
 		say("the standby does not follow, or is %v behind", behind)

@@ -17,9 +17,8 @@ import (
 // coordinatorHost is a service in the third Region that keeps the fleet's decision: what a table of DynamoDB is in production.
 const coordinatorHost = "coordinator.internal"
 
-// ServeCoordinator runs it. It survives the loss of either Region, because it lives in neither. The moves that it records are noted.
-func ServeCoordinator(r *drtest.Region) *Moves {
-	moves := &Moves{}
+// ServeCoordinator runs it. It survives the loss of either Region, because it lives in neither. stored is told of every record.
+func ServeCoordinator(r *drtest.Region, stored func(failover.Record)) {
 	memory := failover.NewMemoryCoordinator(East, West)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /record", func(w http.ResponseWriter, r *http.Request) {
@@ -36,7 +35,7 @@ func ServeCoordinator(r *drtest.Region) *Moves {
 			err = memory.CompareAndSwap(r.Context(), sequence, next)
 		}
 		if err == nil {
-			moves.note(next)
+			stored(next)
 		}
 		reply(w, nil, err)
 	})
@@ -53,7 +52,6 @@ func ServeCoordinator(r *drtest.Region) *Moves {
 		reply(w, votes, err)
 	})
 	r.Serve(coordinatorHost, mux)
-	return moves
 }
 
 // statuses of the coordinator's errors.

@@ -29,6 +29,17 @@ var (
 	errDeployed = errors.New("embedded: a new version is deployed")
 )
 
+// Deploy stops every process of the Region in good order and starts it again, one after the other has begun to.
+func (p *Pool) Deploy() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, i := range p.instances {
+		if leave := i.leave.Load(); leave != nil {
+			(*leave)(errDeployed)
+		}
+	}
+}
+
 // run is the lives until the World ends one.
 func (i *instance) run(ctx context.Context) error {
 	for {

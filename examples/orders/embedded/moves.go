@@ -15,14 +15,14 @@ type Move struct {
 	Opened time.Time        // when the new writer could write; zero if it never did
 }
 
-// Moves is the list of them. It may be used from any goroutine.
-type Moves struct {
+// moves is the list of them.
+type moves struct {
 	mu  sync.Mutex // guards all
 	all []*Move
 }
 
 // note takes in a record that was stored.
-func (m *Moves) note(r failover.Record) {
+func (m *moves) note(r failover.Record) {
 	t := r.Transition
 	if t == nil {
 		t = r.Last
@@ -50,15 +50,12 @@ func (m *Moves) note(r failover.Record) {
 	}
 }
 
-// All returns every move of the writer that was asked for, the oldest first.
-func (m *Moves) All() (all []Move) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, move := range m.all {
-		all = append(all, *move)
+// Moves returns every move of the writer that was asked for, the oldest first.
+func (f *Fleet) Moves() (all []Move) {
+	f.moves.mu.Lock()
+	defer f.moves.mu.Unlock()
+	for _, m := range f.moves.all {
+		all = append(all, *m)
 	}
 	return all
 }
-
-// Moves returns every move of the writer that was asked for, the oldest first.
-func (f *Fleet) Moves() []Move { return f.moves.All() }

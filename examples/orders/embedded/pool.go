@@ -69,17 +69,6 @@ func (p *Pool) services(match func(*instance) bool) (running []*service.Service)
 	return running
 }
 
-// Deploy stops every process of the Region in good order and starts it again, one after the other has begun to.
-func (p *Pool) Deploy() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, i := range p.instances {
-		if leave := i.leave.Load(); leave != nil {
-			(*leave)(errDeployed)
-		}
-	}
-}
-
 // ServeHTTP is the Region's load balancer: each instance in turn, and 503 when there is none.
 func (p *Pool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if i := p.pick(); i != nil {
@@ -112,6 +101,26 @@ type Crew struct {
 	mu      sync.Mutex // guards the following, and alive against an Add after stopped
 	stopped bool
 	refused []Refusal
+}
+
+// A Refusal is an answer of 500 or more that a process gave while it stopped in good order.
+type Refusal struct {
+	Process string
+	Status  int
+	At      time.Time
+}
+
+// Refusals returns them, the oldest first.
+func (c *Crew) Refusals() []Refusal {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.refused)
+}
+
+func (c *Crew) refusedAtStop(process string, status int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refused = append(c.refused, Refusal{process, status, time.Now()})
 }
 
 // NewCrew returns one that nobody is in.
@@ -149,24 +158,4 @@ func (c *Crew) enter() bool {
 	}
 	c.alive.Add(1)
 	return true
-}
-
-// A Refusal is an answer of 500 or more that a process gave while it stopped in good order.
-type Refusal struct {
-	Process string
-	Status  int
-	At      time.Time
-}
-
-// Refusals returns them, the oldest first.
-func (c *Crew) Refusals() []Refusal {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.refused)
-}
-
-func (c *Crew) refusedAtStop(process string, status int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.refused = append(c.refused, Refusal{process, status, time.Now()})
 }

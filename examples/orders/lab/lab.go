@@ -199,7 +199,7 @@ func other(r failover.Region) failover.Region {
 // run starts the processes.
 func (l *Lab) run(context.Context) error {
 	east, west := l.world.Region(real.East), l.world.Region(real.West)
-	embedded.ServeCoordinator(l.world.Region(third))
+	embedded.ServeCoordinator(l.world.Region(third), func(failover.Record) {})
 	l.payments = embedded.StartPayments(east, payLatency, 0)
 	l.relays = embedded.StartRelays(payLatency, east, west)
 	for _, r := range []*drtest.Region{east, west} {
