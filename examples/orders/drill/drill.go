@@ -21,7 +21,7 @@ type Config struct {
 	Give     time.Duration // to open, to move, to rebuild and to move back, each at most; 0 = 1 min
 	Settle   time.Duration // deferred calls, at the end; 0 = 20 s
 	RTO, RPO time.Duration // promised; 0 = 15 s, and 60 s
-	Pause    time.Duration // of orders in the planned move home, promised; 0 = 15 s
+	Pause    time.Duration // of orders in the planned move home, promised; 0 = RTO
 	Approve  bool          // a person approves the move
 	Progress func(Event)   // told of each step; nil = nobody
 }
@@ -35,11 +35,14 @@ func (c Config) withDefaults() Config {
 	}
 	for d, byDefault := range map[*time.Duration]time.Duration{
 		&c.Before: 3 * time.Second, &c.Outage: 10 * time.Second, &c.After: 2 * time.Second,
-		&c.Give: time.Minute, &c.Settle: 20 * time.Second, &c.RTO: 15 * time.Second, &c.RPO: time.Minute, &c.Pause: 15 * time.Second,
+		&c.Give: time.Minute, &c.Settle: 20 * time.Second, &c.RTO: 15 * time.Second, &c.RPO: time.Minute,
 	} {
 		if *d == 0 {
 			*d = byDefault
 		}
+	}
+	if c.Pause == 0 {
+		c.Pause = c.RTO
 	}
 	return c
 }

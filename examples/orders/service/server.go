@@ -42,7 +42,6 @@ func (s *Service) routes() (http.Handler, error) {
 	mux.Handle("/", api)
 	mux.Handle("/admin/", admin)
 	mux.Handle("GET /status", degradehttp.Status(s.Modes))
-	mux.Handle("GET /status/failover", failoverhttp.Status(s.Controller))
 	mux.Handle("GET /metrics", s.metrics.handler)
 	mux.Handle("GET /active", failoverhttp.Active(s.Controller))
 	mux.HandleFunc("GET /readyz", s.ready)
@@ -72,7 +71,7 @@ func (s *Service) api() (http.Handler, error) {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("POST /orders", s.writerOnly(keyed(levels(http.HandlerFunc(s.postOrder)))))
+	mux.Handle("POST /orders", known(s.writerOnly(keyed(levels(http.HandlerFunc(s.postOrder))))))
 	mux.Handle("GET /orders", levels(http.HandlerFunc(s.listOrders)))
 	mux.Handle("GET /orders/{id}", levels(http.HandlerFunc(s.getOrder)))
 	mux.Handle("GET /stock/{sku}", levels(http.HandlerFunc(s.getStock)))
