@@ -194,6 +194,8 @@ type grant struct {
 
 // begin fills in g. It is a function of its own because what the claim takes on the stack is then gone when the user's function runs, which may make
 // such a call itself.
+//
+//go:noinline
 func (c *call) begin(g *grant) (err error) {
 	*g, err = c.claimed()
 	return err
