@@ -53,12 +53,12 @@ type maxRunOver struct{}
 func (maxRunOver) Error() string { return "idempotency: the detached call ran for MaxRun" }
 func (maxRunOver) Unwrap() error { return context.DeadlineExceeded }
 
-// apart is a context.WithoutCancel that lies in the run.
-type apart struct{ context.Context }
+// A valuesOnly is a context.WithoutCancel that lies in the run.
+type valuesOnly struct{ context.Context }
 
-func (apart) Deadline() (deadline time.Time, ok bool) { return time.Time{}, false }
-func (apart) Done() <-chan struct{}                   { return nil }
-func (apart) Err() error                              { return nil }
+func (valuesOnly) Deadline() (deadline time.Time, ok bool) { return time.Time{}, false }
+func (valuesOnly) Done() <-chan struct{}                   { return nil }
+func (valuesOnly) Err() error                              { return nil }
 
 // limit returns the timer that cancels a run at its end. An end that is further away than the first heartbeat is left to that: few
 // runs live to see it.

@@ -12,6 +12,7 @@ import (
 // A detachedRun runs the function on its own goroutine, so that it survives its caller.
 type detachedRun struct {
 	*run
+	values   valuesOnly    // the caller's
 	end      atomic.Int32  // who came first
 	finished chan struct{} // closed when the fields below are written
 
@@ -30,7 +31,8 @@ const (
 )
 
 func (r *run) detached() (stored []byte, info Info, err error) {
-	d := &detachedRun{run: r, finished: make(chan struct{})}
+	d := &r.apart
+	d.run, d.finished = r, make(chan struct{})
 	r.core.work.add()
 	go d.main()
 	select {
@@ -60,8 +62,8 @@ func (d *detachedRun) main() {
 		}
 		d.end.CompareAndSwap(runsOn, runEnded)
 	}()
-	d.apart.Context = d.ctx
-	d.stored, d.info, d.err = d.inline(&d.apart, time.Now().Add(d.terms.MaxRun))
+	d.values.Context = d.ctx
+	d.stored, d.info, d.err = d.inline(&d.values, time.Now().Add(d.terms.MaxRun))
 	d.returned = true
 }
 

@@ -161,22 +161,21 @@ func (c *call) lead(f *flight) (stored []byte, info Info, err error) {
 			c.flights.leave(&c.key, f, nil)
 		}
 	}()
-	g, err := c.begin()
-	if err != nil {
+	r := &c.first
+	r.call = c
+	if err := c.begin(&r.grant); err != nil {
 		if e, ok := err.(*Error); ok && e.Reason == ErrInFlight {
 			f.refused = e
 		}
 		return nil, info, err
 	}
-	if g.stored != nil {
+	if r.stored != nil {
 		left = true
-		c.flights.leave(&c.key, f, g.stored)
-		return c.replay(g.stored)
+		c.flights.leave(&c.key, f, r.stored)
+		return c.replay(r.stored)
 	}
 	left = true
 	c.flights.grant(f)
-	r := &c.first
-	r.call, r.grant = c, g
 	if c.terms.MaxRun > 0 {
 		return r.detached()
 	}
@@ -193,8 +192,17 @@ type grant struct {
 	reconcile bool
 }
 
-// begin claims the key and waits for owners in other processes, as far as the call may wait.
-func (c *call) begin() (grant, error) {
+// begin fills in g. It is a function of its own because what the claim takes on the stack is then gone when the user's function runs, which may make
+// such a call itself.
+//
+//go:noinline
+func (c *call) begin(g *grant) (err error) {
+	*g, err = c.claimed()
+	return err
+}
+
+// claimed claims the key and waits for owners in other processes, as far as the call may wait.
+func (c *call) claimed() (grant, error) {
 	claim, ambiguous := c.claim()
 	store := c.store
 	var w remoteWait

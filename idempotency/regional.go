@@ -42,7 +42,7 @@ type RegionalConfig struct {
 // Region and their keys noted there, in the same round trip; see [Regional.Resync] and [Regional.UnprotectedSince].
 //
 // A result is noted in the writer's store, in the step that writes it, before the replica hears of it, and the note is cleared when
-// it has: one trip more in the writer's Region. A process that dies in between leaves the note: whoever replays the result
+// it has: one trip more in the writer's Region. (Not so where all stores are a [Memory], which dies with the process.) A process that dies in between leaves the note: whoever replays the result
 // first, and Resync, bring it to the replica, so that no caller has a result that a failover would lose. A process that dies
 // between the two halves of another step has died with its attempt, which then counts as abandoned after a failover.
 //
@@ -250,7 +250,8 @@ func (r *Regional) Complete(ctx context.Context, c Completion) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	c.Unsynced = p.copy != nil
+	noted := p.copy != nil && (p.alone || !r.near) // stores in this process die with it: there is no time between them
+	c.Unsynced = noted
 	a, err := p.home.store.Complete(ctx, c)
 	if p.alone {
 		r.missed(p.copy, err)
@@ -266,6 +267,13 @@ func (r *Regional) Complete(ctx context.Context, c Completion) (Answer, error) {
 	s := p.copy.step(ctx)
 	b, err := p.copy.store.Complete(s.ctx, follow)
 	s.end(err)
+	if !noted {
+		if err == nil && b.Status == StatusGranted {
+			return a, nil
+		}
+		c.Unsynced = true
+		_, _ = p.home.store.Complete(ctx, c) // again, with the note
+	}
 	if err == nil && b.Status != StatusGranted {
 		if b.Record.Fence.Compare(c.Fence) > 0 {
 			return r.giveWay(ctx, p.home, m, b)

@@ -15,7 +15,7 @@ type run struct {
 	grant
 	attempt Attempt
 	context runContext
-	apart   apart // of a detached run
+	apart   detachedRun // if it is detached
 	keep    lease
 	lease   *lease // keep, or nil if unprotected
 
