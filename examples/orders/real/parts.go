@@ -248,7 +248,11 @@ func (o *opening) tables(ctx context.Context, p *service.Parts) error {
 			continue // gone, or a copy
 		}
 		if err := p.Database.Install(ctx, db); err != nil {
-			return err
+			if p.Database.Classify(err) == failover.ClassAnswer {
+				return err
+			}
+			o.log.WarnContext(ctx, "tables not made: no answer", "err", err)
+			continue
 		}
 		if err := sameCoordinator(ctx, p, db); err != nil {
 			return err

@@ -54,6 +54,23 @@ func TestFromEnvNamesWhatIsWrong(t *testing.T) {
 
 const anvil = `{"sku":"anvil","quantity":1,"email":"ann@example.com"}`
 
+// Processes are started in an outage too: by whoever replaces those that died in it.
+func TestOpenWhileNobodyAnswers(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts, and nobody says a word
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	silent := real.Endpoints{SQL: "postgres://orders@" + l.Addr().String() + "/orders", Redis: l.Addr().String(), SQS: "http://" + l.Addr().String(), URL: "http://" + l.Addr().String()}
+	_, release, err := real.Open(t.Context(), real.Config{
+		Self: real.West, Dir: t.TempDir(), Regions: map[string]real.Endpoints{real.East: silent, real.West: silent}, Payments: silent.URL, Mail: silent.URL,
+	}, service.Settings{}, nil)
+	if err != nil {
+		t.Fatalf("Open = %v, want none", err)
+	}
+	release()
+}
+
 // A database that obeys another coordinator would refuse every write, so nothing is started.
 func TestADatabaseOfAnotherCoordinator(t *testing.T) {
 	config, _ := surroundings(t)
