@@ -68,6 +68,17 @@ func TestTheBuiltCommandOnRealParts(t *testing.T) {
 		t.Errorf("charged %d times, want once", n)
 	}
 
+	eventually(t, "reads stay in the other Region", func() error {
+		_, body := ask(t, http.MethodGet, urls["us-west-2"]+"/status/failover", "")
+		var status struct {
+			Health   map[string]string
+			Exposure struct{ Known bool }
+		}
+		if err := json.Unmarshal(body, &status); err != nil || status.Health["us-west-2"] != "healthy" || !status.Exposure.Known {
+			return fmt.Errorf("%v %s", err, body)
+		}
+		return nil
+	})
 	standby.Freeze()
 	if status, body := ask(t, http.MethodGet, urls["us-west-2"]+"/orders", ""); status != http.StatusOK || !bytes.Contains(body, []byte(placed.ID)) {
 		t.Errorf("beside a database that hangs: %d %s, want the orders", status, body)
