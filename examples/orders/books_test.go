@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-go/holdfast/examples/orders/embedded"
 	"github.com/holdfast-go/holdfast/examples/orders/service"
 	"github.com/holdfast-go/holdfast/failover"
+	"github.com/holdfast-go/holdfast/idempotency"
 	"github.com/holdfast-go/holdfast/queue"
 )
 
@@ -38,6 +39,7 @@ func (c *composition) closeBooks(ctx context.Context, w *drtest.World, f *embedd
 	a.refused()
 	a.charges()
 	a.calls(ctx)
+	a.keys()
 	a.movesOfTheWriter()
 	a.stops()
 	return a.errs
@@ -175,6 +177,52 @@ func (a *closing) reason(id string) queue.Rule {
 		return ruleStoreLost
 	}
 	return ""
+}
+
+// keys: a call that had its effect is never begun as one that has never been there, and a planned move leaves no key behind.
+func (a *closing) keys() {
+	effects := map[string]time.Duration{} // the first of each call, by its ID
+	for _, e := range a.w.History().Effects() {
+		id := e.Kind + "-" + e.Key
+		if _, known := effects[id]; !known {
+			effects[id] = e.At
+		}
+	}
+	type copyOf struct{ key, region string }
+	done := map[copyOf]time.Duration{}
+	for _, s := range a.f.KeySteps() {
+		at := a.since(s.At)
+		if s.Done {
+			if c := (copyOf{nameOf(s.Key), s.Region}); done[c] == 0 {
+				done[c] = at
+			}
+			continue
+		}
+		_, id, _ := strings.Cut(s.Key.ID, "/")
+		if effect, had := effects[id]; had && effect < at && !a.movedWithin(effect, at) {
+			a.say("call %s had its effect at %v and was begun as new in %s at %v", s.Key.ID, effect, s.Region, at)
+		}
+	}
+	for c, at := range done {
+		for _, m := range a.moves {
+			if !m.Planned || m.Opened.IsZero() || m.From != c.region || a.since(m.Cut) < at {
+				continue
+			}
+			if there, ok := done[copyOf{c.key, m.To}]; !ok || there > a.since(m.Opened) {
+				a.say("key %s, done in %s at %v, was not in %s when the planned move to it opened, at %v", c.key, c.region, at, m.To, a.since(m.Opened))
+			}
+		}
+	}
+}
+
+// nameOf is what one key has and no other.
+func nameOf(k idempotency.Key) string { return k.Scope + " " + k.Op + " " + k.ID }
+
+// movedWithin reports whether the writer was moved without a plan between two instants, or at most a lease before: the first kept its keys.
+func (a *closing) movedWithin(from, to time.Duration) bool {
+	return slices.ContainsFunc(a.moves, func(m embedded.Move) bool {
+		return !m.Planned && !m.Opened.IsZero() && a.since(m.Opened) >= from && a.since(m.Opened) <= to
+	})
 }
 
 // causes are the faults that are a reason to move the writer: the Region is lost, or cut off, or its process is. What other hosts answer is none.

@@ -95,7 +95,7 @@ func menu() []fault.Fault {
 	all := []fault.Fault{
 		fault.Partition(east, west), fault.Latency(east, west, 300*time.Millisecond), fault.Loss(east, west, .3),
 		fault.ReplicationLag("orders-west", 5*time.Second), fault.ReplicationPause("orders-west"), fault.ReplicationBreak("orders-west"),
-		fault.Gray(embedded.PaymentsHost, 1), fault.Gray(embedded.PaymentsHost, .5), fault.Throttle(embedded.PaymentsHost, .5, 429, time.Second),
+		fault.Gray(embedded.PaymentsHost, 1), fault.Gray(embedded.PaymentsHost, .3).WithStatus(mislaid), fault.Throttle(embedded.PaymentsHost, .5, 429, time.Second),
 		fault.FlagStoreDown(redisIn(third)), fault.RegionDown(third, fault.ModeBlackhole), fault.Crash(third + "/witness-0"),
 	}
 	for _, region := range []string{east, west} {
@@ -112,6 +112,9 @@ func menu() []fault.Fault {
 	return all
 }
 
+// mislaid is the status of a gateway that waits for payments no longer: before and after they have charged.
+const mislaid = 504
+
 func redisIn(region string) string { return "redis." + region + ".internal" }
 
 // disaster is one World: users, the storm, deployments, an operator who puts things right, and the account at the end.
@@ -123,6 +126,12 @@ func (c *composition) disaster(t testing.TB, w *drtest.World) {
 		}
 		time.Sleep(time.Second)
 	}
+	w.OnFault(func(ft fault.Fault) (func(), error) {
+		if ft.Host == embedded.PaymentsHost && ft.Status == mislaid {
+			return f.Payments.Mislay(ft.Share), nil
+		}
+		return nil, nil
+	})
 	operator := f.StartOperator()
 	w.Gauge("features below normal", func() float64 { return float64(f.Degraded()) })
 	w.Check(check.AppliedOnce("charge"), check.SingleWriter().Except(embedded.KeyHeartbeat),

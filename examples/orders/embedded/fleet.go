@@ -76,7 +76,8 @@ type Fleet struct {
 	Relays   *Relays
 
 	*Crew
-	moves moves
+	moves  moves
+	keyLog keyLog
 
 	third *drtest.Region
 	web   *drtest.Region

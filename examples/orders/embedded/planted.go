@@ -12,7 +12,7 @@ import (
 )
 
 // keys is the store, with a defect if a test has planted one in it.
-func keys(s *redisstore.Store) idempotency.Replica {
+func keys(s *redisstore.Store) replica {
 	switch {
 	case planted.Has(planted.ShortRetention):
 		return forgetful{s}

@@ -196,7 +196,7 @@ func (s *Site) connect(p *service.Parts, there *Site, closers *[]func() error) e
 		}
 		lane.Queues[there.Name] = transport(q)
 	}
-	p.SQL[there.Name], p.Keys[there.Name], p.Peers[there.Name] = db, keys(store), Address(there.Name)
+	p.SQL[there.Name], p.Keys[there.Name], p.Peers[there.Name] = db, loggedStore{keys(store), there.Name, &s.fleet.keyLog}, Address(there.Name)
 	return nil
 }
 
