@@ -26,7 +26,8 @@ type ExploreConfig struct {
 	// name in the directory. Empty means the name of the test.
 	Name string
 
-	// Seeds is how many seeds are tried. Zero means 100. The environment variable HOLDFAST_SEEDS takes its place.
+	// Seeds is how many seeds are tried. Zero means 100, [NoSearch] that only regressions are replayed. The environment
+	// variable HOLDFAST_SEEDS takes its place.
 	Seeds int
 
 	// Budget ends the search, between two seeds, when the process has spent that much processor time since it
@@ -91,6 +92,10 @@ type ExploreConfig struct {
 	AcceptDivergence string
 }
 
+// NoSearch is the ExploreConfig.Seeds of an exploration that replays its regressions and is done. One with a Bug must have
+// a regression of it.
+const NoSearch = -1
+
 const (
 	defaultSeeds   = 100
 	defaultEvents  = 6
@@ -117,7 +122,7 @@ func (c ExploreConfig) withDefaults(t *testing.T) (ExploreConfig, error) {
 		return c, fmt.Errorf("drtest: ExploreConfig.%s: %s", field, fmt.Sprintf(format, args...))
 	}
 	switch {
-	case c.Seeds < 0:
+	case c.Seeds < NoSearch:
 		return problem("Seeds", "%d is negative", c.Seeds)
 	case c.Events < 0:
 		return problem("Events", "%d is negative", c.Events)
@@ -256,10 +261,9 @@ func (e *explorer) run() {
 		e.replayOnly(e.replay)
 		return
 	}
-	if !e.replayAll() {
-		return
+	if e.replayAll() && e.config.Seeds != NoSearch {
+		e.search()
 	}
-	e.search()
 }
 
 // search tries one seed after the other.
@@ -318,6 +322,10 @@ func (e *explorer) conclude() {
 	case f != nil:
 		e.t.Log(f.String())
 	case len(e.problems) > 0:
+	case e.config.Seeds == NoSearch:
+		if e.config.Bug != "" && len(e.result.Replayed) == 0 {
+			e.fail("drtest: Explore: there is no regression of the planted bug %q to replay", e.config.Bug)
+		}
 	case e.config.Bug != "":
 		e.fail("drtest: Explore: %d seeds did not find the planted bug %q", e.result.Seeds, e.config.Bug)
 	case e.skipped == e.result.Seeds:

@@ -76,6 +76,8 @@ type Fleet struct {
 	Relays   *Relays
 
 	*Crew
+	moves  moves
+	keyLog keyLog
 
 	third *drtest.Region
 	web   *drtest.Region
@@ -94,7 +96,7 @@ func Start(w *drtest.World, cfg Config) *Fleet {
 	f.Crew = NewCrew()
 	redis.SetLogger(silent{})
 	f.Flags = redistest.Start(f.third)
-	ServeCoordinator(f.third)
+	ServeCoordinator(f.third, f.moves.note)
 	f.Payments = StartPayments(w.Region(East), cfg.Latency, cfg.PaymentsAtOnce)
 	f.Relays = StartRelays(cfg.Latency, w.Region(East), w.Region(West))
 	for _, name := range []string{East, West} {

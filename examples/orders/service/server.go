@@ -82,8 +82,8 @@ func (s *Service) api() (http.Handler, error) {
 	return shedder.Middleware(admission(failoverhttp.Middleware(s.Controller)(mux))), nil
 }
 
-// forwardWithin is how long the writer Region may take for a request that was sent on: less than the server gives its answer.
-const forwardWithin = 20 * time.Second
+// forwardWithin is how long the writer Region may take for a request that was sent on: the longest that an order takes, and less than users wait.
+const forwardWithin = 10 * time.Second
 
 // writerOnly sends writes to the writer Region. While there is none they stay: the guard replays what is done and refuses the rest.
 func (s *Service) writerOnly(next http.Handler) http.Handler {
