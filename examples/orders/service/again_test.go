@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/holdfast-go/holdfast"
 	"github.com/holdfast-go/holdfast/drtest"
+	"github.com/holdfast-go/holdfast/drtest/fault"
 	"github.com/holdfast-go/holdfast/examples/orders/embedded"
 	"github.com/holdfast-go/holdfast/examples/orders/service"
 	"github.com/holdfast-go/holdfast/retry"
@@ -74,6 +76,33 @@ func TestPaidOrderIsSettledAfterACrash(t *testing.T) {
 		}
 		if n := f.Payments.Charges()["o-1"]; n != 0 {
 			t.Errorf("a paid order was charged %d times more", n)
+		}
+	})
+}
+
+// Money that was taken is not "nothing was done", also when this process may no longer write it down.
+func TestChargeOfAWriterThatWasDeposedIsUnknown(t *testing.T) {
+	drtest.Run(t, drtest.Config{}, func(t *testing.T, w *drtest.World) {
+		f := embedded.Start(w, embedded.Config{Dir: t.TempDir()})
+		ready(t, f)
+		writer := f.Sites[embedded.East].Services()[0]
+		placed := service.Order{ID: "o-1", Customer: "ann", Email: "ann@example.com", SKU: "rope", Quantity: 1, Cents: 900, Status: service.StatusPending}
+		if err := writer.Insert(t.Context(), placed); err != nil {
+			t.Fatal(err)
+		}
+		var charged error
+		_ = writer.Guard.Once(t.Context(), "test", func(ctx context.Context) error {
+			heal, err := w.Inject(fault.Partition(embedded.East, embedded.Third))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer heal()
+			time.Sleep(time.Minute) // its lease has ended
+			charged = writer.ChargeNow(ctx, service.ChargeArgs{Order: "o-1", Cents: 900})
+			return nil
+		})
+		if n := f.Payments.Charges()["o-1"]; n != 1 || charged == nil || holdfast.OutcomeOf(charged) != holdfast.OutcomeUnknown {
+			t.Errorf("%d charges, error %v: %v, want one of unknown outcome", n, charged, holdfast.OutcomeOf(charged))
 		}
 	})
 }

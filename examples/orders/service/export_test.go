@@ -18,6 +18,9 @@ func (s *Service) Insert(ctx context.Context, o Order) error {
 	return err
 }
 
+// ChargeNow charges as placing an order does.
+func (s *Service) ChargeNow(ctx context.Context, args ChargeArgs) error { return s.charge(ctx, args) }
+
 // Serve runs a server as [Service.Run] does.
 func Serve(ctx context.Context, listen func(http.Handler) HTTPServer) error {
 	return (&Service{parts: Parts{Listen: listen}}).serve(ctx)

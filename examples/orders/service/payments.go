@@ -47,10 +47,7 @@ func (s *Service) charge(ctx context.Context, args ChargeArgs) error {
 	}
 	switch {
 	case status == http.StatusOK, status == http.StatusCreated:
-		if _, err := s.update(ctx, args.Order, func(o *Order) { o.Status = StatusPaid }); err != nil {
-			return err
-		}
-		return s.settleLater(ctx, args.Order)
+		return halfway(s.paid(ctx, args.Order))
 	case status == http.StatusAccepted:
 		return errPayLater
 	case status == http.StatusPaymentRequired:
@@ -62,6 +59,14 @@ func (s *Service) charge(ctx context.Context, args ChargeArgs) error {
 		return holdfast.NotRun(fmt.Errorf("service: payments answer %d", status))
 	}
 	return holdfast.Unknown(fmt.Errorf("service: payments answer %d", status))
+}
+
+// paid notes that the money was taken.
+func (s *Service) paid(ctx context.Context, order string) error {
+	if _, err := s.update(ctx, order, func(o *Order) { o.Status = StatusPaid }); err != nil {
+		return err
+	}
+	return s.settleLater(ctx, order)
 }
 
 // pay sends one charge and returns the status of the answer.

@@ -67,9 +67,10 @@ func (s *Service) place(ctx context.Context, o Order) (Order, error) {
 	return o, nil
 }
 
-// halfway marks the error of a later step: the order is there, so "nothing was done" would be wrong, whatever the step says of itself.
+// halfway marks the error of a later step: the order is there, or the money was taken, so "nothing was done" would be wrong, whatever the step says
+// of itself.
 func halfway(err error) error {
-	if errors.Is(err, errDeclined) {
+	if err == nil || errors.Is(err, errDeclined) {
 		return err
 	}
 	return holdfast.Unknown(err)
