@@ -50,6 +50,7 @@ var (
 	loads     atomic.Uint32
 	sinkLevel degrade.Level
 	sinkInt   int
+	sinkErr   error
 )
 
 // measure runs op serially and in parallel.
@@ -212,7 +213,22 @@ func BenchmarkDegradeShed(b *testing.B) {
 	})
 	full := newShedder(b, 1)
 	_ = full.AdmitClass(ctx, shed.Critical)
-	measure(b, "refuse", func() { _ = full.AdmitClass(ctx, shed.Sheddable) })
+	b.Run("refuse/serial", func(b *testing.B) {
+		b.ReportAllocs()
+		defer cpu(b)()
+		for b.Loop() {
+			sinkErr = full.AdmitClass(ctx, shed.Sheddable)
+		}
+	})
+	b.Run("refuse/parallel", func(b *testing.B) {
+		b.ReportAllocs()
+		defer cpu(b)()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				_ = full.AdmitClass(ctx, shed.Sheddable)
+			}
+		})
+	})
 }
 
 func newShedder(b *testing.B, limit int) *shed.Shedder {

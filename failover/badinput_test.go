@@ -210,11 +210,10 @@ func TestWritesInFlightEndAtTheSwitch(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.until(10*time.Second, "cut is known", func() bool { return n.ctl.Decision().Phase == PhaseFenced })
-		e := n.client.regions[0]
-		ctx := e.drain.Load().ctx
+		hangs := n.client.regions[0].flights.begin(t.Context(), time.Now().Add(time.Hour))
 		time.Sleep(25 * time.Second)
-		if context.Cause(ctx) != ErrRegionDrained {
-			t.Errorf("cause after the switch = %v, want ErrRegionDrained", context.Cause(ctx))
+		if context.Cause(hangs) != ErrRegionDrained || hangs.Err() != context.Canceled {
+			t.Errorf("cause after the switch = %v (%v), want ErrRegionDrained", context.Cause(hangs), hangs.Err())
 		}
 		f.until(2*time.Minute, "west writes", func() bool { _, ok := f.nodes[1].ctl.Ready(); return ok })
 		start := time.Now()

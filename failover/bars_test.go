@@ -140,3 +140,22 @@ func TestRoutesAllocateNothing(t *testing.T) {
 		}
 	})
 }
+
+// A write costs the context that ends it: the flight, and of the standard library a context that can be cancelled with its function.
+func TestWriteAllocatesItsContext(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	inFleet(t, func(t *testing.T, f *fleet) {
+		f.standard()
+		ctx, client := t.Context(), f.nodes[0].client
+		write := func(context.Context, *backend, Fence) (int, error) { return 1, nil }
+		if n := testing.AllocsPerRun(100, func() {
+			if _, err := Write(ctx, client, write, Idempotent(Replicated)); err != nil {
+				t.Fatal(err)
+			}
+		}); n > 3 {
+			t.Errorf("Write allocates %v times, want 3", n)
+		}
+	})
+}

@@ -68,18 +68,7 @@ type endpoint[T any] struct {
 	member  Member[T]
 	current atomic.Pointer[T]
 	health  *sourceRegion
-	drain   atomic.Pointer[drainable]
-}
-
-// A drainable ends the calls that began under it.
-type drainable struct {
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-}
-
-func newDrainable() *drainable {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	return &drainable{ctx, cancel}
+	flights flights
 }
 
 // New returns a client over one Member for each Region of the controller. Errors name the field.
@@ -99,7 +88,6 @@ func New[T any](ctl *Controller, members []Member[T], cfg ClientConfig) (*Client
 		e := &endpoint[T]{member: m, health: c.source.regions[m.Region]}
 		e.health.measured = m.Lag != nil
 		e.current.Store(&m.Client)
-		e.drain.Store(newDrainable())
 		c.regions[ctl.index(m.Region)] = e
 		probers = append(probers, prober{
 			region: m.Region, every: cfg.ProbeEvery, timeout: cfg.ProbeTimeout, state: e.health,
@@ -202,7 +190,7 @@ func (e *endpoint[T]) lag() func(context.Context) (LagSample, error) {
 
 // release ends what still runs in the Region and lets the Member release connections.
 func (e *endpoint[T]) release(ctx context.Context) error {
-	e.drain.Swap(newDrainable()).cancel(ErrRegionDrained)
+	e.flights.drain()
 	if e.member.Drain == nil {
 		return nil
 	}

@@ -148,25 +148,17 @@ func (c *Client[T]) fenced(s *snapshot, reason string) error {
 	}
 }
 
-// errFlightOver is the cause of a write's context when its lease or MaxFlight has run out.
-var errFlightOver = errors.New("failover: the write's lease or MaxFlight has run out")
-
 // writeOnce runs fn in the writer Region, until end at the latest.
 func writeOnce[T, R any](ctx context.Context, c *Client[T], fence Fence, now, end time.Time, fn func(context.Context, T, Fence) (R, error)) (R, Tried) {
 	e := c.regions[c.ctl.index(fence.Region)]
 	who := callerSince(ctx, now)
-	cut, cancel := context.WithDeadlineCause(ctx, end, errFlightOver)
-	defer cancel()
-	drained, drain := context.WithCancelCause(cut)
-	defer drain(nil)
-	region := e.drain.Load()
-	stop := context.AfterFunc(region.ctx, func() { drain(context.Cause(region.ctx)) })
-	defer stop()
+	write := e.flights.begin(ctx, end)
+	defer e.flights.land(write)
 
-	v, err := fn(drained, *e.current.Load(), fence)
+	v, err := fn(write, *e.current.Load(), fence)
 	class := c.classify(err)
 	health := who.health(class)
-	if class == ClassUnknown && drained.Err() != nil && ctx.Err() == nil {
+	if class == ClassUnknown && write.Err() != nil && ctx.Err() == nil {
 		health = effectNone // we ended it ourselves
 	}
 	e.health.counts.add(health)

@@ -382,6 +382,43 @@ func TestRegionalWithoutAWriter(t *testing.T) {
 	})
 }
 
+// In a planned move the keys are copied while nobody is the writer. Whoever noted what is missing may be another process, and gone.
+func TestResyncInTheMiddleOfAMove(t *testing.T) {
+	bubble(t, "copies what a process that is gone has noted", func(t *testing.T) {
+		two := newTwoRegions(t)
+		g := newGuard(t, two.Regional, idempotency.Config{})
+		two.west.setDown(true)
+		for i := range 20 {
+			_ = g.Do(t.Context(), key(fmt.Sprint(i)), func(context.Context) error { return nil })
+		}
+		two.west.setDown(false)
+		two.failover("")
+		next, err := idempotency.NewRegional(two.route, map[string]idempotency.Store{"east": two.east, "west": two.west}, idempotency.RegionalConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := next.Resync(t.Context()); err != nil {
+			t.Fatalf("Resync without a writer = %v", err)
+		}
+		two.failover("west")
+		for i := range 20 {
+			if err := g.Do(t.Context(), key(fmt.Sprint(i)), func(context.Context) error { t.Errorf("call %d ran again", i); return nil }); err != nil {
+				t.Fatalf("call %d = %v", i, err)
+			}
+		}
+	})
+	bubble(t, "fails if one Region does not answer", func(t *testing.T) {
+		for _, down := range []string{"east", "west"} {
+			two := newTwoRegions(t)
+			two.failover("")
+			map[string]*region{"east": two.east, "west": two.west}[down].setDown(true)
+			if err := two.Resync(t.Context()); !errors.Is(err, errDown) {
+				t.Errorf("Resync with %s down = %v, want %v", down, err, errDown)
+			}
+		}
+	})
+}
+
 func TestNewRegionalChecksItsArguments(t *testing.T) {
 	route := func() ([]string, string) { return nil, "east" }
 	one := map[string]idempotency.Store{"east": newRegion(t)}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 )
 
@@ -35,8 +36,11 @@ func (r *Regional) Run(ctx context.Context) error {
 }
 
 // Resync copies every key that a Region's store had noted as missed by its peer when Resync began, and returns nil when it
-// has: the writer and its replica then hold the same, but for calls made meanwhile. Call it before a planned move, when writes
-// have stopped. Regions that are neither are copied from as far as they answer.
+// has: the writer and its replica then hold the same, but for calls made meanwhile. Call it in a planned move, when writes
+// have stopped. Regions that are neither are copied from as far as they answer; while there is no writer, every Region has to answer.
+//
+// Keys are copied 16 at a time, in each direction after the other. A key takes two to four round trips, the listing what the store says:
+// redisstore eight. With 60 ms to the other Region and nothing to copy that is about 0.6 s.
 //
 // Damaged keys keep no other from being copied. They are counted, and an error that matches [ErrCorrupt] names one: repair or
 // delete it. Until then UnprotectedSince stays.
@@ -60,24 +64,14 @@ func (e *damageError) Unwrap() error { return e.first }
 func (r *Regional) resync(ctx context.Context) error {
 	episodes := r.episodes.Load()
 	_, writer := r.route()
-	home := r.peers[writer]
-	if home == nil {
-		return fmt.Errorf("no store for the writer %q", writer)
+	ways, err := r.ways(writer)
+	if err != nil {
+		return err
 	}
-	copyName := r.config.ReplicaOf(writer)
-	replica := r.peers[copyName]
 	var damaged damageError
 	var errs []error
-	for _, name := range r.names {
-		from, to := r.peers[name], home
-		if from == home {
-			to = replica
-		}
-		if to == nil {
-			continue
-		}
-		err := r.drain(ctx, from, to, &damaged)
-		if err != nil && (from == home || from == replica) {
+	for _, w := range ways {
+		if err := r.drain(ctx, w.from, w.to, &damaged); err != nil && w.must {
 			errs = append(errs, err)
 		}
 	}
@@ -90,6 +84,40 @@ func (r *Regional) resync(ctx context.Context) error {
 	}
 	r.whole(episodes)
 	return nil
+}
+
+// A way is from where to where missed keys are copied.
+type way struct {
+	from, to *peer
+	must     bool // the Regions are not whole without
+}
+
+// ways are all that copy something. While nobody writes, in the middle of a move, nobody says who wrote: each Region's notes are of
+// what its own replica has missed.
+func (r *Regional) ways(writer string) (all []way, err error) {
+	home := r.peers[writer]
+	if home == nil && writer != "" {
+		return nil, fmt.Errorf("no store for the writer %q", writer)
+	}
+	var replica *peer
+	if home != nil {
+		replica = r.peers[r.config.ReplicaOf(writer)]
+	}
+	for _, name := range r.names {
+		w := way{from: r.peers[name], to: home}
+		switch {
+		case home == nil:
+			w.to, w.must = r.peers[r.config.ReplicaOf(name)], true
+		case w.from == home:
+			w.to, w.must = replica, true
+		case w.from == replica:
+			w.must = true
+		}
+		if w.to != nil {
+			all = append(all, w)
+		}
+	}
+	return all, nil
 }
 
 // whole ends the unprotected time, unless a copy was missed since episodes was read.
@@ -106,25 +134,49 @@ func (r *Regional) whole(episodes int64) {
 		slog.Duration("unprotected", time.Since(time.Unix(0, since))))
 }
 
-// drain copies from's missed keys to to. It counts those that are damaged and goes on. A peer that does not answer is asked for
-// one record and no more: listing costs many round trips.
+// copiesAtOnce is how many keys are copied at a time.
+const copiesAtOnce = 16
+
+// drain copies from's missed keys to to, [copiesAtOnce] at a time. It counts those that are damaged and goes on. A peer that does not
+// answer is asked for one record and no more: listing costs many round trips.
 func (r *Regional) drain(ctx context.Context, from, to *peer, damaged *damageError) error {
 	if _, err := try(ctx, to, func(ctx context.Context) (Record, error) { return to.store.Load(ctx, ping) }); err != nil {
 		return err
 	}
-	for m, err := range from.store.Unsynced(ctx) {
-		if err == nil {
-			err = r.drainOne(ctx, from.store, to, m)
-		}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	slots := make(chan struct{}, copiesAtOnce)
+	var (
+		copies sync.WaitGroup
+		mu     sync.Mutex // guards damaged
+	)
+	settle := func(m Mark, err error) {
 		switch {
 		case err == nil:
 		case errors.Is(err, ErrCorrupt):
+			mu.Lock()
+			defer mu.Unlock()
 			damaged.add(m, err)
 		default:
-			return err
+			cancel(err) // the first error stands; the copies that it ends add nothing
 		}
 	}
-	return nil
+	for m, err := range from.store.Unsynced(ctx) {
+		if err != nil {
+			settle(m, err)
+		} else {
+			slots <- struct{}{}
+			copies.Go(func() {
+				defer func() { <-slots }()
+				settle(m, r.drainOne(ctx, from.store, to, m))
+			})
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	copies.Wait()
+	return context.Cause(ctx)
 }
 
 func (e *damageError) add(m Mark, err error) {

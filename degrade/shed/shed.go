@@ -60,14 +60,29 @@ type Shedder struct {
 	every  uint64    // one of how many refused is spared; 0 = none
 	cfg    Config
 	refuse [5]counts // by class
+	errors [spread]*degrade.RefusedError
 	times  times
 	sets   [5][3]telemetry.Set
 	set    telemetry.Set
 }
 
+// spread is how many waits the refusals go through.
+const spread = 64
+
+// counts are kept so that a refusal is one atomic add, and so that no reader sees a count fall.
 type counts struct {
-	over               atomic.Uint64 // requests above the class's share
-	shed, late, spared atomic.Int64
+	over                 atomic.Uint64 // requests above the class's share
+	late, spared, missed atomic.Int64  // missed could be spared, had there been room
+}
+
+// shed returns how many were refused: all above the share except for one of every, and that one too if it missed.
+func (c *counts) shed(every uint64) int64 {
+	missed := c.missed.Load() // before over, which was counted first
+	over := c.over.Load()
+	if every > 0 {
+		over -= over / every
+	}
+	return int64(over) + missed
 }
 
 const (
@@ -88,6 +103,7 @@ func New(cfg Config) (*Shedder, error) {
 	if cfg.MinAdmit > 0 {
 		s.every = uint64(1/cfg.MinAdmit + 0.5)
 	}
+	s.errors = refusals(cfg)
 	name := attribute.String("name", cfg.Name)
 	s.set = telemetry.NewSet(name)
 	for c := Sheddable; c <= CriticalPlus; c++ {
@@ -147,8 +163,8 @@ func (s *Shedder) Allows(class Class) bool {
 }
 
 // Admit admits a request of the class and with the deadline of ctx, or returns a [*degrade.RefusedError] that matches
-// degrade.ErrShed. After nil the caller calls [Shedder.Done] exactly once. A request without a class is of Config.Default. It reads the clock only
-// if ctx has a deadline.
+// degrade.ErrShed. Refusals share their error values: do not change them. After nil the caller calls [Shedder.Done] exactly once. A request
+// without a class is of Config.Default. It reads the clock only if ctx has a deadline.
 func (s *Shedder) Admit(ctx context.Context) error {
 	class, ok := From(ctx)
 	if !ok {
@@ -163,8 +179,7 @@ func (s *Shedder) AdmitClass(ctx context.Context, class Class) error {
 		class = s.cfg.Default
 	}
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= s.times.least(s.cfg.MinTime) {
-		s.refuse[class].late.Add(1)
-		return s.refusal()
+		return s.refusal(uint64(s.refuse[class].late.Add(1)))
 	}
 	// Look before counting: those who are refused must not take, even for a moment, the places of those who are not.
 	if limit := s.limits[class&7]; uint32(s.word.Load()) < limit {
@@ -189,12 +204,14 @@ func (s *Shedder) enter(limit uint32) bool {
 func (s *Shedder) over(class Class) error {
 	c := &s.refuse[class]
 	n := c.over.Add(1)
-	if s.every > 0 && n%s.every == 0 && uint32(s.word.Load()) < s.spared && s.enter(s.spared) {
-		c.spared.Add(1)
-		return nil
+	if s.every > 0 && n%s.every == 0 {
+		if uint32(s.word.Load()) < s.spared && s.enter(s.spared) {
+			c.spared.Add(1)
+			return nil
+		}
+		c.missed.Add(1)
 	}
-	c.shed.Add(1)
-	return s.refusal()
+	return s.refusal(n)
 }
 
 // Done ends an admitted request. Calling it more often than Admit admitted panics.
@@ -213,10 +230,18 @@ func (s *Shedder) Do(ctx context.Context, call func(context.Context) error) erro
 	return call(ctx)
 }
 
-func (s *Shedder) refusal() error {
-	wait := s.cfg.RetryAfter + time.Duration(float64(s.cfg.RetryAfter)*0.5*rand.Float64())
-	return &degrade.RefusedError{Name: s.cfg.Name, Op: degrade.OpRead, Cause: degrade.CauseOverload, Wait: wait}
+// refusals are the errors of a shedder, made once: those who are refused cost as little as they can. Their waits are
+// spread evenly from RetryAfter to one and a half times that.
+func refusals(cfg Config) (all [spread]*degrade.RefusedError) {
+	for i, at := range rand.Perm(spread) {
+		wait := cfg.RetryAfter + time.Duration(float64(cfg.RetryAfter)*0.5*float64(at)/spread)
+		all[i] = &degrade.RefusedError{Name: cfg.Name, Op: degrade.OpRead, Cause: degrade.CauseOverload, Wait: wait}
+	}
+	return all
 }
+
+// refusal is the n-th refusal of a class.
+func (s *Shedder) refusal(n uint64) error { return s.errors[n%spread] }
 
 // Stats are counts since the start.
 type Stats struct {
@@ -228,7 +253,7 @@ type Stats struct {
 func (s *Shedder) Stats() Stats {
 	stats := Stats{InFlight: int(s.word.Load() & inFlight), Shed: map[Class]int64{}, Late: map[Class]int64{}, Spared: map[Class]int64{}}
 	for c := Sheddable; c <= CriticalPlus; c++ {
-		stats.Shed[c], stats.Late[c], stats.Spared[c] = s.refuse[c].shed.Load(), s.refuse[c].late.Load(), s.refuse[c].spared.Load()
+		stats.Shed[c], stats.Late[c], stats.Spared[c] = s.refuse[c].shed(s.every), s.refuse[c].late.Load(), s.refuse[c].spared.Load()
 	}
 	return stats
 }
@@ -238,7 +263,7 @@ func (s *Shedder) collect(to *telemetry.Collector) {
 	to.Int(telemetry.ShedInFlight, int64(word&inFlight), s.set)
 	to.Int(telemetry.ShedEnded, int64(word>>32), s.set)
 	for c := Sheddable; c <= CriticalPlus; c++ {
-		to.Int(telemetry.ShedRequests, s.refuse[c].shed.Load(), s.sets[c][0])
+		to.Int(telemetry.ShedRequests, s.refuse[c].shed(s.every), s.sets[c][0])
 		to.Int(telemetry.ShedRequests, s.refuse[c].late.Load(), s.sets[c][1])
 		to.Int(telemetry.ShedRequests, s.refuse[c].spared.Load(), s.sets[c][2])
 	}

@@ -405,3 +405,67 @@ func TestRefusalsTakeNoPlaces(t *testing.T) {
 		t.Errorf("%d critical-plus requests were refused with a place free", refused)
 	}
 }
+
+func TestRefusalsCostNoAllocationAndSpreadTheirWaits(t *testing.T) {
+	s := newShedder(t, Config{MaxInFlight: 1, MinAdmit: None, RetryAfter: 2 * time.Second})
+	if err := s.AdmitClass(t.Context(), CriticalPlus); err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(100, func() { _ = s.AdmitClass(t.Context(), Sheddable) }); n != 0 {
+		t.Errorf("a refusal allocates %v times, want 0", n)
+	}
+	waits := map[time.Duration]int{}
+	for range 2 * spread {
+		refused, ok := errors.AsType[*degrade.RefusedError](s.AdmitClass(t.Context(), Sheddable))
+		if !ok || refused.Wait < 2*time.Second || refused.Wait >= 3*time.Second {
+			t.Fatalf("refusal = %v, want one with a wait from 2 s to 3 s", refused)
+		}
+		waits[refused.Wait]++
+	}
+	if len(waits) != spread {
+		t.Errorf("%d refusals have %d waits, want %d", 2*spread, len(waits), spread)
+	}
+}
+
+// TestConcurrentRefusalsAreAllCounted: every request is admitted, shed or spared, none twice, and no count ever falls.
+func TestConcurrentRefusalsAreAllCounted(t *testing.T) {
+	const requests, callers = 20_000, 4
+	s := newShedder(t, Config{MaxInFlight: 100, MinAdmit: 0.1})
+	fill(t, s, CriticalPlus)
+	start := s.Stats()
+	var admitted atomic.Int64
+	done := make(chan struct{})
+	var wg, watch sync.WaitGroup
+	watch.Go(func() {
+		for last := int64(0); ; {
+			now := s.Stats().Shed[Sheddable]
+			if now < last {
+				t.Errorf("the count of the shed fell from %d to %d", last, now)
+			}
+			last = now
+			select {
+			case <-done:
+				return
+			default:
+			}
+		}
+	})
+	for range callers {
+		wg.Go(func() {
+			for range requests / callers {
+				if s.AdmitClass(t.Context(), Sheddable) == nil {
+					admitted.Add(1)
+					s.Done()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	close(done)
+	watch.Wait()
+	got := s.Stats()
+	shed, spared := got.Shed[Sheddable]-start.Shed[Sheddable], got.Spared[Sheddable]-start.Spared[Sheddable]
+	if spared != admitted.Load() || shed+spared != requests || spared == 0 {
+		t.Errorf("%d shed and %d spared of %d, %d admitted", shed, spared, requests, admitted.Load())
+	}
+}

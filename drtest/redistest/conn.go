@@ -20,6 +20,7 @@ type conn struct {
 	engine     *engine // a fail-over gives the server another one; this connection stays with its own
 	db         int
 	multi      bool // between MULTI and EXEC
+	adrift     bool // db may be wrong: it was changed in a transaction
 	subscribed bool
 }
 
@@ -166,13 +167,20 @@ func (s *Server) run(c *conn, name string, args []string) {
 		engine.Dispatch(c.peer, args)
 		s.mu.Lock()
 	default:
-		engine.Dispatch(c.peer, args)
+		if !s.runScript(c, name, args) {
+			engine.Dispatch(c.peer, args)
+		}
 		c.follow(name, args)
 		s.learnLocked(name, args)
 		if s.engine.writes(name) || c.shapes(name) {
 			s.logLocked(c, args)
 		}
 	}
+}
+
+// runScript runs a script that is known, and reports whether it has.
+func (s *Server) runScript(c *conn, name string, args []string) bool {
+	return name == "EVALSHA" && len(args) > 1 && !c.multi && !c.adrift && s.engine.lab.run(c, s.scripts[args[1]].proto, args)
 }
 
 // follow keeps what the connection's later commands depend on.
@@ -185,6 +193,7 @@ func (c *conn) follow(name string, args []string) {
 	case "SUBSCRIBE", "PSUBSCRIBE":
 		c.subscribed = true
 	case "SELECT":
+		c.adrift = c.adrift || c.multi
 		if len(args) == 2 && !c.multi {
 			if n, err := strconv.Atoi(args[1]); err == nil {
 				c.db = n

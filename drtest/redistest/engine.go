@@ -14,6 +14,7 @@ import (
 // An engine is a miniredis that no socket belongs to, with the clock that it is given.
 type engine struct {
 	*miniredis.Miniredis
+	lab *lab // runs scripts
 
 	mu    sync.Mutex // guards the following
 	clock time.Time
@@ -32,6 +33,7 @@ func newEngine(now time.Time) *engine {
 		panic(fmt.Sprintf("redistest: miniredis: %v", err))
 	}
 	_ = c.Close()
+	e.lab = newLab(e)
 	return e
 }
 

@@ -29,7 +29,7 @@ type Server struct {
 	engine    *engine
 	conns     map[*conn]bool
 	lastConn  uint64
-	scripts   []string // sources that clients loaded
+	scripts   map[string]script // by SHA-1: those that clients sent
 	paused    chan struct{}
 	faults    []*Fault
 	followers []*follower
@@ -43,7 +43,7 @@ type Server struct {
 // in real time.
 func Start(r *drtest.Region) *Server {
 	claim(r.World())
-	s := &Server{region: r, done: make(chan struct{}), conns: map[*conn]bool{}, counts: map[string]int{}}
+	s := &Server{region: r, done: make(chan struct{}), conns: map[*conn]bool{}, counts: map[string]int{}, scripts: map[string]script{}}
 	s.engine = newEngine(r.Now())
 	s.host, s.listener = listen(r)
 	s.running.Go(s.accept)

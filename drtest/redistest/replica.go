@@ -70,7 +70,7 @@ func (s *Server) allLocked() []*follower {
 	return append(slices.Clone(s.followers), s.standby)
 }
 
-// learnLocked keeps the sources of scripts, which a new follower must know.
+// learnLocked keeps scripts: a new follower must know them.
 func (s *Server) learnLocked(name string, args []string) {
 	source := ""
 	switch {
@@ -81,8 +81,8 @@ func (s *Server) learnLocked(name string, args []string) {
 	default:
 		return
 	}
-	if !slices.Contains(s.scripts, source) {
-		s.scripts = append(s.scripts, source)
+	if sha := shaOf(source); s.scripts[sha].source == "" {
+		s.scripts[sha] = newScript(source)
 	}
 }
 
@@ -135,8 +135,8 @@ func (f *follower) reset(s *Server) {
 	f.engine.at(f.region.Now())
 	copyAll(s.engine.Miniredis, f.engine.Miniredis)
 	loader := deaf()
-	for _, source := range s.scripts {
-		f.engine.Server().Dispatch(loader, []string{"SCRIPT", "LOAD", source})
+	for _, known := range s.scripts {
+		f.engine.Server().Dispatch(loader, []string{"SCRIPT", "LOAD", known.source})
 	}
 	for c := range s.conns {
 		if c.db != 0 {

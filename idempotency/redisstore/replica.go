@@ -2,10 +2,7 @@ package redisstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"iter"
-	"math/rand/v2"
 	"strconv"
 	"strings"
 
@@ -33,42 +30,6 @@ func (s *Store) Put(ctx context.Context, key idempotency.Key, r idempotency.Reco
 func (s *Store) Discard(ctx context.Context, key idempotency.Key, f idempotency.Fence) error {
 	_, err := status(s.run(ctx, s.scripts.discard, s.names(key), false, appendEpoch(nil, f.Epoch), f.N))
 	return err
-}
-
-// Unsynced implements idempotency.Replica. It asks bucket after bucket, from a random one on: at least 128 round trips.
-func (s *Store) Unsynced(ctx context.Context) iter.Seq2[idempotency.Mark, error] {
-	return func(yield func(idempotency.Mark, error) bool) {
-		first := rand.Uint32N(buckets)
-		for i := range uint32(buckets) {
-			if !s.unsynced(ctx, s.bucket((first+i)%buckets), yield) {
-				return
-			}
-		}
-	}
-}
-
-// unsynced yields the marks of one bucket.
-func (s *Store) unsynced(ctx context.Context, bucket string, yield func(idempotency.Mark, error) bool) (more bool) {
-	for cursor := "0"; ; {
-		reply, err := s.send(ctx, s.scripts.unsynced, []string{bucket}, cursor)
-		list, ok := reply.([]any)
-		next, ok2 := at(list, 0).(string)
-		if err == nil && !(ok && ok2) {
-			err = fmt.Errorf("redisstore: %w", idempotency.ErrCorrupt)
-		}
-		if err != nil {
-			// Notes that are no hash are one bucket's matter; all else is the server's.
-			return yield(idempotency.Mark{}, err) && errors.Is(err, idempotency.ErrCorrupt)
-		}
-		for pair := list[1:]; len(pair) >= 2; pair = pair[2:] {
-			if !yield(parseMark(pair[0], pair[1])) {
-				return false
-			}
-		}
-		if cursor = next; cursor == "0" {
-			return true
-		}
-	}
 }
 
 func parseMark(ident, value any) (m idempotency.Mark, err error) {

@@ -13,6 +13,8 @@
 //   - RTO: from the loss of the Region until 99 % of the orders of every second succeed again.
 //   - RPO: how far back the acknowledged orders that are lost reach. Their number and age must be within the exposure that the
 //     controller printed at the switch.
+//   - The pause of the planned move home: the longest time in which no order was acknowledged. Writes stop for a lease and MaxFlight, the copy of the keys
+//     and the promotion; users who repeat their orders see that as a delay.
 //   - The account: every acknowledged order is in the writer's database or in the loss list; none is charged twice, and each is charged
 //     or its charge waits; every deferred call is done or held; a mail that went out twice has its reason, and a run of its call for each.
 //   - At most one Region writes at a time.

@@ -5,9 +5,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -60,7 +57,7 @@ type Config struct {
 	// error. Nil means nobody.
 	OnAnswer func(to failover.Region, r *http.Request, answer *http.Response, err error)
 
-	// Audit receives what people and the group did; Logger a line per change of state. Nil means nobody.
+	// Audit receives what people and the group did, each entry once; Logger a line per change of state. Nil means nobody.
 	Audit  io.Writer
 	Logger *slog.Logger
 }
@@ -78,14 +75,9 @@ type Fleet struct {
 	Payments *Payments
 	Relays   *Relays
 
-	life  context.Context // ends with Stop
-	end   context.CancelFunc
-	alive sync.WaitGroup // processes
-
-	slowest atomic.Int64 // of the stops of processes
-
-	mu      sync.Mutex // guards stopped, and alive against an Add after it
-	stopped bool
+	*Crew
+	moves  moves
+	keyLog keyLog
 
 	third *drtest.Region
 	web   *drtest.Region
@@ -95,25 +87,26 @@ type Fleet struct {
 // Start makes the parts in w and starts every process. It returns at once: the first writer opens after a few polls.
 func Start(w *drtest.World, cfg Config) *Fleet {
 	cfg = cfg.withDefaults()
+	cfg.Audit = onceTo(cfg.Audit)
 	w.RTT(drtest.AWSRTT())
 	f := &Fleet{
 		World: w, Config: cfg, Sites: map[failover.Region]*Site{}, Ledger: cfg.Ledger, Unknown: failover.NewMemoryLedger(cfg.Logger),
 		Journal: runbook.NewMemoryJournal(), third: w.Region(Third), web: w.Region(Web),
 	}
-	f.life, f.end = context.WithCancel(context.Background())
+	f.Crew = NewCrew()
 	redis.SetLogger(silent{})
 	f.Flags = redistest.Start(f.third)
-	serveCoordinator(f.third)
-	f.Payments = startPayments(w, w.Region(East), cfg)
-	f.Relays = &Relays{sent: map[string]int{}}
+	ServeCoordinator(f.third, f.moves.note)
+	f.Payments = StartPayments(w.Region(East), cfg.Latency, cfg.PaymentsAtOnce)
+	f.Relays = StartRelays(cfg.Latency, w.Region(East), w.Region(West))
 	for _, name := range []string{East, West} {
 		f.Sites[name] = f.newSite(w.Region(name))
 	}
-	f.front = newFront(f)
+	f.front = NewFront(f.web, cfg.Settings.ProbeEvery, cfg.OnAnswer)
 	f.third.Go("deploy", f.deploy)
 	for _, name := range []string{East, West} {
 		for n := range cfg.Instances {
-			f.Sites[name].start(n)
+			f.Sites[name].Start(n)
 		}
 	}
 	for n := range max(1, 3-cfg.Instances) {
@@ -136,36 +129,6 @@ func (c Config) withDefaults() Config {
 		c.Ledger = queue.NewLedger()
 	}
 	return c
-}
-
-// Stop ends every process of the service in good order, as a deployment does, and waits until they are gone. Their errors are the World's.
-func (f *Fleet) Stop() {
-	f.mu.Lock()
-	f.stopped = true
-	f.mu.Unlock()
-	f.end()
-	f.alive.Wait()
-}
-
-// LongestStop returns the longest time that a process took to stop, from when it was told to.
-func (f *Fleet) LongestStop() time.Duration { return time.Duration(f.slowest.Load()) }
-
-// tookToStop notes it.
-func (f *Fleet) tookToStop(took time.Duration) {
-	for slowest := f.slowest.Load(); int64(took) > slowest && !f.slowest.CompareAndSwap(slowest, int64(took)); {
-		slowest = f.slowest.Load()
-	}
-}
-
-// enter counts a process in, unless all is over.
-func (f *Fleet) enter() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.stopped {
-		return false
-	}
-	f.alive.Add(1)
-	return true
 }
 
 // silent is for go-redis, which prints every failed dial.
@@ -208,11 +171,6 @@ func (f *Fleet) Other(s *Site) *Site {
 		return f.Sites[West]
 	}
 	return f.Sites[East]
-}
-
-// address of the service in a Region.
-func address(region failover.Region) *url.URL {
-	return &url.URL{Scheme: "http", Host: "orders." + region + ".internal"}
 }
 
 // flags connects a Region to the flag backend.

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-go/holdfast/drtest"
 	"github.com/holdfast-go/holdfast/failover"
 )
 
@@ -25,15 +26,16 @@ const (
 	checkTimeout = 4 * time.Second
 )
 
-func newFront(f *Fleet) *Front {
-	front := &Front{transport: f.web.Transport(), onAnswer: f.Config.OnAnswer, checks: &http.Client{Transport: f.web.Transport(), Timeout: checkTimeout}}
+// NewFront starts one where users sit. It asks every second probe, if the service's are short. onAnswer is [Config.OnAnswer].
+func NewFront(web *drtest.Region, probe time.Duration, onAnswer func(failover.Region, *http.Request, *http.Response, error)) *Front {
+	front := &Front{transport: web.Transport(), onAnswer: onAnswer, checks: &http.Client{Transport: web.Transport(), Timeout: checkTimeout}}
 	east := East
 	front.active.Store(&east)
 	every := checkEvery
-	if p := f.Config.Settings.ProbeEvery; p > 0 {
-		every = min(every, 2*p)
+	if probe > 0 {
+		every = min(every, 2*probe)
 	}
-	f.web.Go("front", func(ctx context.Context) error { return front.run(ctx, every) })
+	web.Go("front", func(ctx context.Context) error { return front.run(ctx, every) })
 	return front
 }
 
@@ -59,7 +61,7 @@ func (f *Front) run(ctx context.Context, every time.Duration) error {
 }
 
 func (f *Front) check(ctx context.Context, region failover.Region) bool {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address(region).JoinPath("active").String(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, Address(region).JoinPath("active").String(), nil)
 	if err != nil {
 		return false
 	}
@@ -76,7 +78,7 @@ func (f *Front) check(ctx context.Context, region failover.Region) bool {
 func (f *Front) RoundTrip(r *http.Request) (*http.Response, error) {
 	to := f.Active()
 	out := r.Clone(r.Context())
-	out.URL.Scheme, out.URL.Host, out.Host = "http", address(to).Host, ""
+	out.URL.Scheme, out.URL.Host, out.Host = "http", Address(to).Host, ""
 	answer, err := f.transport.RoundTrip(out)
 	if f.onAnswer != nil {
 		f.onAnswer(to, r, answer, err)

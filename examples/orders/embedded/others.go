@@ -27,12 +27,14 @@ type Payments struct {
 	latency time.Duration
 	answers map[string]int // status by key
 	charges map[string]int // how often, by order
+	mislay  func() bool    // whether the answer to a charge is lost on its way; nil = never
 }
 
-func startPayments(w *drtest.World, r *drtest.Region, cfg Config) *Payments {
-	p := &Payments{world: w, latency: cfg.Latency, answers: map[string]int{}, charges: map[string]int{}}
-	if cfg.PaymentsAtOnce > 0 {
-		p.seats = make(chan struct{}, cfg.PaymentsAtOnce)
+// StartPayments serves them in r. A charge takes latency; atOnce are worked on at a time, 0 = any number.
+func StartPayments(r *drtest.Region, latency time.Duration, atOnce int) *Payments {
+	p := &Payments{world: r.World(), latency: latency, answers: map[string]int{}, charges: map[string]int{}}
+	if atOnce > 0 {
+		p.seats = make(chan struct{}, atOnce)
 	}
 	r.Serve(PaymentsHost, p)
 	return p
@@ -50,6 +52,18 @@ func (p *Payments) SetLatency(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.latency = d
+}
+
+// Mislay has a gateway in front answer 504 for a share of the charges that were worked on, until the end.
+func (p *Payments) Mislay(share float64) (end func()) {
+	rng := p.world.Stream("payments")
+	set := func(mislay func() bool) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.mislay = mislay
+	}
+	set(func() bool { return rng.Float64() < share })
+	return func() { set(nil) }
 }
 
 // ServeHTTP answers POST /charges.
@@ -74,6 +88,14 @@ func (p *Payments) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (p *Payments) charge(key string, args service.ChargeArgs) (status int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	status = p.chargeLocked(key, args)
+	if p.mislay != nil && p.mislay() {
+		return http.StatusGatewayTimeout
+	}
+	return status
+}
+
+func (p *Payments) chargeLocked(key string, args service.ChargeArgs) (status int) {
 	if status, ok := p.answers[key]; ok {
 		return status
 	}
@@ -90,11 +112,23 @@ func (p *Payments) charge(key string, args service.ChargeArgs) (status int) {
 
 // Relays are the mail relays of both Regions. They send what they are given, as often as they are given it.
 type Relays struct {
+	latency time.Duration
+
 	mu   sync.Mutex // guards sent
 	sent map[string]int
 }
 
-func relayHost(region failover.Region) string { return "mail." + region + ".internal" }
+// StartRelays serves one in each of regions. A mail takes latency.
+func StartRelays(latency time.Duration, regions ...*drtest.Region) *Relays {
+	m := &Relays{latency: latency, sent: map[string]int{}}
+	for _, r := range regions {
+		m.serve(r)
+	}
+	return m
+}
+
+// RelayHost is where the relay of a Region answers.
+func RelayHost(region failover.Region) string { return "mail." + region + ".internal" }
 
 // Sent returns how many mails went out for each order.
 func (m *Relays) Sent() map[string]int {
@@ -103,17 +137,17 @@ func (m *Relays) Sent() map[string]int {
 	return maps.Clone(m.sent)
 }
 
-func (m *Relays) serve(f *Fleet, r *drtest.Region) {
-	r.Serve(relayHost(r.Name()), http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+func (m *Relays) serve(r *drtest.Region) {
+	r.Serve(RelayHost(r.Name()), http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		var args service.MailArgs
 		if err := json.NewDecoder(req.Body).Decode(&args); err != nil {
 			http.Error(w, "want a mail", http.StatusBadRequest)
 			return
 		}
-		time.Sleep(f.Config.Latency)
+		time.Sleep(m.latency)
 		m.mu.Lock()
 		m.sent[args.Order]++
 		m.mu.Unlock()
-		f.World.Applied("mail", args.Order)
+		r.World().Applied("mail", args.Order)
 	}))
 }

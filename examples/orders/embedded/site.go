@@ -4,13 +4,13 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-go/holdfast/degrade"
@@ -36,12 +36,13 @@ type Site struct {
 	Queues []*sqstest.Queue // of deferred calls and of charges
 	Dead   []*sqstest.Queue // their dead-letter queues
 
-	fleet *Fleet
+	*Pool // its processes
 
-	mu        sync.Mutex // guards the following; never held while waiting
-	instances []*instance
-	next      int
-	spools    map[string]*spool.Spool // of the running processes, by their directory
+	fleet   *Fleet
+	primary atomic.Bool // takes writes, as the promotion and the operator left it
+
+	mu     sync.Mutex              // guards spools
+	spools map[string]*spool.Spool // of the running processes, by their directory
 }
 
 // queueRetention is what sqsqueue's Check demands of a queue and its dead-letter queue.
@@ -51,6 +52,7 @@ func (f *Fleet) newSite(r *drtest.Region) *Site {
 	s := &Site{Name: r.Name(), Region: r, fleet: f}
 	if s.Name == East {
 		s.Store = r.Store("orders-east")
+		s.primary.Store(true)
 	} else {
 		s.Store = r.Store("orders-west", drtest.ReplicaOf(f.Sites[East].Store, drtest.Lag(f.Config.Lag)))
 	}
@@ -59,8 +61,7 @@ func (f *Fleet) newSite(r *drtest.Region) *Site {
 	for _, lane := range lanes {
 		s.Queues, s.Dead = append(s.Queues, mustQueue(s.SQS, lane)), append(s.Dead, mustQueue(s.SQS, lane+"-dead"))
 	}
-	f.Relays.serve(f, r)
-	r.Serve(s.Host(), s)
+	s.Pool = NewPool(r, f.Crew, s.parts)
 	return s
 }
 
@@ -75,50 +76,8 @@ func mustQueue(s *sqstest.Server, name string) *sqstest.Queue {
 	return q
 }
 
-// Services returns the processes that run, in no order that means anything.
-func (s *Site) Services() []*service.Service {
-	return s.services(func(*instance) bool { return true })
-}
-
-// Alive returns the processes that run and have not been killed: what is left of a process after its Region was lost is not among them.
-func (s *Site) Alive() []*service.Service {
-	return s.services(func(i *instance) bool { return !i.killed.Load() })
-}
-
-func (s *Site) services(match func(*instance) bool) (running []*service.Service) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, i := range s.instances {
-		if svc := i.service.Load(); svc != nil && match(i) {
-			running = append(running, svc)
-		}
-	}
-	return running
-}
-
-// ServeHTTP is the Region's load balancer: each instance in turn, and 503 when there is none.
-func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if i := s.pick(); i != nil {
-		i.serve(w, r)
-		return
-	}
-	http.Error(w, "no instance is in service", http.StatusServiceUnavailable)
-}
-
-func (s *Site) pick() *instance {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for range s.instances {
-		s.next = (s.next + 1) % len(s.instances)
-		if i := s.instances[s.next]; i.handler.Load() != nil {
-			return i
-		}
-	}
-	return nil
-}
-
 // Host is where the Region's service answers, for faults.
-func (s *Site) Host() string { return address(s.Name).Host }
+func (s *Site) Host() string { return Address(s.Name).Host }
 
 // Rebuild makes the Region's database a copy of the writer's, as an operator does with a former writer. It returns the orders that only this one
 // had: acknowledged, and lost.
@@ -127,6 +86,7 @@ func (s *Site) Rebuild(writer *Site) (lost []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	s.primary.Store(false)
 	for _, k := range keys {
 		if id, ok := cutOrder(k); ok {
 			lost = append(lost, id)
@@ -151,27 +111,17 @@ func (f *Fleet) dirOf(instance string) string {
 	return filepath.Join(f.Config.Dir, strings.ReplaceAll(instance, "/", "-"))
 }
 
-// start runs instance n, again after every death.
-func (s *Site) start(n int) {
-	i := &instance{site: s, name: fmt.Sprintf("%s/app-%d", s.Name, n)}
-	s.mu.Lock()
-	s.instances = append(s.instances, i)
-	s.mu.Unlock()
-	s.fleet.World.Follow(i.name, i.epoch)
-	s.Region.Go(i.name, i.run)
-}
-
 // parts connects a process of this Region to everything. close lets go of it.
-func (s *Site) parts(name string) (p service.Parts, close func(), err error) {
+func (s *Site) parts(_ context.Context, name string) (p service.Parts, close func(), err error) {
 	f := s.fleet
 	dir := f.dirOf(name)
 	p = service.Parts{
 		Regions: []failover.Region{East, West}, Self: s.Name, Witnesses: []failover.Region{Third}, Home: East, Instance: name,
-		Coordinator: connectCoordinator(s.Region), Database: Database{}, SQL: map[failover.Region]*sql.DB{}, Journal: f.Journal, Unknown: f.Unknown,
+		Coordinator: ConnectCoordinator(s.Region), Database: Database{}, SQL: map[failover.Region]*sql.DB{}, Journal: f.Journal, Unknown: f.Unknown,
 		Promote: f.promote, Keys: map[failover.Region]idempotency.Store{},
 		Calls: service.Lane{Queues: map[failover.Region]queue.Transport{}}, Charges: service.Lane{Queues: map[failover.Region]queue.Transport{}},
-		Net: s.Region.Transport(), Payments: &url.URL{Scheme: "http", Host: PaymentsHost}, Mail: &url.URL{Scheme: "http", Host: relayHost(s.Name), Path: "/send"},
-		Peers: map[failover.Region]*url.URL{}, Authorize: authorize, StateDir: dir,
+		Net: s.Region.Transport(), Payments: &url.URL{Scheme: "http", Host: PaymentsHost}, Mail: &url.URL{Scheme: "http", Host: RelayHost(s.Name), Path: "/send"},
+		Peers: map[failover.Region]*url.URL{}, Authorize: Authorize, StateDir: dir,
 		Logger: f.Config.Logger, Ledger: f.Ledger, Settings: f.Config.Settings,
 	}
 	if f.Config.Capacity > 0 {
@@ -230,22 +180,23 @@ type polled struct {
 
 // connect adds what another Region has to the parts of a process here.
 func (s *Site) connect(p *service.Parts, there *Site, closers *[]func() error) error {
-	db := sql.OpenDB(there.Store.Connector(s.Region))
+	db := OpenSQL(there.Store.Connector(s.Region))
 	db.SetMaxIdleConns(32)
-	keys := connectRedis(there.Redis, s.Region)
-	*closers = append(*closers, db.Close, keys.Close)
-	store, err := redisstore.New(keys, redisstore.Config{})
+	client := connectRedis(there.Redis, s.Region)
+	*closers = append(*closers, db.Close, client.Close)
+	store, err := redisstore.New(client, redisstore.Config{})
 	if err != nil {
 		return err
 	}
 	api := there.SQS.Client(s.Region)
 	for i, lane := range []*service.Lane{&p.Calls, &p.Charges} {
-		lane.Queues[there.Name], err = sqsqueue.New(api, there.Queues[i].URL(), sqsqueue.Config{DeadLetterURL: there.Dead[i].URL(), Region: there.Name, Retention: queueRetention})
+		q, err := sqsqueue.New(api, there.Queues[i].URL(), sqsqueue.Config{DeadLetterURL: there.Dead[i].URL(), Region: there.Name, Retention: queueRetention})
 		if err != nil {
 			return err
 		}
+		lane.Queues[there.Name] = transport(q)
 	}
-	p.SQL[there.Name], p.Keys[there.Name], p.Peers[there.Name] = db, store, address(there.Name)
+	p.SQL[there.Name], p.Keys[there.Name], p.Peers[there.Name] = db, loggedStore{keys(store), there.Name, &s.fleet.keyLog}, Address(there.Name)
 	return nil
 }
 
@@ -255,7 +206,7 @@ func (f *Fleet) startWitness(n int) {
 	f.third.Go(name, func(ctx context.Context) error {
 		p := service.Parts{
 			Regions: []failover.Region{East, West}, Self: Third, Witnesses: []failover.Region{Third}, Instance: name,
-			Coordinator: connectCoordinator(f.third), Database: Database{}, SQL: map[failover.Region]*sql.DB{}, Settings: f.Config.Settings, Logger: f.Config.Logger,
+			Coordinator: ConnectCoordinator(f.third), Database: Database{}, SQL: map[failover.Region]*sql.DB{}, Settings: f.Config.Settings, Logger: f.Config.Logger,
 		}
 		for _, s := range f.Sites {
 			db := sql.OpenDB(s.Store.Connector(f.third))

@@ -1,9 +1,15 @@
 package real
 
 import (
+	"context"
 	"fmt"
+	"net"
+	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/holdfast-go/holdfast/failover"
 )
@@ -24,10 +30,37 @@ type Endpoints struct {
 
 // Config says where everything is.
 type Config struct {
+	Name           string // what keys and queues begin with; "" = orders
 	Self           failover.Region
+	Instance       string // this process among all; "" = the Region and the process ID
 	Dir            string // for state, the spools, the journal and the coordinator's file; shared by the processes of one machine
 	Regions        map[failover.Region]Endpoints
 	Payments, Mail string // URLs
+
+	Witnesses   []failover.Region    // third Regions that vote; none: two Regions cannot tell an outage from a cut between them, so moves ask for approval
+	Coordinator failover.Coordinator // nil: a file in Dir
+
+	// Dial connects to all of the above, as net.Dialer.DialContext does. Nil means the machine's network.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	Watch Watch
+}
+
+func (c *Config) name() string {
+	if c.Name == "" {
+		return "orders"
+	}
+	return c.Name
+}
+
+// queues are the names of the queues of deferred calls and of charges.
+func (c *Config) queues() (calls, charges string) { return c.name(), c.name() + "-charges" }
+
+// A Watch sees what is sent to the servers. Its zero value sees nothing.
+type Watch struct {
+	SQL   func(failover.Region) pgx.QueryTracer
+	Redis func(failover.Region) redis.Hook
+	SQS   func(failover.Region, http.RoundTripper) http.RoundTripper
 }
 
 // FromEnv reads the environment. Its errors name the variable.

@@ -49,10 +49,15 @@ func (s *Service) databases() []failover.Member[*sql.DB] {
 	return members
 }
 
+// errOtherOrder: the key's order is there and is another one. The guard refuses that as long as it remembers the key, which is a day.
+var errOtherOrder = holdfast.Permanent(errors.New("service: the key was used for another order"))
+
 // insert stores a new order. Running it again with the same key is the same order, in every Region.
 func (s *Service) insert(ctx context.Context, o Order) (Order, error) {
 	return failoversql.Tx(ctx, s.DB, s.parts.Database, func(ctx context.Context, tx *sql.Tx) (Order, error) {
 		switch stored, err := s.parts.Database.Find(ctx, tx, o.ID); {
+		case err == nil && !stored.sameAs(o):
+			return Order{}, errOtherOrder
 		case err == nil:
 			return stored, nil
 		case !errors.Is(err, sql.ErrNoRows):
@@ -83,16 +88,33 @@ const (
 	stockMaxStaleness  = time.Minute
 )
 
-// find reads an order near this process, if the copy here is fresh enough. In bad times an old answer is better than none.
+// readAttempt is how long a read may take in one Region before the next is asked: a database that hangs says nothing, for as long as it is waited for.
+const readAttempt = time.Second
+
+// read reads within readAttempt in each Region, with options of [failover.Read].
+func read[T any](ctx context.Context, s *Service, fn func(context.Context, *sql.DB) (T, error), opts ...failover.ReadOption) (T, error) {
+	return failover.Read(ctx, s.DB, func(ctx context.Context, db *sql.DB) (T, error) {
+		ctx, cancel := context.WithTimeout(ctx, readAttempt)
+		defer cancel()
+		return fn(ctx, db)
+	}, opts...)
+}
+
+// find reads an order near this process, if the copy here is fresh enough. In bad times an old answer is better than none. What is not in
+// the copy may be younger than it: that there is no such order only the writer's copy knows.
 func (s *Service) find(ctx context.Context, id string) (Order, error) {
-	return failover.Read(ctx, s.DB, func(ctx context.Context, db *sql.DB) (Order, error) {
+	o, err := read(ctx, s, func(ctx context.Context, db *sql.DB) (Order, error) {
 		return s.parts.Database.Find(ctx, db, id)
 	}, failover.MaxStaleness(ordersMaxStaleness), failover.AllowStale())
+	if errors.Is(err, sql.ErrNoRows) {
+		return s.found(ctx, id)
+	}
+	return o, err
 }
 
 // list reads a customer's newest orders, as find.
 func (s *Service) list(ctx context.Context, customer string, limit int) ([]Order, error) {
-	return failover.Read(ctx, s.DB, func(ctx context.Context, db *sql.DB) ([]Order, error) {
+	return read(ctx, s, func(ctx context.Context, db *sql.DB) ([]Order, error) {
 		return s.parts.Database.List(ctx, db, customer, limit)
 	}, failover.MaxStaleness(ordersMaxStaleness), failover.AllowStale())
 }

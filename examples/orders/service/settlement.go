@@ -18,6 +18,12 @@ type SettleArgs struct {
 	Order string `json:"order"`
 }
 
+// settleLater defers the settlement of a paid order, once however often it runs.
+func (s *Service) settleLater(ctx context.Context, order string) error {
+	_, err := Settle.Defer(ctx, s.Client, SettleArgs{Order: order}, queue.ID("settle-"+order), queue.Delay(s.parts.Settings.settleAfter()))
+	return err
+}
+
 // settle marks a paid order as settled.
 func (s *Service) settle(ctx context.Context, args SettleArgs) error {
 	_, err := s.update(ctx, args.Order, func(o *Order) { o.Settled = true })
@@ -26,7 +32,7 @@ func (s *Service) settle(ctx context.Context, args SettleArgs) error {
 
 // found reads an order from the writer's copy, which knows what exists.
 func (s *Service) found(ctx context.Context, id string) (Order, error) {
-	o, err := failover.Read(ctx, s.DB, func(ctx context.Context, db *sql.DB) (Order, error) {
+	o, err := read(ctx, s, func(ctx context.Context, db *sql.DB) (Order, error) {
 		return s.parts.Database.Find(ctx, db, id)
 	}, failover.MaxStaleness(time.Millisecond))
 	if errors.Is(err, sql.ErrNoRows) {

@@ -22,7 +22,7 @@ var errNoArticle = holdfast.Permanent(errors.New("service: no such article"))
 
 // loadStock reads stock near this process, where the copy is at most a minute old.
 func (s *Service) loadStock(ctx context.Context, sku string) (StockItem, error) {
-	item, err := failover.Read(ctx, s.DB, func(ctx context.Context, db *sql.DB) (StockItem, error) {
+	item, err := read(ctx, s, func(ctx context.Context, db *sql.DB) (StockItem, error) {
 		return s.parts.Database.StockOf(ctx, db, sku)
 	}, failover.MaxStaleness(stockMaxStaleness))
 	if errors.Is(err, sql.ErrNoRows) {

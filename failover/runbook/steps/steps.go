@@ -33,9 +33,10 @@ func DrainStranded(name string, left func(context.Context) (int, error)) runbook
 	return step
 }
 
-// SyncKeys runs resync, such as idempotency's Regional.Resync, again and again until nothing is unsynced, as left counts it.
+// SyncKeys runs resync, such as idempotency's Regional.Resync, and again until nothing is unsynced, as left counts it. It runs at least once, whatever
+// left says: a process knows of its own keys, and those that are missing may have been another's.
 func SyncKeys(name string, resync func(context.Context) error, left func(context.Context) (int, error)) runbook.Step {
-	return runbook.Step{Name: name, Check: empty(left), Phase: "sync", Do: func(ctx context.Context) error {
+	return once(runbook.Step{Name: name, Phase: "sync"}, func(ctx context.Context) error {
 		for {
 			if err := resync(ctx); err != nil {
 				return err
@@ -48,7 +49,7 @@ func SyncKeys(name string, resync func(context.Context) error, left func(context
 				return fmt.Errorf("%d keys unsynced: %w", n, err)
 			}
 		}
-	}}
+	})
 }
 
 // waitFor is a step that changes nothing and waits. Its Verify is polled; a Check would stop the run at once.

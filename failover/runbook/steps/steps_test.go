@@ -148,6 +148,15 @@ func TestCountingSteps(t *testing.T) {
 	}
 }
 
+// A process does not know of other processes' keys: nothing left here does not mean that nothing is to be copied.
+func TestSyncKeysRunsAtLeastOnce(t *testing.T) {
+	ran := 0
+	step := steps.SyncKeys("s", func(context.Context) error { ran++; return nil }, func(context.Context) (int, error) { return 0, nil })
+	if _, err := run(t, step); err != nil || ran != 1 {
+		t.Errorf("Run = %v, resync ran %d times, want once", err, ran)
+	}
+}
+
 func TestMonthlySmokeCleansUpAlways(t *testing.T) {
 	for name, smoke := range map[string]error{"passes": nil, "fails": errors.New("no orders in the copy")} {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,137 @@
+package failover
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// A flight is the context of one write: its caller's, which also ends when the write's time is over and when its Region is drained. It takes the
+// place of a context with a deadline and of two that are merged, which cost a timer and ten allocations a write: all flights of a Region
+// share one timer.
+type flight struct {
+	context.Context // the caller's, to be cancelled
+	cancel          context.CancelCauseFunc
+	end             time.Time
+
+	prev, next *flight // guarded by flights.mu
+}
+
+// Deadline is the caller's or the end of the write's time.
+func (f *flight) Deadline() (time.Time, bool) {
+	if deadline, ok := f.Context.Deadline(); ok && deadline.Before(f.end) {
+		return deadline, true
+	}
+	return f.end, true
+}
+
+// Err is that of a deadline when the write's time is over. Contexts made from a flight are cancelled then, with a cause that is a deadline.
+func (f *flight) Err() error {
+	err := f.Context.Err()
+	if err != nil && context.Cause(f.Context) == errFlightOver {
+		return context.DeadlineExceeded
+	}
+	return err
+}
+
+// errFlightOver is the cause of a write's context when its lease or MaxFlight has run out.
+var errFlightOver error = flightOver{}
+
+type flightOver struct{}
+
+func (flightOver) Error() string { return "failover: the write's lease or MaxFlight has run out" }
+func (flightOver) Unwrap() error { return context.DeadlineExceeded }
+
+// flights are the writes under way in one Region.
+type flights struct {
+	mu     sync.Mutex // guards the following
+	oldest *flight
+	newest *flight
+	timer  *time.Timer // nil until the first flight
+	due    time.Time   // when the timer fires; zero if it does not
+}
+
+// begin returns the context of a write that may take until end. The caller ends it with land.
+func (fs *flights) begin(ctx context.Context, end time.Time) *flight {
+	f := &flight{end: end}
+	f.Context, f.cancel = context.WithCancelCause(ctx)
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if f.prev = fs.newest; f.prev != nil {
+		f.prev.next = f
+	} else {
+		fs.oldest = f
+	}
+	fs.newest = f
+	fs.armLocked(end)
+	return f
+}
+
+// land ends a flight.
+func (fs *flights) land(f *flight) {
+	fs.unlink(f)
+	f.cancel(nil)
+}
+
+func (fs *flights) unlink(f *flight) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if f.prev != nil {
+		f.prev.next = f.next
+	} else {
+		fs.oldest = f.next
+	}
+	if f.next != nil {
+		f.next.prev = f.prev
+	} else {
+		fs.newest = f.prev
+	}
+}
+
+// armLocked sees to it that the timer fires at end, or before. A write that lands leaves it as it is: most timers fire once in
+// MaxFlight and find nothing to do.
+func (fs *flights) armLocked(end time.Time) {
+	if !fs.due.IsZero() && !end.Before(fs.due) {
+		return
+	}
+	fs.due = end
+	if fs.timer == nil {
+		fs.timer = time.AfterFunc(time.Until(end), fs.onTimer)
+		return
+	}
+	fs.timer.Reset(time.Until(end))
+}
+
+// onTimer ends the flights whose time is over. It runs on the timer's goroutine.
+func (fs *flights) onTimer() {
+	now := time.Now()
+	fs.endAll(errFlightOver, func(f *flight) bool { return !now.Before(f.end) })
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	fs.due = time.Time{}
+	for f := fs.oldest; f != nil; f = f.next {
+		if now.Before(f.end) {
+			fs.armLocked(f.end)
+		}
+	}
+}
+
+// drain ends all flights.
+func (fs *flights) drain() {
+	fs.endAll(ErrRegionDrained, func(*flight) bool { return true })
+}
+
+// endAll cancels outside of the lock: contexts made from a flight run what waits for their end.
+func (fs *flights) endAll(cause error, ends func(*flight) bool) {
+	var ended []*flight
+	fs.mu.Lock()
+	for f := fs.oldest; f != nil; f = f.next {
+		if ends(f) {
+			ended = append(ended, f)
+		}
+	}
+	fs.mu.Unlock()
+	for _, f := range ended {
+		f.cancel(cause)
+	}
+}
