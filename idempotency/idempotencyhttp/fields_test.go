@@ -10,6 +10,7 @@ import (
 // Heads are stored as encoding/json writes them, whoever reads them.
 func FuzzHead(f *testing.F) {
 	f.Add(201, "Content-Type", "application/json", "Link", `</a>; rel="next"`, "")
+	f.Add(200, "X", "a<b", "Y", "a>b", "a&b")
 	f.Add(200, "X-\u00e9", "a&b\\\n", "A", "\xff", "the response was streamed")
 	f.Fuzz(func(t *testing.T, status int, name, value, other, more, gone string) {
 		h := http.Header{name: {value, more}, other: {more}, "Date": nil, "Empty": {}}
