@@ -56,7 +56,7 @@
 //	func TestAnyOutage(t *testing.T) {
 //		drtest.Explore(t, drtest.ExploreConfig{
 //			World: drtest.Config{Fidelity: drtest.FidelityMessages}, Seeds: 100,
-//			Core: []string{"us-west-2", "users"}, Recover: []check.RTOCheck{check.RTO(time.Minute)},
+//			CoreRegions: []string{"us-west-2", "users"}, Recover: []check.RTOCheck{check.RTO(time.Minute)},
 //		}, func(t testing.TB, w *drtest.World) {
 //			startShopAndLoad(w)
 //			w.Check(check.SingleWriter(), check.AppliedOnce(), check.LostWrites(0))

@@ -26,7 +26,8 @@ type ExploreConfig struct {
 	// name in the directory. Empty means the name of the test.
 	Name string
 
-	// Seeds is how many seeds are tried. Zero means 100. The environment variable HOLDFAST_SEEDS takes its place.
+	// Seeds is how many seeds are tried. Zero means 100, [NoSearch] that only regressions are replayed. The environment
+	// variable HOLDFAST_SEEDS takes its place.
 	Seeds int
 
 	// Budget ends the search, between two seeds, when the process has spent that much processor time since it
@@ -50,9 +51,13 @@ type ExploreConfig struct {
 	Targets []string
 
 	// Core is what must be whole for the service to work: Regions, hosts, stores and processes. When the
-	// safety phase ends, faults on the core alone are over; others may stay for ever. Nil means that all
-	// faults are over then.
+	// safety phase ends, faults on the core alone are over; others may stay for ever. Nil, without CoreRegions, means
+	// that all faults are over then.
 	Core []string
+
+	// CoreRegions are Regions that belong to the core with all that is in them: zones, hosts, stores and processes.
+	// Kinds of replicas that are not [Store] values have no Region: name those in Core.
+	CoreRegions []string
 
 	// Events is the largest number of faults in one timeline. Zero means 6.
 	Events int
@@ -87,6 +92,10 @@ type ExploreConfig struct {
 	AcceptDivergence string
 }
 
+// NoSearch is the ExploreConfig.Seeds of an exploration that replays its regressions and is done. One with a Bug must have
+// a regression of it.
+const NoSearch = -1
+
 const (
 	defaultSeeds   = 100
 	defaultEvents  = 6
@@ -113,7 +122,7 @@ func (c ExploreConfig) withDefaults(t *testing.T) (ExploreConfig, error) {
 		return c, fmt.Errorf("drtest: ExploreConfig.%s: %s", field, fmt.Sprintf(format, args...))
 	}
 	switch {
-	case c.Seeds < 0:
+	case c.Seeds < NoSearch:
 		return problem("Seeds", "%d is negative", c.Seeds)
 	case c.Events < 0:
 		return problem("Events", "%d is negative", c.Events)
@@ -158,7 +167,7 @@ func cmpZero[T comparable](v, otherwise T) T {
 // Explore searches for an outage that breaks the promises of a World. For each of many seeds it makes a World as
 // [Run] does, calls f in it, plays a timeline drawn from the seed ([World.Storm]) and evaluates the checks
 // that f has added. A seed turns on a random subset of the kinds of faults, so that some are seen without others
-// in the way. First anything may happen (the safety phase); then the core is healed, the rest stays
+// in the way; some wait for a moment, as the first failures or the promotion of a store, in place of a time. First anything may happen (the safety phase); then the core is healed, the rest stays
 // broken, and ExploreConfig.Recover is demanded (the liveness phase).
 //
 // The first violation ends the search: a check that failed, a failure that f reported on its t, a panic, a leak or a
@@ -252,10 +261,9 @@ func (e *explorer) run() {
 		e.replayOnly(e.replay)
 		return
 	}
-	if !e.replayAll() {
-		return
+	if e.replayAll() && e.config.Seeds != NoSearch {
+		e.search()
 	}
-	e.search()
 }
 
 // search tries one seed after the other.
@@ -314,6 +322,10 @@ func (e *explorer) conclude() {
 	case f != nil:
 		e.t.Log(f.String())
 	case len(e.problems) > 0:
+	case e.config.Seeds == NoSearch:
+		if e.config.Bug != "" && len(e.result.Replayed) == 0 {
+			e.fail("drtest: Explore: there is no regression of the planted bug %q to replay", e.config.Bug)
+		}
 	case e.config.Bug != "":
 		e.fail("drtest: Explore: %d seeds did not find the planted bug %q", e.result.Seeds, e.config.Bug)
 	case e.skipped == e.result.Seeds:

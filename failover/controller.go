@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-go/holdfast/internal/planted"
 	"github.com/holdfast-go/holdfast/internal/telemetry"
 )
 
@@ -162,6 +163,7 @@ func rulesOf(cfg ControllerConfig) ruleset {
 		r.fenceWait += lease
 	}
 	r.fenceWait = time.Duration(float64(r.fenceWait) * (1 + cfg.ClockRate)) // the clock that waits may be the fast one
+	r.lastAttemptOnly, r.rampAlways = planted.Has(planted.LastAttempt), planted.Has(planted.RampUnplanned)
 	return r
 }
 

@@ -26,7 +26,7 @@ func (c *Controller) drive(ctx context.Context, wg *sync.WaitGroup) {
 		c.propose(ctx)
 	case PhaseAwaitApproval:
 		c.endTask()
-		c.expire(ctx, rec)
+		c.reconsider(ctx, rec)
 	default:
 		if rec.Transition.To == c.cfg.Self {
 			c.execute(ctx, wg, rec)
@@ -105,7 +105,7 @@ func (c *Controller) quorumWantsLocked(t *Transition, now time.Time) (bool, erro
 		return false, nil // the witness may only be a poll behind: do not bother people yet
 	}
 	t.Reason = fmt.Sprintf("a quorum calls %q unhealthy", t.From)
-	t.Auto = c.cfg.Automatic && vantage
+	t.Auto, t.Group = c.cfg.Automatic && vantage, true
 	if writer != nil && !writer.troubled.IsZero() {
 		t.Mark = writer.troubled.UTC()
 		t.lap("detect", writer.ejected)
@@ -131,7 +131,7 @@ func (c *Controller) begin(r *Record, t Transition) (audit.Record, error) {
 	approved := t.Auto || t.Second != ""
 	if !approved {
 		r.Phase, r.Transition = PhaseAwaitApproval, &t
-		return t.entry("asked for approval: " + t.why()), nil
+		return t.entry("asked for approval: " + t.why()), nil // reconsider sees to the rest
 	}
 	return c.launch(r, t)
 }
@@ -193,9 +193,11 @@ func (t *Transition) why() string {
 	return fmt.Sprintf("%s; loss up to %v accepted by %s: %s", t.Reason, l.Exposure, l.By, l.Reason)
 }
 
-// expire denies a request that nobody approved in time.
-func (c *Controller) expire(ctx context.Context, rec Record) {
-	if time.Now().Before(rec.Transition.Expires) {
+// reconsider ends a request that waits: it has expired, or it is the group's own and the group has made up its mind. A request stands in
+// the way of every other move, so that one that came of a glimpse must not outlive it: a Region that is lost later has to be left.
+func (c *Controller) reconsider(ctx context.Context, rec Record) {
+	decide := c.second(rec)
+	if decide == nil {
 		return
 	}
 	bounded, cancel := context.WithTimeout(ctx, c.cfg.PollEvery)
@@ -205,11 +207,40 @@ func (c *Controller) expire(ctx context.Context, rec Record) {
 		if r.Phase != PhaseAwaitApproval || r.Transition.ID != id {
 			return audit.Record{}, errOvertaken
 		}
-		return c.deny(r, "nobody approved in time", ""), nil
+		return decide(r)
 	})
 	if err != nil && err != errOvertaken {
-		c.log.Warn("request not expired", slog.Any("error", err))
+		c.log.Warn("request not ended", slog.Any("error", err))
 	}
+}
+
+// second is the group's second thought about a request that waits, nil if it has none.
+func (c *Controller) second(rec Record) func(r *Record) (audit.Record, error) {
+	now, t := time.Now(), rec.Transition
+	if !now.Before(t.Expires) {
+		return func(r *Record) (audit.Record, error) { return c.deny(r, "nobody approved in time", ""), nil }
+	}
+	if !t.Group || t.To != c.cfg.Self {
+		return nil
+	}
+	c.mu.Lock()
+	agreed, vantage, _ := c.quorumLocked(t.From)
+	from := c.health[t.From]
+	healthy := from != nil && from.state == HealthHealthy
+	c.mu.Unlock()
+	switch {
+	case agreed && vantage && c.cfg.Automatic:
+		return func(r *Record) (audit.Record, error) {
+			own := *r.Transition
+			own.Auto = true
+			return c.launch(r, own)
+		}
+	case !agreed && healthy:
+		return func(r *Record) (audit.Record, error) {
+			return c.deny(r, fmt.Sprintf("the group calls %q healthy again", t.From), ""), nil
+		}
+	}
+	return nil
 }
 
 // deny edits r so that the request that waits in it is gone. by is "" for its expiry.

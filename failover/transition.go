@@ -14,7 +14,8 @@ type Transition struct {
 	To      Region    `json:"to"`
 	Epoch   uint64    `json:"epoch"` // the epoch at which the move began; it opens at Epoch+2
 	Planned bool      `json:"planned,omitempty"`
-	Auto    bool      `json:"auto,omitempty"` // begun by the group, not by a person
+	Auto    bool      `json:"auto,omitempty"`  // begun by the group, not by a person
+	Group   bool      `json:"group,omitempty"` // asked for by the group, which withdraws it when it thinks better of it
 	Reason  string    `json:"reason"`
 	By      string    `json:"by"`               // who asked; the instance when Auto
 	Second  string    `json:"second,omitempty"` // who approved

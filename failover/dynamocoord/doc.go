@@ -17,10 +17,11 @@
 //
 // Loads are GetItem with ConsistentRead, votes a Query with ConsistentRead, stores PutItem with a condition. A store that the other Region
 // of a global table contends for (ReplicatedWriteConflictException) was not made and is tried again, after at least 50 ms,
-// while the context lasts.
+// while the context lasts. A store that the SDK repeats because an answer was lost meets itself: the condition's failure brings the stored
+// record along, and that is the one that was to be stored.
 //
 // # What is tested
 //
-// The requests run against moto, one Region; conflicts of two Regions against a scripted fake, which follows DynamoDB's documentation.
+// The requests run against moto, one Region, every third answer to a store lost; conflicts of two Regions against a scripted fake, which follows DynamoDB's documentation.
 // Nothing here has run against AWS, nor against a real global table.
 package dynamocoord

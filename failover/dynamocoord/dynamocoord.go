@@ -131,7 +131,8 @@ func decode(item map[string]types.AttributeValue, into any) error {
 	return nil
 }
 
-// CompareAndSwap stores next.
+// CompareAndSwap stores next. A request that the SDK repeats because the answer was lost is known for what it is, as long as nobody has
+// stored another record since; after that it is ErrConflict, which the controller looks into.
 func (s *Store) CompareAndSwap(ctx context.Context, sequence uint64, next failover.Record) error {
 	item, err := s.item(recordSort, next.Sequence, next)
 	if err != nil {
@@ -142,7 +143,26 @@ func (s *Store) CompareAndSwap(ctx context.Context, sequence uint64, next failov
 		put.ConditionExpression = aws.String("n = :n")
 		put.ExpressionAttributeValues = map[string]types.AttributeValue{":n": number(sequence)}
 	}
-	return s.put(ctx, "swap", put)
+	put.ReturnValuesOnConditionCheckFailure = types.ReturnValuesOnConditionCheckFailureAllOld
+	err = s.put(ctx, "swap", put)
+	if failed, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok && sameBody(failed.Item, item) {
+		return nil // the SDK sent it again because the answer to the first was lost: records are told apart by their stamps
+	}
+	return conflictOr(err)
+}
+
+func sameBody(a, b map[string]types.AttributeValue) bool {
+	x, ok := a["body"].(*types.AttributeValueMemberS)
+	y, ok2 := b["body"].(*types.AttributeValueMemberS)
+	return ok && ok2 && x.Value == y.Value
+}
+
+// conflictOr is ErrConflict for a condition that did not hold.
+func conflictOr(err error) error {
+	if _, failed := errors.AsType[*types.ConditionalCheckFailedException](err); failed {
+		return failover.ErrConflict
+	}
+	return err
 }
 
 // Vote stores v.
@@ -152,12 +172,12 @@ func (s *Store) Vote(ctx context.Context, v failover.Vote) error {
 		return err
 	}
 	item["expires"] = number(uint64(v.At.Add(failover.VoteRetention).Unix()))
-	return s.put(ctx, "vote", &dynamodb.PutItemInput{
+	return conflictOr(s.put(ctx, "vote", &dynamodb.PutItemInput{
 		TableName: &s.cfg.Table, Item: item,
 		// An equal number is this very vote, sent again by the SDK.
 		ConditionExpression:       aws.String("attribute_not_exists(pk) OR n <= :n"),
 		ExpressionAttributeValues: map[string]types.AttributeValue{":n": number(v.Number)},
-	})
+	}))
 }
 
 func (s *Store) item(sort string, n uint64, body any) (map[string]types.AttributeValue, error) {
@@ -179,9 +199,6 @@ func (s *Store) put(ctx context.Context, what string, put *dynamodb.PutItemInput
 		_, err := s.api.PutItem(ctx, put)
 		if err == nil {
 			return nil
-		}
-		if _, failed := errors.AsType[*types.ConditionalCheckFailedException](err); failed {
-			return failover.ErrConflict
 		}
 		if _, contended := errors.AsType[*types.ReplicatedWriteConflictException](err); !contended {
 			return fmt.Errorf("dynamocoord: %s: %w", what, err)

@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -29,8 +32,7 @@ func TestAgainstMoto(t *testing.T) {
 	endpoint := servertest.Env(t, servertest.SharedMoto)
 	api := dynamodb.New(dynamodb.Options{
 		Region: "us-east-2", BaseEndpoint: &endpoint,
-		// moto closes connections that it has kept; the SDK then sends a swap again, and the kit takes the answer to the first for a conflict.
-		HTTPClient: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
+		HTTPClient: &http.Client{Transport: &loseAnswers{}},
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: "test", SecretAccessKey: "test"}, nil
 		}),
@@ -61,6 +63,50 @@ func TestAgainstMoto(t *testing.T) {
 	}
 	if _, err := dynamocoord.Open(t.Context(), api, dynamocoord.Config{Table: "none", Regions: fleet}); err == nil {
 		t.Error("Open of a table that is not there = nil error")
+	}
+}
+
+// loseAnswers loses the answer to every third store that was made. The SDK sends it again.
+type loseAnswers struct{ stores atomic.Int64 }
+
+func (l *loseAnswers) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := http.DefaultTransport.RoundTrip(r)
+	if err == nil && res.StatusCode == http.StatusOK && r.Header.Get("X-Amz-Target") == "DynamoDB_20120810.PutItem" && l.stores.Add(1)%3 == 1 {
+		res.Body.Close()
+		return nil, &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+	}
+	return res, err
+}
+
+// A swap whose answer was lost was made: its repetition meets itself, and is no conflict. Another's is.
+func TestSwapWithALostAnswerIsOnesOwn(t *testing.T) {
+	for name, c := range map[string]struct {
+		after func(t *testing.T, other *dynamocoord.Store) // between the store and its repetition
+		want  error
+	}{
+		"nobody came between": {func(*testing.T, *dynamocoord.Store) {}, nil},
+		"another has swapped since": {func(t *testing.T, other *dynamocoord.Store) {
+			if err := other.CompareAndSwap(t.Context(), 2, coordtest.Sample(3)); err != nil {
+				t.Error(err)
+			}
+		}, failover.ErrConflict},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGlobal()
+			east, west := g.open(t, "us-east-1"), g.open(t, "us-west-2")
+			if err := east.CompareAndSwap(t.Context(), 0, coordtest.Sample(1)); err != nil {
+				t.Fatal(err)
+			}
+			g.repeat = func() { c.after(t, west) }
+			if err := east.CompareAndSwap(t.Context(), 1, coordtest.Sample(2)); !errors.Is(err, c.want) {
+				t.Errorf("CompareAndSwap = %v, want %v", err, c.want)
+			}
+			other := coordtest.Sample(3)
+			other.Stamps = []string{"other"}
+			if err := west.CompareAndSwap(t.Context(), 1, other); !errors.Is(err, failover.ErrConflict) {
+				t.Errorf("a swap from an old sequence = %v, want ErrConflict", err)
+			}
+		})
 	}
 }
 
@@ -146,6 +192,7 @@ type global struct {
 	items     map[string]map[string]types.AttributeValue
 	writing   map[string]bool
 	contended int
+	repeat    func() // set: the next store is sent twice, with this in between
 }
 
 func newGlobal() *global {
@@ -187,7 +234,17 @@ func (g *global) GetItem(ctx context.Context, in *dynamodb.GetItemInput, _ ...fu
 	return &dynamodb.GetItemOutput{Item: maps.Clone(g.items[str(in.Key["sk"])])}, ctx.Err()
 }
 
-func (g *global) PutItem(ctx context.Context, in *dynamodb.PutItemInput, _ ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error) {
+func (g *global) PutItem(ctx context.Context, in *dynamodb.PutItemInput, opts ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error) {
+	g.mu.Lock()
+	between := g.repeat
+	g.repeat = nil
+	g.mu.Unlock()
+	if between != nil { // the answer to the first is lost
+		if _, err := g.PutItem(ctx, in, opts...); err != nil {
+			return nil, err
+		}
+		between()
+	}
 	key := str(in.Item["sk"])
 	g.mu.Lock()
 	if g.writing[key] || g.always {
@@ -215,7 +272,11 @@ func (g *global) PutItem(ctx context.Context, in *dynamodb.PutItemInput, _ ...fu
 		holds = old == nil || num(old["n"]) <= num(in.ExpressionAttributeValues[":n"])
 	}
 	if !holds {
-		return nil, &types.ConditionalCheckFailedException{}
+		failed := &types.ConditionalCheckFailedException{}
+		if in.ReturnValuesOnConditionCheckFailure == types.ReturnValuesOnConditionCheckFailureAllOld {
+			failed.Item = maps.Clone(old)
+		}
+		return nil, failed
 	}
 	g.items[key] = maps.Clone(in.Item)
 	return &dynamodb.PutItemOutput{}, nil

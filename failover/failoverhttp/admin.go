@@ -74,11 +74,13 @@ func (a *admin) allowed(do func(w http.ResponseWriter, r *http.Request, by strin
 // action reads the body, acts and answers with the transition or the refusal.
 func (a *admin) action(do func(r *http.Request, q adminRequest, by string) (failover.Transition, error)) http.HandlerFunc {
 	return a.allowed(func(w http.ResponseWriter, r *http.Request, by string) {
-		var q adminRequest
-		body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAdminBody))
-		body.DisallowUnknownFields()
-		if err := body.Decode(&q); err != nil && err != io.EOF {
-			problem.Write(w, r, problem.Problem{Type: problem.Prefix + "bad-request", Title: "Bad request", Status: http.StatusBadRequest, Detail: err.Error()})
+		q, err := read(w, r)
+		if err != nil {
+			status := http.StatusBadRequest
+			if _, large := errors.AsType[*http.MaxBytesError](err); large {
+				status = http.StatusRequestEntityTooLarge
+			}
+			problem.Write(w, r, problem.Problem{Type: problem.Prefix + "bad-request", Title: "Bad request", Status: status, Detail: err.Error()})
 			return
 		}
 		t, err := do(r, q, by)
@@ -94,6 +96,21 @@ func (a *admin) action(do func(r *http.Request, q adminRequest, by string) (fail
 			})
 		}
 	})
+}
+
+// read reads the body: one JSON object, or nothing.
+func read(w http.ResponseWriter, r *http.Request) (q adminRequest, err error) {
+	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAdminBody))
+	body.DisallowUnknownFields()
+	if err := body.Decode(&q); err == io.EOF {
+		return q, nil
+	} else if err != nil {
+		return q, err
+	}
+	if _, err := body.Token(); err != io.EOF {
+		return q, errors.Join(errors.New("there is more than one JSON object"), err)
+	}
+	return q, nil
 }
 
 func (a *admin) move(r *http.Request, q adminRequest, by string) (failover.Transition, error) {

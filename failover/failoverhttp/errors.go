@@ -11,7 +11,7 @@ import (
 func answer(w http.ResponseWriter, r *http.Request, err error) {
 	if outcome.Of(err) == outcome.NotRun {
 		wait, _ := outcome.RetryAfter(err)
-		unavailable(w, r, "The writer Region could not be reached. The request had no effect.", wait)
+		unavailable(w, r, "The writer Region did not take the request, which had no effect.", wait)
 		return
 	}
 	problem.Write(w, r, problem.Problem{

@@ -173,6 +173,54 @@ func TestWriterOnlyForwardsOnce(t *testing.T) {
 	})
 }
 
+// What proxies in front have said of the client reaches the writer.
+func TestForwardKeepsWhoTheClientIs(t *testing.T) {
+	inPair(t, func(t *testing.T, p *pair) {
+		forward := failoverhttp.WriterOnly(p.west, failoverhttp.Forward(p, func(failover.Region) *url.URL {
+			return &url.URL{Scheme: "http", Host: "east.test"}
+		}))(nil)
+		var got http.Header
+		p.set(east, func(_ http.ResponseWriter, r *http.Request) { got = r.Header.Clone() })
+		names := []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"}
+		for _, c := range []struct{ sent, want []string }{
+			{[]string{"203.0.113.9", "shop.example", "https"}, []string{"203.0.113.9, 192.0.2.1", "shop.example", "https"}},
+			{nil, []string{"192.0.2.1", "here.test", "http"}},
+		} {
+			var header []string
+			for i, v := range c.sent {
+				header = append(header, names[i], v)
+			}
+			if w := get(forward, "POST", "/orders", header...); w.Code != 200 {
+				t.Fatalf("POST = %d", w.Code)
+			}
+			for i, name := range names {
+				if v := got.Get(name); v != c.want[i] {
+					t.Errorf("%s = %q, want %q", name, v, c.want[i])
+				}
+			}
+		}
+	})
+}
+
+// The writer knows more than the process that sends a request on: a client that knows nothing of epochs may come again.
+func TestForwardByAProcessThatIsBehind(t *testing.T) {
+	inPair(t, func(t *testing.T, p *pair) {
+		forward := failoverhttp.WriterOnly(p.west, failoverhttp.Forward(p, func(failover.Region) *url.URL {
+			return &url.URL{Scheme: "http", Host: "east.test"}
+		}))(nil)
+		p.set(east, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set(failoverhttp.HeaderEpoch, "0000000000000003")
+			w.WriteHeader(http.StatusPreconditionFailed)
+		})
+		if w := get(forward, "POST", "/orders"); w.Code != 503 || w.Header().Get("Retry-After") == "" {
+			t.Errorf("POST without an epoch = %d, Retry-After %q, want 503", w.Code, w.Header().Get("Retry-After"))
+		}
+		if w := get(forward, "POST", "/orders", failoverhttp.HeaderEpoch, "0000000000000001"); w.Code != 412 {
+			t.Errorf("POST with the client's own epoch = %d, want 412", w.Code)
+		}
+	})
+}
+
 func TestMiddlewareComparesEpochs(t *testing.T) {
 	inPair(t, func(t *testing.T, p *pair) {
 		p.move(west)
@@ -244,6 +292,101 @@ func TestAdminTakesTwoPeople(t *testing.T) {
 		}
 	})
 }
+
+func TestAdminReadsOneObject(t *testing.T) {
+	inPair(t, func(t *testing.T, p *pair) {
+		admin, err := failoverhttp.Admin(p.east, func(*http.Request) (string, error) { return "ann", nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		for body, want := range map[string]int{
+			`{"to":"us-west-2","reason":"x"} {"planned":true}`: 400,
+			`{"to":"us-west-2","reason":"x"}]`:                 400,
+			`{"to":"us-west-2","region":"x"}`:                  400,
+			`{`:                                                400, `[]`: 400,
+			`{"reason":"` + strings.Repeat("x", 70<<10) + `"}`: 413,
+			``: 422, `{"to":"mars","reason":"x"}`: 422, `{"to":"us-east-1","reason":"x"}`: 422,
+			`{"to":"us-west-2","reason":"x","accept_loss":"-1s"}`: 422,
+		} {
+			if w := send(admin, "POST", "/moves", body); w.Code != want {
+				t.Errorf("POST /moves %.60s = %d %s, want %d", body, w.Code, w.Body, want)
+			}
+		}
+		if d := p.east.Decision(); d.Transition != nil {
+			t.Errorf("a move is under way: %+v", d.Transition)
+		}
+		if w := send(admin, "POST", "/moves/nobody/promoted", `{"evidence":"I saw it"}`); w.Code != 422 {
+			t.Errorf("promotion of a move that is not there = %d %s, want 422", w.Code, w.Body)
+		}
+	})
+}
+
+// A hanging body is a Region that answered 503 and then stopped.
+type hangingBody struct {
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (b *hangingBody) Read([]byte) (int, error) { <-b.closed; return 0, errors.New("closed") }
+func (b *hangingBody) Close() error             { b.once.Do(func() { close(b.closed) }); return nil }
+
+type answers map[string]func() *http.Response
+
+func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
+	res := a[r.URL.Host]()
+	res.Request = r
+	return res, nil
+}
+
+func TestReadLeavesABodyThatNeverEnds(t *testing.T) {
+	inPair(t, func(t *testing.T, p *pair) {
+		hangs := failoverhttp.Endpoint{Base: &url.URL{Scheme: "http", Host: "east.test"}, RT: answers{"east.test": func() *http.Response {
+			return &http.Response{StatusCode: 503, Status: "503", Header: http.Header{}, ContentLength: -1, Body: &hangingBody{closed: make(chan struct{})}}
+		}}}
+		if err := p.clients[east].Replace(t.Context(), east, hangs); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		req, _ := http.NewRequestWithContext(t.Context(), "GET", "http://any/", nil)
+		res, err := (&failoverhttp.Transport{Client: p.clients[east]}).RoundTrip(req)
+		if err != nil || res.StatusCode != 200 || time.Since(start) > time.Second {
+			t.Errorf("GET past an answer that never ends = %v, %v after %v, want the other Region's", res, err, time.Since(start))
+		}
+	})
+}
+
+// A path is the resource's name: behind a prefix it stays as it was.
+func TestPathsBehindAPrefix(t *testing.T) {
+	inPair(t, func(t *testing.T, p *pair) {
+		var got string
+		for _, base := range []string{"http://east.test/api/", "http://east.test/api", "http://east.test/a%2Fb", "http://east.test"} {
+			at, err := url.Parse(base)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, path := range []string{"/orders/1", "/keys//a/../b", "/keys/a%2Fb?x=1", "/", "/keys/"} {
+				e := failoverhttp.Endpoint{Base: at, RT: roundTrip(func(r *http.Request) (*http.Response, error) {
+					got = r.URL.RequestURI()
+					return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+				})}
+				if err := p.clients[east].Replace(t.Context(), east, e); err != nil {
+					t.Fatal(err)
+				}
+				req, _ := http.NewRequestWithContext(t.Context(), "GET", "http://any"+path, nil)
+				if _, err := (&failoverhttp.Transport{Client: p.clients[east]}).RoundTrip(req); err != nil {
+					t.Fatal(err)
+				}
+				if want := strings.TrimSuffix(at.EscapedPath(), "/") + path; got != want {
+					t.Errorf("%s at %s asks for %q, want %q", path, base, got, want)
+				}
+			}
+		}
+	})
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestTransportRoutesReadsAndWrites(t *testing.T) {
 	inPair(t, func(t *testing.T, p *pair) {

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/holdfast-go/holdfast/failover"
 	"github.com/holdfast-go/holdfast/internal/outcome"
@@ -154,11 +156,22 @@ func send(ctx context.Context, req *http.Request, e Endpoint, run int) (*http.Re
 		out.Body = body
 	}
 	out.URL.Scheme, out.URL.Host, out.Host = e.Base.Scheme, e.Base.Host, ""
-	if prefix := e.Base.Path; prefix != "" && prefix != "/" {
-		out.URL = e.Base.JoinPath(req.URL.EscapedPath())
-		out.URL.RawQuery = req.URL.RawQuery
-	}
+	out.URL.Path, out.URL.RawPath = join(e.Base, req.URL)
 	return e.transport().RoundTrip(out)
+}
+
+// join puts base's path before u's, which stays as it is: a store's keys may hold "//" and "..".
+func join(base, u *url.URL) (path, raw string) {
+	prefix := strings.TrimSuffix(base.Path, "/")
+	if prefix == "" {
+		return u.Path, u.RawPath
+	}
+	slash := ""
+	if !strings.HasPrefix(u.Path, "/") {
+		slash = "/"
+	}
+	path, raw = prefix+slash+u.Path, strings.TrimSuffix(base.EscapedPath(), "/")+slash+u.EscapedPath()
+	return path, raw
 }
 
 var errNoSecondBody = &bodyError{}
@@ -173,12 +186,18 @@ func (*bodyError) NotRun() bool         { return true }
 func (*bodyError) OutcomeUnknown() bool { return false }
 func (*bodyError) LocalRefusal() bool   { return true }
 
+// drainFor is how long the rest of an answer that nobody wants may take. A Region that is in trouble may never end it.
+const drainFor = 100 * time.Millisecond
+
 // discard reads a little and closes, so that the connection can be used again.
 func discard(res *http.Response) {
-	if res != nil {
-		_, _ = io.CopyN(io.Discard, res.Body, 64<<10)
-		res.Body.Close()
+	if res == nil {
+		return
 	}
+	late := time.AfterFunc(drainFor, func() { res.Body.Close() })
+	defer late.Stop()
+	_, _ = io.CopyN(io.Discard, res.Body, 64<<10)
+	res.Body.Close()
 }
 
 // A StatusError stands for an answer whose status speaks against the Region.

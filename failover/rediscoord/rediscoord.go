@@ -60,9 +60,12 @@ func New(client redis.Scripter, cfg Config) (*Store, error) {
 var (
 	loadScript = redis.NewScript(`return redis.call('HGET', KEYS[1], 'record')`)
 
-	// A sequence is compared as text: Lua's numbers are doubles.
+	// A sequence is compared as text: Lua's numbers are doubles. A swap that finds itself was sent again because its answer was lost.
 	swapScript = redis.NewScript(`
-if (redis.call('HGET', KEYS[1], 'sequence') or '0') ~= ARGV[1] then return 0 end
+if (redis.call('HGET', KEYS[1], 'sequence') or '0') ~= ARGV[1] then
+	if redis.call('HGET', KEYS[1], 'record') == ARGV[3] then return 1 end
+	return 0
+end
 redis.call('HSET', KEYS[1], 'sequence', ARGV[2], 'record', ARGV[3])
 return 1`)
 
@@ -76,9 +79,12 @@ return 1`)
 	// Votes older than the retention are dropped by the reader's clock, which coordinators allow for.
 	votesScript = redis.NewScript(`return redis.call('HVALS', KEYS[2])`)
 
+	// Only the vote that was read is dropped: its instance may have come back meanwhile.
 	dropScript = redis.NewScript(`
-for i = 1, #ARGV do redis.call('HDEL', KEYS[2], ARGV[i]) end
-return #ARGV`)
+for i = 1, #ARGV, 2 do
+	if redis.call('HGET', KEYS[2], ARGV[i]) == ARGV[i + 1] then redis.call('HDEL', KEYS[2], ARGV[i]) end
+end
+return 1`)
 )
 
 // Load returns the stored record.
@@ -142,7 +148,7 @@ func (s *Store) Votes(ctx context.Context) ([]failover.Vote, error) {
 			return nil, fmt.Errorf("rediscoord: %s:votes holds something else: %w", s.cfg.Key, err)
 		}
 		if time.Since(v.At) > failover.VoteRetention {
-			old = append(old, v.Instance)
+			old = append(old, v.Instance, text)
 			continue
 		}
 		votes = append(votes, v)

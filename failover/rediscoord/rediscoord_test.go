@@ -1,11 +1,13 @@
 package rediscoord_test
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -70,6 +72,80 @@ func TestFencedScript(t *testing.T) {
 				t.Errorf("Run at epoch %x = %d, %v, want %d", tt.epoch, n, err, tt.want)
 			}
 		}
+	}
+}
+
+// A hook does something between a command's effect and its answer, once.
+type hook struct {
+	redis.Hook
+	process func(next redis.ProcessHook, ctx context.Context, cmd redis.Cmder) error
+}
+
+func (h hook) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (h hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error { return h.process(next, ctx, cmd) }
+}
+
+// A swap whose answer was lost was made. The client sends it again, and it is no conflict.
+func TestSwapWithALostAnswerIsOnesOwn(t *testing.T) {
+	client := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+	t.Cleanup(func() { client.Close() })
+	repeat := false
+	client.AddHook(hook{process: func(next redis.ProcessHook, ctx context.Context, cmd redis.Cmder) error {
+		if err := next(ctx, cmd); err != nil || !repeat {
+			return err
+		}
+		return next(ctx, cmd)
+	}})
+	s, err := rediscoord.New(client, rediscoord.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(3) {
+		repeat = i > 0
+		if err := s.CompareAndSwap(t.Context(), i, coordtest.Sample(i+1)); err != nil {
+			t.Errorf("CompareAndSwap(%d) = %v, want nil", i, err)
+		}
+	}
+	other := coordtest.Sample(3)
+	other.Stamps = []string{"other"}
+	if err := s.CompareAndSwap(t.Context(), 2, other); !errors.Is(err, failover.ErrConflict) {
+		t.Errorf("another's swap = %v, want ErrConflict", err)
+	}
+}
+
+// An instance that comes back votes while somebody drops its old vote: the new one stays.
+func TestReturningInstanceKeepsItsVote(t *testing.T) {
+	s, server := open(t)
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	t.Cleanup(func() { client.Close() })
+	back := failover.Vote{Instance: "a", Number: 2, At: time.Now()}
+	client.AddHook(hook{process: func(next redis.ProcessHook, ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if _, list := cmd.(*redis.Cmd); list && err == nil && back.Number == 2 { // the votes have been read
+			vote := back
+			back.Number = 0
+			if err := s.Vote(t.Context(), vote); err != nil {
+				t.Error(err)
+			}
+		}
+		return err
+	}})
+	if err := s.Vote(t.Context(), failover.Vote{Instance: "a", Number: 1, At: time.Now().Add(-failover.VoteRetention - time.Minute)}); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := rediscoord.New(client, rediscoord.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if votes, err := reader.Votes(t.Context()); err != nil || len(votes) != 0 {
+		t.Errorf("Votes = %v, %v, want the old one left out", votes, err)
+	}
+	if votes, err := s.Votes(t.Context()); err != nil || len(votes) != 1 || votes[0].Number != 2 {
+		t.Errorf("Votes = %v, %v, want the new one", votes, err)
 	}
 }
 

@@ -61,6 +61,14 @@ func New(cfg Config) (*Source, error) {
 	case cfg.Timeout < 0:
 		return nil, errors.New("route53arc: Config.Timeout is negative")
 	}
+	seen := map[string]string{}
+	for _, region := range slices.Sorted(maps.Keys(cfg.Controls)) {
+		arn := cfg.Controls[region]
+		if other, twice := seen[arn]; twice || arn == "" || region == "" {
+			return nil, fmt.Errorf("route53arc: Config.Controls: Region %q has %q, want a routing control of its own (%q has the same)", region, arn, other)
+		}
+		seen[arn] = region
+	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 3 * time.Second
 	}
@@ -68,9 +76,34 @@ func New(cfg Config) (*Source, error) {
 	return &Source{cfg: cfg}, nil
 }
 
-// Active returns the Region whose routing control is on, "" if none is. Several are [ErrConflict]. Other errors: no endpoint answered.
+// Active returns the Region whose routing control is on, "" if none is. Several are [ErrConflict]. The controls are read one after the other, so
+// that a switch in between looks like none or several: such a reading counts only if the next one is the same. Other errors: no endpoint
+// answered.
 func (s *Source) Active(ctx context.Context) (region string, err error) {
-	var on []string
+	on, err := s.on(ctx)
+	for range rereadings {
+		if err != nil || len(on) == 1 {
+			break
+		}
+		before := on
+		if on, err = s.on(ctx); slices.Equal(on, before) {
+			break
+		}
+	}
+	switch {
+	case err != nil || len(on) == 0:
+		return "", err
+	case len(on) > 1:
+		return "", fmt.Errorf("%w: %q", ErrConflict, on)
+	}
+	return on[0], nil
+}
+
+// rereadings bounds how often Active looks again while somebody switches.
+const rereadings = 3
+
+// on returns the Regions whose routing controls are on, in order.
+func (s *Source) on(ctx context.Context) (on []string, err error) {
 	for _, r := range slices.Sorted(maps.Keys(s.cfg.Controls)) {
 		err := s.ask(ctx, func(ctx context.Context, api API) error {
 			is, err := api.Get(ctx, s.cfg.Controls[r])
@@ -80,16 +113,10 @@ func (s *Source) Active(ctx context.Context) (region string, err error) {
 			return err
 		})
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 	}
-	switch len(on) {
-	case 0:
-		return "", nil
-	case 1:
-		return on[0], nil
-	}
-	return "", fmt.Errorf("%w: %q", ErrConflict, on)
+	return on, nil
 }
 
 // Switch turns region's routing control on and all others off, in one call; with region "" all are turned off. Calling it again does no
@@ -123,5 +150,5 @@ func (s *Source) ask(ctx context.Context, call func(context.Context, API) error)
 			break
 		}
 	}
-	return fmt.Errorf("route53arc: no endpoint answered: %w", errors.Join(errs...))
+	return fmt.Errorf("route53arc: no endpoint did it: %w", errors.Join(errs...))
 }

@@ -17,6 +17,7 @@ type cluster struct {
 	asked [5]int
 	down  [5]bool
 	hangs [5]bool
+	after func(arn string) // a control was read
 }
 
 type endpoint struct {
@@ -37,7 +38,11 @@ func (e endpoint) way(ctx context.Context) error {
 }
 
 func (e endpoint) Get(ctx context.Context, arn string) (bool, error) {
-	return e.c.on[arn], e.way(ctx)
+	on, err := e.c.on[arn], e.way(ctx)
+	if e.c.after != nil {
+		e.c.after(arn)
+	}
+	return on, err
 }
 
 func (e endpoint) Update(ctx context.Context, states map[string]bool) error {
@@ -74,6 +79,23 @@ func TestActive(t *testing.T) {
 		c.on["arn:e"], c.on["arn:w"] = tt.east, tt.west
 		if got, err := s.Active(t.Context()); got != tt.want || errors.Is(err, route53arc.ErrConflict) != tt.conflict || (err != nil) != tt.conflict {
 			t.Errorf("Active with %v, %v = %q, %v, want %q", tt.east, tt.west, got, err, tt.want)
+		}
+	}
+}
+
+// A switch between two reads looks like no Region, or like both.
+func TestASwitchMeanwhileIsNoConflict(t *testing.T) {
+	for _, to := range []string{"us-west-2", "us-east-1"} {
+		s, c := open(t)
+		c.on["arn:e"], c.on["arn:w"] = to == "us-west-2", to == "us-east-1"
+		c.after = func(arn string) {
+			c.after = nil
+			if err := s.Switch(t.Context(), to); err != nil {
+				t.Error(err)
+			}
+		}
+		if got, err := s.Active(t.Context()); got != to || err != nil {
+			t.Errorf("Active during a switch = %q, %v, want %q", got, err, to)
 		}
 	}
 }
@@ -117,6 +139,8 @@ func TestNewNamesTheField(t *testing.T) {
 		{},
 		{Controls: map[string]string{"r": "a"}},
 		{Controls: map[string]string{"r": "a"}, Endpoints: []route53arc.API{nil}},
+		{Controls: map[string]string{"r": "a", "s": "a"}, Endpoints: []route53arc.API{endpoint{}}},
+		{Controls: map[string]string{"r": ""}, Endpoints: []route53arc.API{endpoint{}}},
 		{Controls: map[string]string{"r": "a"}, Endpoints: []route53arc.API{endpoint{}}, Timeout: -1},
 	} {
 		if _, err := route53arc.New(cfg); err == nil || !strings.Contains(err.Error(), "Config.") {

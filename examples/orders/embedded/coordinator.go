@@ -17,8 +17,8 @@ import (
 // coordinatorHost is a service in the third Region that keeps the fleet's decision: what a table of DynamoDB is in production.
 const coordinatorHost = "coordinator.internal"
 
-// ServeCoordinator runs it. It survives the loss of either Region, because it lives in neither.
-func ServeCoordinator(r *drtest.Region) {
+// ServeCoordinator runs it. It survives the loss of either Region, because it lives in neither. stored is told of every record.
+func ServeCoordinator(r *drtest.Region, stored func(failover.Record)) {
 	memory := failover.NewMemoryCoordinator(East, West)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /record", func(w http.ResponseWriter, r *http.Request) {
@@ -33,6 +33,9 @@ func ServeCoordinator(r *drtest.Region) {
 		}
 		if err == nil {
 			err = memory.CompareAndSwap(r.Context(), sequence, next)
+		}
+		if err == nil {
+			stored(next)
 		}
 		reply(w, nil, err)
 	})

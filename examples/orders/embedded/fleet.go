@@ -57,7 +57,7 @@ type Config struct {
 	// error. Nil means nobody.
 	OnAnswer func(to failover.Region, r *http.Request, answer *http.Response, err error)
 
-	// Audit receives what people and the group did; Logger a line per change of state. Nil means nobody.
+	// Audit receives what people and the group did, each entry once; Logger a line per change of state. Nil means nobody.
 	Audit  io.Writer
 	Logger *slog.Logger
 }
@@ -76,6 +76,8 @@ type Fleet struct {
 	Relays   *Relays
 
 	*Crew
+	moves  moves
+	keyLog keyLog
 
 	third *drtest.Region
 	web   *drtest.Region
@@ -85,6 +87,7 @@ type Fleet struct {
 // Start makes the parts in w and starts every process. It returns at once: the first writer opens after a few polls.
 func Start(w *drtest.World, cfg Config) *Fleet {
 	cfg = cfg.withDefaults()
+	cfg.Audit = onceTo(cfg.Audit)
 	w.RTT(drtest.AWSRTT())
 	f := &Fleet{
 		World: w, Config: cfg, Sites: map[failover.Region]*Site{}, Ledger: cfg.Ledger, Unknown: failover.NewMemoryLedger(cfg.Logger),
@@ -93,7 +96,7 @@ func Start(w *drtest.World, cfg Config) *Fleet {
 	f.Crew = NewCrew()
 	redis.SetLogger(silent{})
 	f.Flags = redistest.Start(f.third)
-	ServeCoordinator(f.third)
+	ServeCoordinator(f.third, f.moves.note)
 	f.Payments = StartPayments(w.Region(East), cfg.Latency, cfg.PaymentsAtOnce)
 	f.Relays = StartRelays(cfg.Latency, w.Region(East), w.Region(West))
 	for _, name := range []string{East, West} {

@@ -19,25 +19,55 @@ type instance struct {
 	service atomic.Pointer[service.Service] // nil while it does not run
 	handler atomic.Pointer[server]          // nil while it takes no requests
 	killed  atomic.Bool                     // the World has ended this life; what still runs of it reaches nobody
+	told    atomic.Bool                     // to stop, in good order
+	leave   atomic.Pointer[context.CancelCauseFunc]
 }
 
-var errStopped = errors.New("embedded: the fleet is stopped")
+// Why a process is told to stop, beside the end of its Region.
+var (
+	errStopped  = errors.New("embedded: the fleet is stopped")
+	errDeployed = errors.New("embedded: a new version is deployed")
+)
 
-// run is one life.
+// Deploy stops every process of the Region in good order and starts it again, one after the other has begun to.
+func (p *Pool) Deploy() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, i := range p.instances {
+		if leave := i.leave.Load(); leave != nil {
+			(*leave)(errDeployed)
+		}
+	}
+}
+
+// run is the lives until the World ends one.
 func (i *instance) run(ctx context.Context) error {
+	for {
+		again, err := i.live(ctx)
+		if err != nil || !again {
+			return err
+		}
+	}
+}
+
+// live is one life; again if it ended for the next.
+func (i *instance) live(ctx context.Context) (again bool, err error) {
 	crew := i.pool.crew
 	if !crew.enter() {
-		return nil // its Region came back when all was over
+		return false, nil // its Region came back when all was over
 	}
 	defer crew.alive.Done()
 	i.killed.Store(false)
+	i.told.Store(false)
 	defer context.AfterFunc(ctx, func() { i.killed.Store(true) })()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	i.leave.Store(&cancel)
+	defer i.leave.Store(nil)
 	defer context.AfterFunc(crew.life, func() { cancel(errStopped) })()
-	parts, close, err := i.pool.parts(i.name)
+	parts, close, err := i.pool.parts(ctx, i.name)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer close()
 	parts.Listen = func(h http.Handler) service.HTTPServer {
@@ -45,17 +75,20 @@ func (i *instance) run(ctx context.Context) error {
 	}
 	svc, err := service.New(parts)
 	if err != nil {
-		return err
+		return false, err
 	}
 	i.service.Store(svc)
 	defer i.service.Store(nil)
 	told := make(chan time.Time, 1)
-	defer context.AfterFunc(ctx, func() { told <- time.Now() })()
+	defer context.AfterFunc(ctx, func() {
+		i.told.Store(!i.killed.Load())
+		told <- time.Now()
+	})()
 	err = svc.Run(ctx)
 	if ctx.Err() != nil {
 		crew.tookToStop(time.Since(<-told))
 	}
-	return err
+	return context.Cause(ctx) == errDeployed, err
 }
 
 // epoch tells the World under which epoch the process may write.
@@ -69,11 +102,30 @@ func (i *instance) epoch() (uint64, time.Time) {
 func (i *instance) serve(w http.ResponseWriter, r *http.Request) {
 	if s := i.handler.Load(); s != nil && s.enter() {
 		defer s.leave()
-		s.h.ServeHTTP(w, r)
+		answer := &answer{ResponseWriter: w}
+		s.h.ServeHTTP(answer, r)
+		if answer.status >= http.StatusInternalServerError && i.told.Load() {
+			i.pool.crew.refusedAtStop(i.name, answer.status)
+		}
 		return
 	}
 	http.Error(w, "the instance is going", http.StatusServiceUnavailable)
 }
+
+// An answer remembers its status.
+type answer struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (a *answer) WriteHeader(status int) {
+	a.status = status
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for http.ResponseController.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // A server is an instance's HTTP server: the Region's load balancer hands it requests.
 type server struct {

@@ -27,6 +27,7 @@ type Payments struct {
 	latency time.Duration
 	answers map[string]int // status by key
 	charges map[string]int // how often, by order
+	mislay  func() bool    // whether the answer to a charge is lost on its way; nil = never
 }
 
 // StartPayments serves them in r. A charge takes latency; atOnce are worked on at a time, 0 = any number.
@@ -53,6 +54,18 @@ func (p *Payments) SetLatency(d time.Duration) {
 	p.latency = d
 }
 
+// Mislay has a gateway in front answer 504 for a share of the charges that were worked on, until the end.
+func (p *Payments) Mislay(share float64) (end func()) {
+	rng := p.world.Stream("payments")
+	set := func(mislay func() bool) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.mislay = mislay
+	}
+	set(func() bool { return rng.Float64() < share })
+	return func() { set(nil) }
+}
+
 // ServeHTTP answers POST /charges.
 func (p *Payments) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var args service.ChargeArgs
@@ -75,6 +88,14 @@ func (p *Payments) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (p *Payments) charge(key string, args service.ChargeArgs) (status int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	status = p.chargeLocked(key, args)
+	if p.mislay != nil && p.mislay() {
+		return http.StatusGatewayTimeout
+	}
+	return status
+}
+
+func (p *Payments) chargeLocked(key string, args service.ChargeArgs) (status int) {
 	if status, ok := p.answers[key]; ok {
 		return status
 	}

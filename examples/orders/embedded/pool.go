@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,15 +19,15 @@ import (
 type Pool struct {
 	crew   *Crew
 	region *drtest.Region
-	parts  func(instance string) (service.Parts, func(), error)
+	parts  func(life context.Context, instance string) (service.Parts, func(), error)
 
 	mu        sync.Mutex // guards the following; never held while waiting
 	instances []*instance
 	next      int
 }
 
-// NewPool serves the Region's address. parts connects a process to everything; the function that it returns lets go of it.
-func NewPool(r *drtest.Region, crew *Crew, parts func(instance string) (service.Parts, func(), error)) *Pool {
+// NewPool serves the Region's address. parts connects a process, which lasts as long as its context, to everything; the function that it returns lets go of it.
+func NewPool(r *drtest.Region, crew *Crew, parts func(life context.Context, instance string) (service.Parts, func(), error)) *Pool {
 	p := &Pool{crew: crew, region: r, parts: parts}
 	r.Serve(Address(r.Name()).Host, p)
 	return p
@@ -97,8 +98,29 @@ type Crew struct {
 
 	slowest atomic.Int64 // of the stops of processes
 
-	mu      sync.Mutex // guards stopped, and alive against an Add after it
+	mu      sync.Mutex // guards the following, and alive against an Add after stopped
 	stopped bool
+	refused []Refusal
+}
+
+// A Refusal is an answer of 500 or more that a process gave while it stopped in good order.
+type Refusal struct {
+	Process string
+	Status  int
+	At      time.Time
+}
+
+// Refusals returns them, the oldest first.
+func (c *Crew) Refusals() []Refusal {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.refused)
+}
+
+func (c *Crew) refusedAtStop(process string, status int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refused = append(c.refused, Refusal{process, status, time.Now()})
 }
 
 // NewCrew returns one that nobody is in.

@@ -36,7 +36,11 @@ func (f *Fleet) promote(t failover.Transition) []runbook.Step {
 	return []runbook.Step{{Name: "promote the copy", Check: writable, PointOfNoReturn: true, Do: func(ctx context.Context) error {
 		select {
 		case <-time.After(promoteTakes):
-			return to.Store.Promote(t.Epoch + 1) // above all that the old writer had; it opens at the next
+			err := to.Store.Promote(t.Epoch + 1) // above all that the old writer had; it opens at the next
+			if err == nil {
+				to.primary.Store(true)
+			}
+			return err
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

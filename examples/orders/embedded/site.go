@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-go/holdfast/degrade"
@@ -37,7 +38,8 @@ type Site struct {
 
 	*Pool // its processes
 
-	fleet *Fleet
+	fleet   *Fleet
+	primary atomic.Bool // takes writes, as the promotion and the operator left it
 
 	mu     sync.Mutex              // guards spools
 	spools map[string]*spool.Spool // of the running processes, by their directory
@@ -50,6 +52,7 @@ func (f *Fleet) newSite(r *drtest.Region) *Site {
 	s := &Site{Name: r.Name(), Region: r, fleet: f}
 	if s.Name == East {
 		s.Store = r.Store("orders-east")
+		s.primary.Store(true)
 	} else {
 		s.Store = r.Store("orders-west", drtest.ReplicaOf(f.Sites[East].Store, drtest.Lag(f.Config.Lag)))
 	}
@@ -83,6 +86,7 @@ func (s *Site) Rebuild(writer *Site) (lost []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	s.primary.Store(false)
 	for _, k := range keys {
 		if id, ok := cutOrder(k); ok {
 			lost = append(lost, id)
@@ -108,7 +112,7 @@ func (f *Fleet) dirOf(instance string) string {
 }
 
 // parts connects a process of this Region to everything. close lets go of it.
-func (s *Site) parts(name string) (p service.Parts, close func(), err error) {
+func (s *Site) parts(_ context.Context, name string) (p service.Parts, close func(), err error) {
 	f := s.fleet
 	dir := f.dirOf(name)
 	p = service.Parts{
@@ -178,20 +182,21 @@ type polled struct {
 func (s *Site) connect(p *service.Parts, there *Site, closers *[]func() error) error {
 	db := OpenSQL(there.Store.Connector(s.Region))
 	db.SetMaxIdleConns(32)
-	keys := connectRedis(there.Redis, s.Region)
-	*closers = append(*closers, db.Close, keys.Close)
-	store, err := redisstore.New(keys, redisstore.Config{})
+	client := connectRedis(there.Redis, s.Region)
+	*closers = append(*closers, db.Close, client.Close)
+	store, err := redisstore.New(client, redisstore.Config{})
 	if err != nil {
 		return err
 	}
 	api := there.SQS.Client(s.Region)
 	for i, lane := range []*service.Lane{&p.Calls, &p.Charges} {
-		lane.Queues[there.Name], err = sqsqueue.New(api, there.Queues[i].URL(), sqsqueue.Config{DeadLetterURL: there.Dead[i].URL(), Region: there.Name, Retention: queueRetention})
+		q, err := sqsqueue.New(api, there.Queues[i].URL(), sqsqueue.Config{DeadLetterURL: there.Dead[i].URL(), Region: there.Name, Retention: queueRetention})
 		if err != nil {
 			return err
 		}
+		lane.Queues[there.Name] = transport(q)
 	}
-	p.SQL[there.Name], p.Keys[there.Name], p.Peers[there.Name] = db, store, Address(there.Name)
+	p.SQL[there.Name], p.Keys[there.Name], p.Peers[there.Name] = db, loggedStore{keys(store), there.Name, &s.fleet.keyLog}, Address(there.Name)
 	return nil
 }
 

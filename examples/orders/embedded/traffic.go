@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-go/holdfast"
@@ -19,16 +20,25 @@ type Shopper func(context.Context, *drtest.Op) error
 
 // Buy places an order.
 func (f *Fleet) Buy() Shopper {
-	return f.shopper("POST /orders", `{"sku":"anvil","quantity":1,"email":"user@example.com"}`, func(op *drtest.Op, resp *http.Response) {
+	return f.shopper("POST /orders", func(op *drtest.Op) string {
+		return fmt.Sprintf(`{"sku":"anvil","quantity":1,"email":%q}`, Email(op.Key()))
+	}, func(op *drtest.Op, resp *http.Response) {
 		op.Acked(OrderKey(strings.TrimPrefix(resp.Header.Get("Location"), "/orders/")))
 	})
 }
 
+// Email is the address that a user gives with an order, which tells the orders of one operation from all others.
+func Email(key string) string {
+	return strings.NewReplacer("/", ".", " ", "-").Replace(key) + "@example.com"
+}
+
 // Look reads stock.
-func (f *Fleet) Look() Shopper { return f.shopper("GET /stock/anvil", "", degraded) }
+func (f *Fleet) Look() Shopper { return f.shopper("GET /stock/anvil", nothing, degraded) }
 
 // List reads the user's newest orders.
-func (f *Fleet) List() Shopper { return f.shopper("GET /orders", "", degraded) }
+func (f *Fleet) List() Shopper { return f.shopper("GET /orders", nothing, degraded) }
+
+func nothing(*drtest.Op) string { return "" }
 
 // degraded notes an answer that is not the real thing.
 func degraded(op *drtest.Op, resp *http.Response) {
@@ -38,15 +48,17 @@ func degraded(op *drtest.Op, resp *http.Response) {
 }
 
 // shopper repeats a request with its key, as a careful client does, until its patience ends.
-func (f *Fleet) shopper(class, body string, done func(*drtest.Op, *http.Response)) Shopper {
-	users := &http.Client{Transport: &retryhttp.Transport{Base: f.front, Policy: &retry.Policy{
+func (f *Fleet) shopper(class string, body func(*drtest.Op) string, done func(*drtest.Op, *http.Response)) Shopper {
+	users := &http.Client{Transport: &retryhttp.Transport{Base: doubtful{f.front}, Policy: &retry.Policy{
 		Name: "users", MaxAttempts: 3, AttemptTimeout: 5 * time.Second,
 		Backoff: retry.FullJitter(200*time.Millisecond, 2*time.Second),
 	}}}
 	method, path, _ := strings.Cut(class, " ")
 	return func(ctx context.Context, op *drtest.Op) error {
 		op.As(class)
-		req, err := http.NewRequestWithContext(ctx, method, "http://orders.example"+path, strings.NewReader(body))
+		var doubt doubt
+		ctx = context.WithValue(ctx, doubtKey{}, &doubt)
+		req, err := http.NewRequestWithContext(ctx, method, "http://orders.example"+path, strings.NewReader(body(op)))
 		if err != nil {
 			return err
 		}
@@ -56,12 +68,12 @@ func (f *Fleet) shopper(class, body string, done func(*drtest.Op, *http.Response
 		}
 		resp, err := users.Do(req)
 		if err != nil {
-			return err
+			return doubt.mark(err)
 		}
 		defer resp.Body.Close()
 		_, _ = io.Copy(io.Discard, resp.Body)
 		if err := failed(class, resp.StatusCode); err != nil {
-			return err
+			return doubt.mark(err)
 		}
 		done(op, resp)
 		return nil
@@ -79,4 +91,33 @@ func failed(class string, status int) error {
 		return holdfast.Unknown(fmt.Errorf("%s = %d", class, status))
 	}
 	return fmt.Errorf("%s = %d", class, status)
+}
+
+// A doubt is that an attempt of an operation may have had its effect, whatever the last one says.
+type doubt struct{ atomic.Bool }
+
+type doubtKey struct{}
+
+// mark is the error of the whole operation.
+func (d *doubt) mark(err error) error {
+	if d.Load() {
+		return holdfast.Unknown(err)
+	}
+	return err
+}
+
+// doubtful notes attempts of unknown outcome.
+type doubtful struct{ front http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (t doubtful) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := t.front.RoundTrip(r)
+	unknown := err != nil && holdfast.OutcomeOf(err) != holdfast.OutcomeNotRun
+	if err == nil {
+		unknown = holdfast.OutcomeOf(failed("", resp.StatusCode)) == holdfast.OutcomeUnknown
+	}
+	if d, ok := r.Context().Value(doubtKey{}).(*doubt); ok && unknown {
+		d.Store(true)
+	}
+	return resp, err
 }

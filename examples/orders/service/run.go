@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 // Run serves until ctx ends, then stops in an order in which nothing loses what it stands on: no new work comes, requests end,
 // detached handlers end, deferred calls end, what they deferred is flushed, then those on whose word all acted.
 func (s *Service) Run(ctx context.Context) error {
-	return holdfast.Run(ctx,
+	return holdfast.Run(ctx, inOrder(
 		holdfast.Stage{s.announce},
 		holdfast.Stage{s.serve},
 		holdfast.Stage{s.Guard.Run},
@@ -21,7 +22,7 @@ func (s *Service) Run(ctx context.Context) error {
 		holdfast.Stage{s.Client.Run, s.Charges.Run},
 		holdfast.Stage{s.Controller.Run, s.Modes.Run, failoversql.Beat(s.parts.Database, s.parts.SQL[s.parts.Self])},
 		holdfast.Stage{s.metrics.run},
-	)
+	)...)
 }
 
 // announce turns readiness off and gives load balancers time to see it.
@@ -49,6 +50,9 @@ func (s *Service) serve(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), holdfast.StopTimeout-time.Second)
 	defer cancel()
 	err := server.Shutdown(bounded)
+	if c, ok := server.(io.Closer); ok && err != nil {
+		err = errors.Join(err, c.Close()) // what is still open ends before the stages that it stands on
+	}
 	if served := <-ended; !errors.Is(served, http.ErrServerClosed) {
 		return errors.Join(served, err)
 	}

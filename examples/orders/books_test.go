@@ -1,0 +1,287 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/holdfast-go/holdfast"
+	"github.com/holdfast-go/holdfast/drtest"
+	"github.com/holdfast-go/holdfast/drtest/history"
+	"github.com/holdfast-go/holdfast/examples/orders/embedded"
+	"github.com/holdfast-go/holdfast/examples/orders/service"
+	"github.com/holdfast-go/holdfast/failover"
+	"github.com/holdfast-go/holdfast/idempotency"
+	"github.com/holdfast-go/holdfast/queue"
+)
+
+// A closing is the account of one World at its end.
+type closing struct {
+	c     *composition
+	w     *drtest.World
+	f     *embedded.Fleet
+	start time.Time // of the World
+	kept  map[string]service.Order
+	lost  map[string]time.Time
+	moves []embedded.Move
+	errs  []error
+}
+
+// closeBooks demands what the packages promise together, beside the checks of the World.
+func (c *composition) closeBooks(ctx context.Context, w *drtest.World, f *embedded.Fleet, operator *embedded.Operator) []error {
+	a := &closing{c: c, w: w, f: f, start: worldStart(w), kept: map[string]service.Order{}, lost: operator.Lost(), moves: f.Moves()}
+	for _, o := range f.Orders() {
+		a.kept[o.ID] = o
+	}
+	a.acknowledged()
+	a.refused()
+	a.charges()
+	a.calls(ctx)
+	a.keys()
+	a.movesOfTheWriter()
+	a.stops()
+	return a.errs
+}
+
+// worldStart is when the clock of the World's records began.
+func worldStart(w *drtest.World) time.Time { return time.Now().Add(-w.Elapsed()) }
+
+func (a *closing) say(format string, args ...any) {
+	a.errs = append(a.errs, fmt.Errorf(format, args...))
+}
+
+// since is an instant on the clock of the World's records.
+func (a *closing) since(t time.Time) time.Duration { return t.Sub(a.start) }
+
+// acknowledged: every acknowledged order is in the writer's database or in the loss list, and what is in the loss list was committed within the
+// exposure that the group recorded at the switch.
+func (a *closing) acknowledged() {
+	for _, ack := range a.w.History().Acks() {
+		id := strings.TrimPrefix(ack.Key, embedded.OrderKey(""))
+		if _, ok := a.kept[id]; ok {
+			continue
+		}
+		if _, listed := a.lost[id]; !listed {
+			a.say("order %s, acknowledged at %v, is neither in the database nor in the loss list", id, ack.At)
+		}
+	}
+	a.c.lost += len(a.lost)
+	committed := map[string]history.Write{}
+	for _, write := range a.w.History().Writes() {
+		if _, known := committed[write.Key]; !known {
+			committed[write.Key] = write
+		}
+	}
+	for id := range a.lost {
+		write, ok := committed[embedded.OrderKey(id)]
+		if !ok || !slices.ContainsFunc(a.moves, func(m embedded.Move) bool { return a.exposed(m, write) }) {
+			a.say("order %s, committed in %s at %v, is lost and was in no exposure that was recorded", id, write.Store, write.At)
+		}
+	}
+}
+
+// exposed reports whether a move may have lost a write, by its own record.
+func (a *closing) exposed(m embedded.Move, write history.Write) bool {
+	if m.Planned || !m.Exposure.Known || write.Store != a.f.Sites[m.From].Store.Name() {
+		return false
+	}
+	age := a.since(m.Exposure.AcknowledgedUntil) - write.At
+	return age >= -clockSkew && age <= m.Exposure.Bound
+}
+
+// clockSkew is the default of failover.ControllerConfig.
+const clockSkew = time.Second
+
+// refused: what users were told was not done has no order, and one operation has one order at most.
+func (a *closing) refused() {
+	orders := map[string][]string{}
+	for id, o := range a.kept {
+		orders[o.Email] = append(orders[o.Email], id)
+	}
+	for _, op := range a.w.History().Ops() {
+		if op.Class != "POST /orders" {
+			continue
+		}
+		made := orders[embedded.Email(fmt.Sprintf("%s/%d/%d", op.Load, op.Client, op.Seq))]
+		switch {
+		case len(made) > 1:
+			a.say("operation %d/%d has %d orders: %v", op.Client, op.Seq, len(made), made)
+		case op.Outcome == history.OutcomeFailed && len(made) > 0:
+			a.say("operation %d/%d was refused at %v (%s), and there is order %s", op.Client, op.Seq, op.End, op.Err, made[0])
+		}
+	}
+}
+
+// charges: no order is charged twice. Payments know a repetition by its key, so that no printed case excuses one.
+func (a *closing) charges() {
+	for id, n := range a.f.Payments.Charges() {
+		if n > 1 {
+			a.say("order %s is charged %d times", id, n)
+		}
+	}
+}
+
+// excuses are the cases in which a guarded call may run again: its lease was lost, its process died after the effect, it ended with an
+// unknown outcome. A second copy is none: the guard is there to know it.
+var excuses = []queue.Rule{queue.RuleLeaseLost, queue.RuleFailed, queue.RuleStopped, queue.RuleCrashed}
+
+// ruleStoreLost is the last printed case: the key's store lost acknowledged writes, here all that had one copy when its Region was lost.
+const ruleStoreLost queue.Rule = "its key had one copy, in the Region that was lost"
+
+// calls: every deferred call is accounted for, and what ran twice, or sent two mails, has a reason out of the promise.
+func (a *closing) calls(ctx context.Context) {
+	holdings, release, err := a.f.Holdings()
+	if err != nil {
+		a.say("%v", err)
+		return
+	}
+	defer release()
+	report := a.f.Ledger.Check(ctx, holdings)
+	for _, id := range report.Lost {
+		a.say("deferred call %s is lost", id)
+	}
+	for id := range report.Repeated {
+		if a.reason(id) == "" {
+			a.say("deferred call %s was done twice without a reason: %v", id, report.Repeated[id])
+		}
+	}
+	mails := map[string]int{}
+	for _, e := range a.w.History().Effects() {
+		if e.Kind == "mail" {
+			mails[e.Key]++
+		}
+	}
+	for order, n := range mails {
+		if n < 2 {
+			continue
+		}
+		reason := a.reason("mail-" + order)
+		if reason == "" {
+			a.say("order %s: %d mails and no reason: %v", order, n, a.f.Ledger.Rules("mail-"+order))
+		}
+		a.c.repeated[reason]++
+	}
+}
+
+// reason returns why a call may have run twice, "" if there is none.
+func (a *closing) reason(id string) queue.Rule {
+	rules := a.f.Ledger.Rules(id)
+	for _, r := range excuses {
+		if slices.Contains(rules, r) {
+			return r
+		}
+	}
+	if slices.ContainsFunc(a.moves, func(m embedded.Move) bool { return !m.Planned && !m.Opened.IsZero() }) {
+		return ruleStoreLost
+	}
+	return ""
+}
+
+// keys: a call that had its effect is never begun as one that has never been there, and a planned move leaves no key behind.
+func (a *closing) keys() {
+	effects := map[string]time.Duration{} // the first of each call, by its ID
+	for _, e := range a.w.History().Effects() {
+		id := e.Kind + "-" + e.Key
+		if _, known := effects[id]; !known {
+			effects[id] = e.At
+		}
+	}
+	type copyOf struct{ key, region string }
+	done := map[copyOf]time.Duration{}
+	for _, s := range a.f.KeySteps() {
+		at := a.since(s.At)
+		if s.Done {
+			if c := (copyOf{nameOf(s.Key), s.Region}); done[c] == 0 {
+				done[c] = at
+			}
+			continue
+		}
+		_, id, _ := strings.Cut(s.Key.ID, "/")
+		if effect, had := effects[id]; had && effect < at && !a.movedWithin(effect, at) {
+			a.say("call %s had its effect at %v and was begun as new in %s at %v", s.Key.ID, effect, s.Region, at)
+		}
+	}
+	for c, at := range done {
+		for _, m := range a.moves {
+			if !m.Planned || m.Opened.IsZero() || m.From != c.region || a.since(m.Cut) < at {
+				continue
+			}
+			if there, ok := done[copyOf{c.key, m.To}]; !ok || there > a.since(m.Opened) {
+				a.say("key %s, done in %s at %v, was not in %s when the planned move to it opened, at %v", c.key, c.region, at, m.To, a.since(m.Opened))
+			}
+		}
+	}
+}
+
+// nameOf is what one key has and no other.
+func nameOf(k idempotency.Key) string { return k.Scope + " " + k.Op + " " + k.ID }
+
+// movedWithin reports whether the writer was moved without a plan between two instants, or at most a lease before: the first kept its keys.
+func (a *closing) movedWithin(from, to time.Duration) bool {
+	return slices.ContainsFunc(a.moves, func(m embedded.Move) bool {
+		return !m.Planned && !m.Opened.IsZero() && a.since(m.Opened) >= from && a.since(m.Opened) <= to
+	})
+}
+
+// causes are the faults that are a reason to move the writer: the Region is lost, or cut off, or its process is. What other hosts answer is none.
+var causes = []string{"region-down", "partition", "partition-one-way", "latency", "loss", "dns", "crash", "clock-skew"}
+
+// movesOfTheWriter: an unplanned move has a cause, and opens at once.
+func (a *closing) movesOfTheWriter() {
+	for _, m := range a.moves {
+		if m.Opened.IsZero() {
+			continue
+		}
+		kind := "unplanned"
+		if m.Planned {
+			kind = "planned"
+		}
+		a.c.moves[kind]++
+		if m.Planned {
+			continue
+		}
+		if slices.Contains(m.Phases, failover.PhaseRamping) {
+			a.say("the unplanned move to %s was ramped", m.To)
+		}
+		if !a.caused(a.since(m.Asked)) {
+			a.say("the writer was moved to %s at %v without a cause: %s", m.To, a.since(m.Asked), m.Reason)
+		}
+	}
+}
+
+// longAfter is how long after a fault its traces may still be a reason.
+const longAfter = time.Minute
+
+func (a *closing) caused(at time.Duration) bool {
+	return slices.ContainsFunc(a.w.History().Faults(), func(f history.Fault) bool {
+		return slices.Contains(causes, f.Kind) && f.From <= at && at <= f.To+longAfter
+	})
+}
+
+// stops: every process stops within its deadline, and in quiet times fails nothing that it has taken in.
+func (a *closing) stops() {
+	longest := a.f.LongestStop()
+	a.c.longest = max(a.c.longest, longest)
+	if longest > holdfast.StopTimeout {
+		a.say("a process took %v to stop, want at most %v", longest, holdfast.StopTimeout)
+	}
+	for _, r := range a.f.Refusals() {
+		if at := a.since(r.At); a.quiet(at) {
+			a.say("process %s answered %d while it stopped, at %v, in quiet times", r.Process, r.Status, at)
+		}
+	}
+}
+
+// quiet reports whether nothing has been wrong for a while.
+func (a *closing) quiet(at time.Duration) bool {
+	for _, f := range a.w.History().Faults() {
+		if f.From <= at && at <= f.To+2*longAfter {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(a.moves, func(m embedded.Move) bool {
+		return a.since(m.Asked) <= at && at <= a.since(m.Asked)+3*longAfter
+	})
+}

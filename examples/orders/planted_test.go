@@ -1,0 +1,81 @@
+package main
+
+import (
+	"flag"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/drtest"
+	"github.com/holdfast-go/holdfast/drtest/fault"
+	"github.com/holdfast-go/holdfast/examples/orders/embedded"
+	"github.com/holdfast-go/holdfast/internal/planted"
+)
+
+// plantedSeeds is within how many seeds the search must find each planted bug.
+const plantedSeeds = 200
+
+var searchFlag = flag.Bool("search", false, "TestPlanted searches for every planted bug anew, instead of replaying what was found")
+
+// Each bug, and the swarm in which it is looked for; nil is that of TestComposition.
+var bugs = []struct {
+	bug  planted.Bug
+	menu []fault.Fault
+}{
+	{planted.ShortRetention, ofSQS()},
+	{planted.UnknownReleases, ofPayments()},
+	{planted.TryUnguarded, ofPayments()},
+	{planted.LastAttempt, nil},
+	{planted.NoResync, ofKeys()},
+	{planted.RampUnplanned, ofRegions()},
+	{planted.OpenCounts, ofSQS()},
+	{planted.StaleRuns, nil},
+	{planted.ZeroRequeue, ofPayments()},
+	{planted.DrainReversed, nil},
+}
+
+func ofSQS() (menu []fault.Fault) {
+	for _, region := range []string{embedded.East, embedded.West} {
+		sqs := "sqs." + region + ".amazonaws.com"
+		menu = append(menu, fault.Gray(sqs, 1), fault.Gray(sqs, .5), fault.Throttle(sqs, .7, 503, time.Second), fault.Duplicate(sqs, .3))
+	}
+	return menu
+}
+
+func ofPayments() []fault.Fault {
+	return []fault.Fault{
+		fault.Gray(embedded.PaymentsHost, 1), fault.Gray(embedded.PaymentsHost, .5).WithStatus(mislaid), fault.Throttle(embedded.PaymentsHost, .5, 429, time.Second),
+	}
+}
+
+func ofRegions() []fault.Fault {
+	return []fault.Fault{fault.RegionDown(embedded.East, fault.ModeBlackhole), fault.RegionDown(embedded.East, fault.ModeRefuse), fault.Crash(embedded.East + "/app-0")}
+}
+
+func ofKeys() []fault.Fault {
+	return append(ofRegions(), fault.Gray(redisIn(embedded.East), 1), fault.Partition(embedded.East, embedded.West))
+}
+
+// TestPlanted shows that the search would notice: each of ten defects breaks an invariant in the timeline that the search has found for it. TestComposition replays the same timelines
+// without the defects.
+func TestPlanted(t *testing.T) {
+	if raceEnabled && !*searchFlag {
+		t.Skip("replays of planted bugs run without the race detector, which costs ten times as much")
+	}
+	thrifty(t)
+	for _, b := range bugs {
+		t.Run(string(b.bug), func(t *testing.T) {
+			t.Cleanup(planted.Plant(b.bug))
+			c := newComposition()
+			config := c.config(drtest.NoSearch)
+			if *searchFlag {
+				config.Seeds = plantedSeeds
+				t.Setenv("HOLDFAST_UPDATE", "1")
+			}
+			config.Bug = string(b.bug)
+			if b.menu != nil {
+				config.Faults = b.menu
+			}
+			t.Logf("\n%v", drtest.Explore(t, config, c.disaster))
+		})
+	}
+}
