@@ -152,7 +152,7 @@ func (l *Lab) connect(ctx context.Context) error {
 			return err
 		}
 		for q, holding := range queues {
-			l.queues[name+" "+q] = holding
+			l.queues[name+" "+q] = held{holding}
 		}
 	}
 	return real.Database{Dialect: failoversql.PostgreSQL()}.Install(ctx, l.dbs[real.East])

@@ -27,7 +27,7 @@ func TestDrillOnRealServers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the drill takes more than a minute: not with -short")
 	}
-	said := &transcript{}
+	said := &transcript{start: time.Now()}
 	result := play(t, said)
 	var text strings.Builder
 	result.Print(&text)
@@ -98,6 +98,8 @@ func play(t *testing.T, said *transcript) *drill.Result {
 
 // A transcript is what was said.
 type transcript struct {
+	start time.Time
+
 	mu   sync.Mutex // guards text
 	text strings.Builder
 }
@@ -105,7 +107,7 @@ type transcript struct {
 func (s *transcript) say(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fmt.Fprintf(&s.text, format+"\n", args...)
+	fmt.Fprintf(&s.text, "%6.1f s  %s\n", time.Since(s.start).Seconds(), fmt.Sprintf(format, args...))
 }
 
 func (s *transcript) String() string {

@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast-go/holdfast/examples/orders/real"
 	"github.com/holdfast-go/holdfast/failover"
 	"github.com/holdfast-go/holdfast/queue"
+	"github.com/holdfast-go/holdfast/queue/sqsqueue"
 )
 
 // payLatency is what payments and the mail relays take.
@@ -63,6 +64,17 @@ func (l *Lab) ordersIn(ctx context.Context, r failover.Region) (map[string]bool,
 		all[id] = true
 	}
 	return all, rows.Err()
+}
+
+// A held is a queue that is looked into only if there is something: that takes two long polls.
+type held struct{ *sqsqueue.Queue }
+
+// Calls implements queue.Holding.
+func (h held) Calls(ctx context.Context) ([]string, error) {
+	if d, err := h.Stats(ctx); err == nil && d.Visible+d.InFlight+d.Delayed == 0 {
+		return nil, nil
+	}
+	return h.Queue.Calls(ctx)
 }
 
 // holdings are the places where a deferred call may be: every queue, dead-letter queue and spool.
