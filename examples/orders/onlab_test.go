@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -29,7 +30,7 @@ func TestADrillThatIsInterruptedLeavesNothing(t *testing.T) {
 
 func endDrill(t *testing.T, s syscall.Signal) {
 	c := exec.CommandContext(t.Context(), os.Args[0], "-parts", "real", "-drill", "-lease", "4s", "-probe", "400ms", "-rate", "5", "-report", t.TempDir())
-	c.Env = append(os.Environ(), asCommand+"=1", "TMPDIR="+t.TempDir()) // SIGKILL leaves files
+	c.Env = append(os.Environ(), asCommand+"=1", "TMPDIR="+enterable(t)) // SIGKILL leaves files
 	out, err := c.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -69,4 +70,16 @@ func endDrill(t *testing.T, s syscall.Signal) {
 		}
 		return nil
 	})
+}
+
+// enterable is a temporary directory that the user of PostgreSQL may enter.
+func enterable(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
