@@ -158,7 +158,7 @@ func TestExploreBudget(t *testing.T) {
 
 func TestExploreRefusesConfigs(t *testing.T) {
 	for want, change := range map[string]func(*drtest.ExploreConfig){
-		"ExploreConfig.Seeds: -1 is negative":                                 func(c *drtest.ExploreConfig) { c.Seeds = -1 },
+		"ExploreConfig.Seeds: -2 is negative":                                 func(c *drtest.ExploreConfig) { c.Seeds = -2 },
 		"ExploreConfig.Events: -1 is negative":                                func(c *drtest.ExploreConfig) { c.Events = -1 },
 		"ExploreConfig.Budget: -1ns is negative":                              func(c *drtest.ExploreConfig) { c.Budget = -1 },
 		"ExploreConfig.ShrinkBudget: -1ns is negative":                        func(c *drtest.ExploreConfig) { c.ShrinkBudget = -1 },

@@ -326,12 +326,12 @@ func (w *World) fulfilLocked(p *played) {
 	select {
 	case <-p.wanted:
 	default:
-		close(p.wanted)
 		from := w.now() + p.Start
 		end := from + max(p.Length, p.RampUp)
 		if p.late = p.latest > 0 && end+p.Fault.Recovery >= p.latest; !p.late {
 			w.edges = append(w.edges, edge{from, end})
 		}
+		close(p.wanted)
 	}
 }
 

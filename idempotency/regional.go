@@ -57,10 +57,11 @@ type Regional struct {
 	peers    map[string]*peer
 	names    []string // sorted
 	log      *slog.Logger
-	near     bool         // all stores are instant
-	degraded atomic.Int64 // UnixNano since when a copy may be missing; 0 for never
-	episodes atomic.Int64 // how often a copy was missed
-	damaged  atomic.Int64 // keys that the last Resync could not copy because they are damaged
+	near     bool          // all stores are instant
+	degraded atomic.Int64  // UnixNano since when a copy may be missing; 0 for never
+	episodes atomic.Int64  // how often a copy was missed
+	damaged  atomic.Int64  // keys that the last Resync could not copy because they are damaged
+	woken    chan struct{} // capacity 1: a copy is missed for the first time
 	set      telemetry.Set
 }
 
@@ -82,7 +83,10 @@ func NewRegional(route func() (regions []string, writer string), stores map[stri
 		return nil, fmt.Errorf("idempotency: RegionalConfig.ReplicaTimeout: %v is negative", c.ReplicaTimeout)
 	}
 	setDefault(&c.ReplicaTimeout, 300*time.Millisecond)
-	r := &Regional{config: c, route: route, peers: map[string]*peer{}, names: slices.Sorted(maps.Keys(stores)), log: telemetry.Logger(c.Logger), near: true}
+	r := &Regional{
+		config: c, route: route, peers: map[string]*peer{}, names: slices.Sorted(maps.Keys(stores)), log: telemetry.Logger(c.Logger), near: true,
+		woken: make(chan struct{}, 1),
+	}
 	for region, s := range stores {
 		replica, ok := s.(Replica)
 		if !ok {
@@ -158,6 +162,10 @@ func (r *Regional) missed(p *peer, err error) {
 	if r.degraded.CompareAndSwap(0, time.Now().UnixNano()) {
 		r.log.Warn("idempotency keys are held by one Region only", slog.String("store", r.config.Name),
 			slog.String("missing", p.region), slog.Any("error", err))
+		select {
+		case r.woken <- struct{}{}:
+		default:
+		}
 	}
 }
 

@@ -64,7 +64,7 @@ func (a *closing) acknowledged() {
 			continue
 		}
 		if _, listed := a.lost[id]; !listed {
-			a.say("order %s, acknowledged at %v, is neither in the database nor in the loss list", id, ack.At)
+			a.say("vanished: order %q, acknowledged at %v, is neither in the database nor in the loss list", id, ack.At)
 		}
 	}
 	a.c.lost += len(a.lost)
@@ -77,7 +77,7 @@ func (a *closing) acknowledged() {
 	for id := range a.lost {
 		write, ok := committed[embedded.OrderKey(id)]
 		if !ok || !slices.ContainsFunc(a.moves, func(m embedded.Move) bool { return a.exposed(m, write) }) {
-			a.say("order %s, committed in %s at %v, is lost and was in no exposure that was recorded", id, write.Store, write.At)
+			a.say("beyond the exposure: order %q, committed in %s at %v, is lost and was in no exposure that was recorded", id, write.Store, write.At)
 		}
 	}
 }
@@ -107,9 +107,9 @@ func (a *closing) refused() {
 		made := orders[embedded.Email(fmt.Sprintf("%s/%d/%d", op.Load, op.Client, op.Seq))]
 		switch {
 		case len(made) > 1:
-			a.say("operation %d/%d has %d orders: %v", op.Client, op.Seq, len(made), made)
+			a.say("ordered twice: operation %d/%d has %d orders: %v", op.Client, op.Seq, len(made), made)
 		case op.Outcome == history.OutcomeFailed && len(made) > 0:
-			a.say("operation %d/%d was refused at %v (%s), and there is order %s", op.Client, op.Seq, op.End, op.Err, made[0])
+			a.say("refused and done: operation %d/%d was refused at %v (%s), and there is order %s", op.Client, op.Seq, op.End, op.Err, made[0])
 		}
 	}
 }
@@ -118,7 +118,7 @@ func (a *closing) refused() {
 func (a *closing) charges() {
 	for id, n := range a.f.Payments.Charges() {
 		if n > 1 {
-			a.say("order %s is charged %d times", id, n)
+			a.say("charged twice: order %q, %d times", id, n)
 		}
 	}
 }
@@ -140,11 +140,11 @@ func (a *closing) calls(ctx context.Context) {
 	defer release()
 	report := a.f.Ledger.Check(ctx, holdings)
 	for _, id := range report.Lost {
-		a.say("deferred call %s is lost", id)
+		a.say("lost: deferred call %s", id)
 	}
 	for id := range report.Repeated {
 		if a.reason(id) == "" {
-			a.say("deferred call %s was done twice without a reason: %v", id, report.Repeated[id])
+			a.say("done twice without a reason: deferred call %q: %v", id, report.Repeated[id])
 		}
 	}
 	mails := map[string]int{}
@@ -159,7 +159,7 @@ func (a *closing) calls(ctx context.Context) {
 		}
 		reason := a.reason("mail-" + order)
 		if reason == "" {
-			a.say("order %s: %d mails and no reason: %v", order, n, a.f.Ledger.Rules("mail-"+order))
+			a.say("mailed twice: order %q, %d mails and no reason: %v", order, n, a.f.Ledger.Rules("mail-"+order))
 		}
 		a.c.repeated[reason]++
 	}
@@ -200,7 +200,7 @@ func (a *closing) keys() {
 		}
 		_, id, _ := strings.Cut(s.Key.ID, "/")
 		if effect, had := effects[id]; had && effect < at && !a.movedWithin(effect, at) {
-			a.say("call %s had its effect at %v and was begun as new in %s at %v", s.Key.ID, effect, s.Region, at)
+			a.say("begun anew: call %q had its effect at %v and was begun as new in %s at %v", s.Key.ID, effect, s.Region, at)
 		}
 	}
 	for c, at := range done {
@@ -209,7 +209,7 @@ func (a *closing) keys() {
 				continue
 			}
 			if there, ok := done[copyOf{c.key, m.To}]; !ok || there > a.since(m.Opened) {
-				a.say("key %s, done in %s at %v, was not in %s when the planned move to it opened, at %v", c.key, c.region, at, m.To, a.since(m.Opened))
+				a.say("left behind: key %q, done in %s at %v, was not in %s when the planned move to it opened, at %v", c.key, c.region, at, m.To, a.since(m.Opened))
 			}
 		}
 	}

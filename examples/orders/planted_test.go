@@ -21,7 +21,7 @@ var bugs = []struct {
 	bug  planted.Bug
 	menu []fault.Fault
 }{
-	{planted.ShortRetention, ofSQS()},
+	{planted.ShortRetention, ofDeletes()},
 	{planted.UnknownReleases, ofPayments()},
 	{planted.TryUnguarded, ofPayments()},
 	{planted.LastAttempt, nil},
@@ -37,6 +37,13 @@ func ofSQS() (menu []fault.Fault) {
 	for _, region := range []string{embedded.East, embedded.West} {
 		sqs := "sqs." + region + ".amazonaws.com"
 		menu = append(menu, fault.Gray(sqs, 1), fault.Gray(sqs, .5), fault.Throttle(sqs, .7, 503, time.Second), fault.Duplicate(sqs, .3))
+	}
+	return menu
+}
+
+func ofDeletes() (menu []fault.Fault) {
+	for _, region := range []string{embedded.East, embedded.West} {
+		menu = append(menu, fault.Gray("sqs."+region+".amazonaws.com", 1).On("DeleteMessageBatch"), fault.Duplicate("sqs."+region+".amazonaws.com", .3))
 	}
 	return menu
 }

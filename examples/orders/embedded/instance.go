@@ -85,7 +85,7 @@ func (i *instance) live(ctx context.Context) (again bool, err error) {
 		told <- time.Now()
 	})()
 	err = svc.Run(ctx)
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && !i.killed.Load() {
 		crew.tookToStop(time.Since(<-told))
 	}
 	return context.Cause(ctx) == errDeployed, err

@@ -2,7 +2,6 @@ package embedded
 
 import (
 	"context"
-	"iter"
 	"time"
 
 	"github.com/holdfast-go/holdfast/idempotency"
@@ -18,8 +17,6 @@ func keys(s *redisstore.Store) replica {
 		return forgetful{s}
 	case planted.Has(planted.UnknownReleases):
 		return trusting{s}
-	case planted.Has(planted.NoResync):
-		return alone{s}
 	}
 	return s
 }
@@ -42,14 +39,6 @@ type trusting struct{ *redisstore.Store }
 func (s trusting) Release(ctx context.Context, r idempotency.Release) (idempotency.Status, error) {
 	r.Hold = false
 	return s.Store.Release(ctx, r)
-}
-
-// An alone store does not know what its peer has missed.
-type alone struct{ *redisstore.Store }
-
-// Unsynced implements idempotency.Replica.
-func (alone) Unsynced(context.Context) iter.Seq2[idempotency.Mark, error] {
-	return func(func(idempotency.Mark, error) bool) {}
 }
 
 // transport is the queue, with a defect if a test has planted one in it.

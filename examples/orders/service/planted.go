@@ -8,6 +8,7 @@ import (
 	"github.com/holdfast-go/holdfast"
 	"github.com/holdfast-go/holdfast/breaker"
 	"github.com/holdfast-go/holdfast/failover"
+	"github.com/holdfast-go/holdfast/failover/runbook"
 	"github.com/holdfast-go/holdfast/idempotency"
 	"github.com/holdfast-go/holdfast/internal/planted"
 )
@@ -36,6 +37,14 @@ func around(g *breaker.Group, c *failover.Controller) func(context.Context, stri
 		}
 		return err
 	}
+}
+
+// withKeys is the step that brings keys along.
+func withKeys(step runbook.Step) []runbook.Step {
+	if planted.Has(planted.NoResync) {
+		return nil
+	}
+	return []runbook.Step{step}
 }
 
 // inOrder is the order in which stages stop.
