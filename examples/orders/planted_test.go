@@ -18,19 +18,20 @@ var searchFlag = flag.Bool("search", false, "TestPlanted searches for every plan
 
 // Each bug, and the swarm in which it is looked for; nil is that of TestComposition.
 var bugs = []struct {
-	bug  planted.Bug
-	menu []fault.Fault
+	bug    planted.Bug
+	menu   []fault.Fault
+	safety time.Duration // zero is that of TestComposition
 }{
-	{planted.ShortRetention, ofDeletes()},
-	{planted.UnknownReleases, ofPayments()},
-	{planted.TryUnguarded, ofPayments()},
-	{planted.LastAttempt, nil},
-	{planted.NoResync, ofKeys()},
-	{planted.RampUnplanned, ofRegions()},
-	{planted.OpenCounts, ofSQS()},
-	{planted.StaleRuns, nil},
-	{planted.ZeroRequeue, ofPayments()},
-	{planted.DrainReversed, nil},
+	{planted.ShortRetention, ofDeletes(), 0},
+	{planted.UnknownReleases, ofPayments(), 0},
+	{planted.TryUnguarded, ofPayments(), 0},
+	{planted.LastAttempt, nil, 0},
+	{planted.NoResync, ofKeys(), 0},
+	{planted.RampUnplanned, ofRegions(), 0},
+	{planted.OpenCounts, ofSQS(), 0},
+	{planted.StaleRuns, ofDeletes(), 0},
+	{planted.ZeroRequeue, ofPayments(), 30 * time.Second},
+	{planted.DrainReversed, nil, 0},
 }
 
 func ofSQS() (menu []fault.Fault) {
@@ -81,6 +82,9 @@ func TestPlanted(t *testing.T) {
 			config.Bug = string(b.bug)
 			if b.menu != nil {
 				config.Faults = b.menu
+			}
+			if b.safety > 0 {
+				config.Safety = b.safety
 			}
 			t.Logf("\n%v", drtest.Explore(t, config, c.disaster))
 		})
