@@ -45,6 +45,10 @@ cover: ## statement coverage over the whole suite, in cover.out
 	@scripts/with-servers go test -count=1 -timeout=15m -coverpkg=./... -coverprofile=cover.out ./...
 	@go tool cover -func=cover.out | tail -n 1
 
+.PHONY: apidiff
+apidiff: ## compare the exported API with that of the revision in scripts/apidiff.base
+	@scripts/apidiff
+
 .PHONY: servers
 servers: ## start the test servers and leave them up: eval "$(scripts/servers env)"
 	@scripts/servers up
