@@ -93,3 +93,23 @@ func TestTheLeaseIsKeptWhileTheEndWaits(t *testing.T) {
 		}
 	})
 }
+
+// A store that takes heartbeats and refuses ends must not hold a shutdown up.
+func TestRunGivesUpAStoreThatIsOut(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := &choosy{remote: newRemote(t), refuses: true}
+		g := newGuard(t, s, idempotency.Config{})
+		if _, info, err := idempotency.DoInfo(t.Context(), g, key("a"), value(1, nil)); err != nil || info.Stored {
+			t.Fatalf("Do = %+v, %v, want a result that is not stored", info, err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		start := time.Now()
+		if err := g.Run(ctx); err != nil {
+			t.Errorf("Run = %v", err)
+		}
+		if took := time.Since(start); took < 20*time.Second || took > 25*time.Second {
+			t.Errorf("Run took %v, want 20 s and the step under way", took)
+		}
+	})
+}
