@@ -64,6 +64,7 @@ func TestTheLeaseIsKeptWhileTheEndWaits(t *testing.T) {
 		g := newGuard(t, s, idempotency.Config{})
 		_ = g.Do(t.Context(), key("a"), func(context.Context) error { return nil })
 		start := time.Now()
+		time.Sleep(5*time.Minute - 15*time.Second) // Run waits 20 s
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := g.Run(ended); err != nil {
@@ -83,6 +84,7 @@ func TestTheLeaseIsKeptWhileTheEndWaits(t *testing.T) {
 		g := newGuard(t, s, idempotency.Config{})
 		_ = g.Do(t.Context(), key("a"), func(context.Context) error { s.setDown(true); return nil })
 		start := time.Now()
+		time.Sleep(15 * time.Second)
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := g.Run(ended); err != nil {
@@ -96,7 +98,7 @@ func TestTheLeaseIsKeptWhileTheEndWaits(t *testing.T) {
 
 // A store that takes heartbeats and refuses ends must not hold a shutdown up.
 func TestRunGivesUpAStoreThatIsOut(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	bubble(t, "results", func(t *testing.T) {
 		s := &choosy{remote: newRemote(t), refuses: true}
 		g := newGuard(t, s, idempotency.Config{})
 		if _, info, err := idempotency.DoInfo(t.Context(), g, key("a"), value(1, nil)); err != nil || info.Stored {
