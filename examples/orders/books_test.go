@@ -297,10 +297,10 @@ func (a *closing) stops() {
 	}
 }
 
-// quiet reports whether nothing has been wrong for a while.
+// quiet reports whether nothing has been wrong for a while that a request would notice.
 func (a *closing) quiet(at time.Duration) bool {
 	for _, f := range a.w.History().Faults() {
-		if f.From <= at && at <= f.To+2*longAfter {
+		if f.From <= at && at <= f.To+2*longAfter && f.Kind != "flag-store-down" { // which changes nothing on a request
 			return false
 		}
 	}

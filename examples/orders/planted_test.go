@@ -25,13 +25,13 @@ var bugs = []struct {
 	{planted.ShortRetention, ofDeletes(), 0},
 	{planted.UnknownReleases, ofPayments(), 0},
 	{planted.TryUnguarded, ofPayments(), 0},
-	{planted.LastAttempt, nil, 0},
+	{planted.LastAttempt, ofMoves(), 0},
 	{planted.NoResync, ofKeys(), 0},
 	{planted.RampUnplanned, ofRegions(), 0},
 	{planted.OpenCounts, ofSQS(), 0},
 	{planted.StaleRuns, ofDeletes(), 0},
 	{planted.ZeroRequeue, ofPayments(), 30 * time.Second},
-	{planted.DrainReversed, nil, 0},
+	{planted.DrainReversed, ofFlags(), 0},
 }
 
 func ofSQS() (menu []fault.Fault) {
@@ -57,6 +57,13 @@ func ofPayments() []fault.Fault {
 
 func ofRegions() []fault.Fault {
 	return []fault.Fault{fault.RegionDown(embedded.East, fault.ModeBlackhole), fault.RegionDown(embedded.East, fault.ModeRefuse), fault.Crash(embedded.East + "/app-0")}
+}
+
+// ofFlags leaves the deployments, of which every World has three.
+func ofFlags() []fault.Fault { return []fault.Fault{fault.FlagStoreDown(redisIn(embedded.Third))} }
+
+func ofMoves() []fault.Fault {
+	return append(ofRegions(), fault.RegionDown(embedded.East, fault.ModeHang), fault.Partition(embedded.East, embedded.Third), fault.Loss(embedded.East, embedded.West, .3))
 }
 
 func ofKeys() []fault.Fault {
