@@ -59,6 +59,10 @@ drill-real: ## lose a Region of real PostgreSQL, Redis and SQS servers under loa
 soak: ## SOAK of random faults on such servers, and a closed account
 	@mkdir -p $(REPORT) && $(REAL) -soak $(SOAK) -seed $(SEED)
 
+.PHONY: apidiff
+apidiff: ## compare the exported API with that of the revision in scripts/apidiff.base
+	@scripts/apidiff
+
 .PHONY: servers
 servers: ## start the test servers and leave them up: eval "$(scripts/servers env)"
 	@scripts/servers up

@@ -200,3 +200,11 @@ func TestExploreFindsExpiredCertificate(t *testing.T) {
 		}
 	})
 }
+
+// NoSearch replays what is known and tries nothing new.
+func TestNoSearchOnlyReplays(t *testing.T) {
+	x := drtest.Explore(t, drtest.ExploreConfig{Seeds: drtest.NoSearch, Dir: t.TempDir()}, func(t testing.TB, _ *drtest.World) { t.Error("a World was made") })
+	if x.Seeds != 0 || x.Finding != nil {
+		t.Errorf("Explore = %v, want no seed and no finding", x)
+	}
+}

@@ -137,6 +137,7 @@ type core struct {
 	beats   beats
 	health  health
 	counts  counts
+	leave   atomic.Pointer[time.Time] // when a guard that is told to stop gives up what waits for the store; nil while it is not
 }
 
 // New returns a guard on store, or an error that names the field of c that is wrong.
@@ -345,7 +346,8 @@ func (*bare) pack(context.Context) []byte     { return nothing }
 func (*bare) adopt(any) error                 { return nil }
 
 // Run waits until ctx ends and then for the functions that outlived their callers and the results that
-// are still to be stored; it returns nil. If the store has a Run(context.Context) error method, Run
+// are still to be stored; it returns nil. A store that is out does not hold the stop up: after 20 s Run gives up the results that it has not taken, and
+// their leases end what they would have. If the store has a Run(context.Context) error method, Run
 // runs it as well and returns its error. Without Run the guard works, and what is left at the end of the process is lost.
 func (g *Guard) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
@@ -354,6 +356,8 @@ func (g *Guard) Run(ctx context.Context) error {
 		wg.Go(func() { err = s.Run(ctx) })
 	}
 	<-ctx.Done()
+	leave := time.Now().Add(stopPatience)
+	g.leave.Store(&leave)
 	g.work.wait()
 	g.later.wait()
 	g.unsent.wait()

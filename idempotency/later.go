@@ -76,7 +76,7 @@ func (g *core) retryLater(t *tracker, l *lease, end func(), step func(context.Co
 			defer l.stop()
 		}
 		start := time.Now()
-		for wait := pollFirst; time.Since(start) < g.lasts(l, start); wait = min(2*wait, pollMax) {
+		for wait := pollFirst; time.Since(start) < g.lasts(l, start) && !g.leaving(); wait = min(2*wait, pollMax) {
 			time.Sleep(jitter(wait))
 			err := g.try(step)
 			if err == nil {
@@ -86,8 +86,17 @@ func (g *core) retryLater(t *tracker, l *lease, end func(), step func(context.Co
 				time.Sleep(g.config.StoreTimeout)
 			}
 		}
-		g.giveUp("the store did not take the step while the lease lasted")
+		g.giveUp("the store did not take the step while the lease and the process lasted")
 	}()
+}
+
+// stopPatience is how long a guard that is told to stop waits for its store: less than what holdfast.Run gives a stage.
+const stopPatience = 20 * time.Second
+
+// leaving reports whether the guard has waited long enough since it was told to stop.
+func (g *core) leaving() bool {
+	leave := g.leave.Load()
+	return leave != nil && time.Now().After(*leave)
 }
 
 // lasts returns how long after start a step is tried: until the lease has passed that was last confirmed.

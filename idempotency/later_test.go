@@ -64,6 +64,7 @@ func TestTheLeaseIsKeptWhileTheEndWaits(t *testing.T) {
 		g := newGuard(t, s, idempotency.Config{})
 		_ = g.Do(t.Context(), key("a"), func(context.Context) error { return nil })
 		start := time.Now()
+		time.Sleep(5*time.Minute - 15*time.Second) // Run waits 20 s
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := g.Run(ended); err != nil {
@@ -83,6 +84,7 @@ func TestTheLeaseIsKeptWhileTheEndWaits(t *testing.T) {
 		g := newGuard(t, s, idempotency.Config{})
 		_ = g.Do(t.Context(), key("a"), func(context.Context) error { s.setDown(true); return nil })
 		start := time.Now()
+		time.Sleep(15 * time.Second)
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := g.Run(ended); err != nil {
@@ -90,6 +92,26 @@ func TestTheLeaseIsKeptWhileTheEndWaits(t *testing.T) {
 		}
 		if took := time.Since(start); took < 30*time.Second || took > 35*time.Second {
 			t.Errorf("gave up after %v, want a lease", took)
+		}
+	})
+}
+
+// A store that takes heartbeats and refuses ends must not hold a shutdown up.
+func TestRunGivesUpAStoreThatIsOut(t *testing.T) {
+	bubble(t, "results", func(t *testing.T) {
+		s := &choosy{remote: newRemote(t), refuses: true}
+		g := newGuard(t, s, idempotency.Config{})
+		if _, info, err := idempotency.DoInfo(t.Context(), g, key("a"), value(1, nil)); err != nil || info.Stored {
+			t.Fatalf("Do = %+v, %v, want a result that is not stored", info, err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		start := time.Now()
+		if err := g.Run(ctx); err != nil {
+			t.Errorf("Run = %v", err)
+		}
+		if took := time.Since(start); took < 20*time.Second || took > 25*time.Second {
+			t.Errorf("Run took %v, want 20 s and the step under way", took)
 		}
 	})
 }

@@ -40,6 +40,7 @@ func (c *composition) closeBooks(ctx context.Context, w *drtest.World, f *embedd
 	a.charges()
 	a.calls(ctx)
 	a.keys()
+	a.requests()
 	a.movesOfTheWriter()
 	a.stops()
 	return a.errs
@@ -260,6 +261,28 @@ func (a *closing) caused(at time.Duration) bool {
 	})
 }
 
+// busiest is how many requests a second the SQS of a Region gets at the most: those of the calls of the load, of what they defer, of
+// some hundred calls that come back together, and of the polls.
+const busiest = 150
+
+// requests: nothing runs in circles. A call that cannot run is given back with a delay.
+func (a *closing) requests() {
+	for _, region := range []string{embedded.East, embedded.West} {
+		host := "sqs." + region + ".amazonaws.com"
+		for ticks := range slices.Chunk(a.w.History().Requests(host), int(time.Second/history.Tick)) {
+			n := 0.0
+			for _, requests := range ticks {
+				n += requests
+			}
+			a.c.busiest = max(a.c.busiest, n)
+			if n > busiest {
+				a.say("in circles: %s got %.0f requests in a second", host, n)
+				break
+			}
+		}
+	}
+}
+
 // stops: every process stops within its deadline, and in quiet times fails nothing that it has taken in.
 func (a *closing) stops() {
 	longest := a.f.LongestStop()
@@ -269,15 +292,15 @@ func (a *closing) stops() {
 	}
 	for _, r := range a.f.Refusals() {
 		if at := a.since(r.At); a.quiet(at) {
-			a.say("process %s answered %d while it stopped, at %v, in quiet times", r.Process, r.Status, at)
+			a.say("failed by its stop: process %q answered %s with %s at %v, in quiet times", r.Process, r.Request, r.Answer, at)
 		}
 	}
 }
 
-// quiet reports whether nothing has been wrong for a while.
+// quiet reports whether nothing has been wrong for a while that a request would notice.
 func (a *closing) quiet(at time.Duration) bool {
 	for _, f := range a.w.History().Faults() {
-		if f.From <= at && at <= f.To+2*longAfter {
+		if f.From <= at && at <= f.To+2*longAfter && f.Kind != "flag-store-down" { // which changes nothing on a request
 			return false
 		}
 	}

@@ -59,6 +59,7 @@ type composition struct {
 	lost     int                // orders in loss lists
 	repeated map[queue.Rule]int // calls that ran twice, by the reason
 	deploys  int
+	busiest  float64       // requests to the SQS of a Region in a second
 	longest  time.Duration // stop of a process
 	slowest  time.Duration // from the last fault until all was well
 }
@@ -73,6 +74,7 @@ func (c *composition) String() string {
 	fmt.Fprintf(&b, "moves: %v; orders in loss lists: %d; processes deployed: %d\n", c.moves, c.lost, c.deploys)
 	fmt.Fprintf(&b, "calls that ran twice, by the reason: %v\n", c.repeated)
 	fmt.Fprintf(&b, "longest stop of a process: %v; longest until all was well: %v\n", c.longest, c.slowest.Round(time.Second))
+	fmt.Fprintf(&b, "most requests to the SQS of a Region in a second: %.0f\n", c.busiest)
 	return b.String()
 }
 

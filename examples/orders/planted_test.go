@@ -18,19 +18,20 @@ var searchFlag = flag.Bool("search", false, "TestPlanted searches for every plan
 
 // Each bug, and the swarm in which it is looked for; nil is that of TestComposition.
 var bugs = []struct {
-	bug  planted.Bug
-	menu []fault.Fault
+	bug    planted.Bug
+	menu   []fault.Fault
+	safety time.Duration // zero is that of TestComposition
 }{
-	{planted.ShortRetention, ofDeletes()},
-	{planted.UnknownReleases, ofPayments()},
-	{planted.TryUnguarded, ofPayments()},
-	{planted.LastAttempt, nil},
-	{planted.NoResync, ofKeys()},
-	{planted.RampUnplanned, ofRegions()},
-	{planted.OpenCounts, ofSQS()},
-	{planted.StaleRuns, nil},
-	{planted.ZeroRequeue, ofPayments()},
-	{planted.DrainReversed, nil},
+	{planted.ShortRetention, ofDeletes(), 0},
+	{planted.UnknownReleases, ofPayments(), 0},
+	{planted.TryUnguarded, ofPayments(), 0},
+	{planted.LastAttempt, ofMoves(), 0},
+	{planted.NoResync, ofKeys(), 0},
+	{planted.RampUnplanned, ofRegions(), 0},
+	{planted.OpenCounts, ofSQS(), 0},
+	{planted.StaleRuns, ofDeletes(), 0},
+	{planted.ZeroRequeue, ofPayments(), 30 * time.Second},
+	{planted.DrainReversed, ofFlags(), 0},
 }
 
 func ofSQS() (menu []fault.Fault) {
@@ -58,6 +59,13 @@ func ofRegions() []fault.Fault {
 	return []fault.Fault{fault.RegionDown(embedded.East, fault.ModeBlackhole), fault.RegionDown(embedded.East, fault.ModeRefuse), fault.Crash(embedded.East + "/app-0")}
 }
 
+// ofFlags leaves the deployments, of which every World has three.
+func ofFlags() []fault.Fault { return []fault.Fault{fault.FlagStoreDown(redisIn(embedded.Third))} }
+
+func ofMoves() []fault.Fault {
+	return append(ofRegions(), fault.RegionDown(embedded.East, fault.ModeHang), fault.Partition(embedded.East, embedded.Third), fault.Loss(embedded.East, embedded.West, .3))
+}
+
 func ofKeys() []fault.Fault {
 	return append(ofRegions(), fault.Gray(redisIn(embedded.East), 1), fault.Partition(embedded.East, embedded.West))
 }
@@ -81,6 +89,9 @@ func TestPlanted(t *testing.T) {
 			config.Bug = string(b.bug)
 			if b.menu != nil {
 				config.Faults = b.menu
+			}
+			if b.safety > 0 {
+				config.Safety = b.safety
 			}
 			t.Logf("\n%v", drtest.Explore(t, config, c.disaster))
 		})

@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -105,17 +106,26 @@ func (i *instance) serve(w http.ResponseWriter, r *http.Request) {
 		answer := &answer{ResponseWriter: w}
 		s.h.ServeHTTP(answer, r)
 		if answer.status >= http.StatusInternalServerError && i.told.Load() {
-			i.pool.crew.refusedAtStop(i.name, answer.status)
+			i.pool.crew.refusedAtStop(i.name, r.Method+" "+r.URL.Path, fmt.Sprintf("%d %s", answer.status, answer.body))
 		}
 		return
 	}
 	http.Error(w, "the instance is going", http.StatusServiceUnavailable)
 }
 
-// An answer remembers its status.
+// An answer remembers its status, and the body of a refusal.
 type answer struct {
 	http.ResponseWriter
 	status int
+	body   []byte
+}
+
+// Write implements http.ResponseWriter.
+func (a *answer) Write(b []byte) (int, error) {
+	if a.status >= http.StatusInternalServerError {
+		a.body = append(a.body, b...)
+	}
+	return a.ResponseWriter.Write(b)
 }
 
 // WriteHeader implements http.ResponseWriter.

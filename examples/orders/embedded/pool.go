@@ -106,7 +106,8 @@ type Crew struct {
 // A Refusal is an answer of 500 or more that a process gave while it stopped in good order.
 type Refusal struct {
 	Process string
-	Status  int
+	Request string // its method and path
+	Answer  string // its status and body
 	At      time.Time
 }
 
@@ -117,10 +118,10 @@ func (c *Crew) Refusals() []Refusal {
 	return slices.Clone(c.refused)
 }
 
-func (c *Crew) refusedAtStop(process string, status int) {
+func (c *Crew) refusedAtStop(process, request, answer string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.refused = append(c.refused, Refusal{process, status, time.Now()})
+	c.refused = append(c.refused, Refusal{process, request, answer, time.Now()})
 }
 
 // NewCrew returns one that nobody is in.

@@ -39,7 +39,7 @@ var (
 var payLater = degradehttp.Stub(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }))
 
 // charge takes the money, marks the order and has it settled. Payments know a repetition by the key that s.Pay derives from the key of this call: the
-// same here, in a worker and in the other Region.
+// same here, in a worker and in the other Region. Once they have charged the call has run, in part at least, whatever a later step says of itself.
 func (s *Service) charge(ctx context.Context, args ChargeArgs) error {
 	status, err := s.pay(ctx, args)
 	if err != nil {
