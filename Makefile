@@ -4,11 +4,14 @@ MODULES := $(shell find . -name go.mod -not -path '*/.*' -not -path '*/testdata/
 TOOL := go tool -modfile=$(CURDIR)/tools/go.mod
 TESTSUM := .servers/bin/testsum
 
-# Settings: make fuzz FUZZTIME=1m, make bench PKG=./retry BENCH=Do COUNT=10
+# Settings: make fuzz FUZZTIME=1m, make bench PKG=./retry BENCH=Do COUNT=10, make soak SOAK=5m SEED=7
 PKG      ?= ./...
 BENCH    ?= .
 COUNT    ?= 1
 FUZZTIME ?= 10s
+SOAK     ?= 30m
+SEED     ?= 1
+REPORT   ?= .servers/report
 
 .PHONY: help
 help: ## print this list
@@ -44,6 +47,17 @@ fuzz: ## fuzz every target for FUZZTIME
 cover: ## statement coverage over the whole suite, in cover.out
 	@scripts/with-servers go test -count=1 -timeout=15m -coverpkg=./... -coverprofile=cover.out ./...
 	@go tool cover -func=cover.out | tail -n 1
+
+# Drills on real parts start servers of their own and end them: with-servers is there to install what is missing.
+REAL := scripts/with-servers go run ./examples/orders -parts real -lease 4s -probe 400ms -report $(REPORT)
+
+.PHONY: drill-real
+drill-real: ## lose a Region of real PostgreSQL, Redis and SQS servers under load, and come back
+	@mkdir -p $(REPORT) && $(REAL) -drill
+
+.PHONY: soak
+soak: ## SOAK of random faults on such servers, and a closed account
+	@mkdir -p $(REPORT) && $(REAL) -soak $(SOAK) -seed $(SEED)
 
 .PHONY: apidiff
 apidiff: ## compare the exported API with that of the revision in scripts/apidiff.base

@@ -70,17 +70,7 @@ func write(b *testing.B, writers int, append func(i int) error) {
 func BenchmarkSpool(b *testing.B) {
 	body := strings.Repeat("x", spoolRecord)
 	b.Run("raw-fdatasync", func(b *testing.B) {
-		f, err := os.Create(filepath.Join(disk(b), "raw"))
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer f.Close()
-		write(b, 1, func(int) error {
-			if _, err := f.WriteString(body); err != nil {
-				return err
-			}
-			return syscall.Fdatasync(int(f.Fd()))
-		})
+		write(b, 1, raw(b, disk(b), body))
 	})
 	for _, delay := range []time.Duration{200 * time.Microsecond, time.Millisecond, 3 * time.Millisecond, 10 * time.Millisecond} {
 		b.Run("bbolt-batch-"+delay.String(), func(b *testing.B) { benchmarkBolt(b, delay, body) })
@@ -97,6 +87,21 @@ func BenchmarkSpool(b *testing.B) {
 		})
 		b.ReportMetric(float64(b.N)/float64(s.Stats().Syncs), "msg/fdatasync")
 	})
+}
+
+// raw returns an append of body to a new file in dir with an fdatasync of its own.
+func raw(b *testing.B, dir, body string) func(int) error {
+	f, err := os.Create(filepath.Join(dir, "raw"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { f.Close() })
+	return func(int) error {
+		if _, err := f.WriteString(body); err != nil {
+			return err
+		}
+		return syscall.Fdatasync(int(f.Fd()))
+	}
 }
 
 func benchmarkBolt(b *testing.B, delay time.Duration, body string) {
@@ -124,16 +129,18 @@ func bolt(b *testing.B, delay time.Duration, body string) func(int) error {
 }
 
 // BenchmarkSpoolPairs is BenchmarkSpool's 128 writers in turns: every round lets each way append the same number of messages,
-// so that what else the disk does meets all of them. Medians of the rounds; the ratio is of the spool over the best delay of
-// bbolt in the same round.
+// so that what else the disk does meets all of them. Medians of the rounds; the ratios are of the spool over the best delay of
+// bbolt in the same round, and over a lone writer's fdatasyncs in the spool's directory, a twentieth of the messages.
 func BenchmarkSpoolPairs(b *testing.B) {
 	const some = 128 * 40
 	body := strings.Repeat("x", spoolRecord)
-	s, err := spool.Open(disk(b), spool.Config{MaxBytes: 64 << 30})
+	dir := disk(b)
+	s, err := spool.Open(dir, spool.Config{MaxBytes: 64 << 30})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer s.Close()
+	alone := raw(b, dir, body)
 	ways := []func(i int) error{func(int) error {
 		return s.Append(context.Background(), queue.Outgoing{CallID: "0192f5a0-0000-7000-8000-000000000000", Body: body})
 	}}
@@ -141,7 +148,7 @@ func BenchmarkSpoolPairs(b *testing.B) {
 		ways = append(ways, bolt(b, delay, body))
 	}
 	rates, cpus := make([][]float64, len(ways)), make([][]float64, len(ways))
-	var ratios []float64
+	var ratios, lone, overLone []float64
 	b.ResetTimer()
 	for range b.N {
 		best := 0.0
@@ -154,11 +161,17 @@ func BenchmarkSpoolPairs(b *testing.B) {
 				best = max(best, rate)
 			}
 		}
+		began := time.Now()
+		inParallelN(b, 1, some/20, func() error { return alone(0) })
+		lone = append(lone, some/20/time.Since(began).Seconds())
 		ratios = append(ratios, rates[0][len(rates[0])-1]/best)
+		overLone = append(overLone, rates[0][len(rates[0])-1]/lone[len(lone)-1])
 	}
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(median(ratios), "times-bbolt")
 	b.ReportMetric(slices.Min(ratios), "times-bbolt-min")
+	b.ReportMetric(median(overLone), "times-raw")
+	b.ReportMetric(median(lone), "raw-msg/s")
 	for i, name := range []string{"spool", "bbolt-200µs", "bbolt-1ms", "bbolt-3ms"} {
 		b.ReportMetric(median(rates[i]), name+"-msg/s")
 		b.ReportMetric(median(cpus[i]), name+"-cpu-ns")

@@ -56,7 +56,7 @@
 //	func TestAnyOutage(t *testing.T) {
 //		drtest.Explore(t, drtest.ExploreConfig{
 //			World: drtest.Config{Fidelity: drtest.FidelityMessages}, Seeds: 100,
-//			Core: []string{"us-west-2", "users"}, Recover: []check.RTOCheck{check.RTO(time.Minute)},
+//			CoreRegions: []string{"us-west-2", "users"}, Recover: []check.RTOCheck{check.RTO(time.Minute)},
 //		}, func(t testing.TB, w *drtest.World) {
 //			startShopAndLoad(w)
 //			w.Check(check.SingleWriter(), check.AppliedOnce(), check.LostWrites(0))
@@ -119,7 +119,9 @@
 //
 // [Store.Connector] gives database/sql a store: sql.OpenDB(store.Connector(region)). It understands
 // "PUT ? ?" (key, value), "DELETE ?", "GET ?" (one column, one row or none), "FENCE ?" (refuse if the store
-// knows a later epoch than this; in a transaction its commit is bound to the epoch) and "EPOCH". Every
+// knows a later epoch than this; in a transaction its commit is bound to the epoch), "RAISE ?" (the transaction's
+// commit teaches the store this epoch, and fails if the store knows it or a later one), "HOLD 7 key value" (FENCE
+// for all further transactions of the connection; refused unless the key has the value) and "EPOCH". Every
 // statement is a round trip and ends with its context.
 //
 // # Not promised

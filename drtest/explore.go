@@ -51,9 +51,13 @@ type ExploreConfig struct {
 	Targets []string
 
 	// Core is what must be whole for the service to work: Regions, hosts, stores and processes. When the
-	// safety phase ends, faults on the core alone are over; others may stay for ever. Nil means that all
-	// faults are over then.
+	// safety phase ends, faults on the core alone are over; others may stay for ever. Nil, without CoreRegions, means
+	// that all faults are over then.
 	Core []string
+
+	// CoreRegions are Regions that belong to the core with all that is in them: zones, hosts, stores and processes.
+	// Kinds of replicas that are not [Store] values have no Region: name those in Core.
+	CoreRegions []string
 
 	// Events is the largest number of faults in one timeline. Zero means 6.
 	Events int
@@ -163,7 +167,7 @@ func cmpZero[T comparable](v, otherwise T) T {
 // Explore searches for an outage that breaks the promises of a World. For each of many seeds it makes a World as
 // [Run] does, calls f in it, plays a timeline drawn from the seed ([World.Storm]) and evaluates the checks
 // that f has added. A seed turns on a random subset of the kinds of faults, so that some are seen without others
-// in the way. First anything may happen (the safety phase); then the core is healed, the rest stays
+// in the way; some wait for a moment, as the first failures or the promotion of a store, in place of a time. First anything may happen (the safety phase); then the core is healed, the rest stays
 // broken, and ExploreConfig.Recover is demanded (the liveness phase).
 //
 // The first violation ends the search: a check that failed, a failure that f reported on its t, a panic, a leak or a

@@ -18,6 +18,8 @@ type played struct {
 	base   time.Duration
 	phase  time.Duration
 	wanted chan struct{} // closed when the condition is true; nil if there is none
+	latest time.Duration // by when an event that waits for its condition must be over; 0 = whenever
+	late   bool          // it cannot be
 	fails  int
 	done   func()          // lets Wait go on
 	ctx    context.Context // ends with the World, or when it is healed
@@ -57,7 +59,7 @@ func (w *World) Schedule(s Scenario) error {
 	for i, e := range s.Events {
 		p := &played{Event: e, index: i, base: base, phase: w.phase()}
 		if e.Cond != nil {
-			p.wanted = make(chan struct{})
+			p.wanted, p.latest = make(chan struct{}), w.latest(e)
 		}
 		all = append(all, p)
 	}
@@ -163,11 +165,14 @@ func (w *World) play(p *played) {
 	if p.wanted != nil {
 		select {
 		case <-p.wanted:
-			p.base = w.now() - p.phase
-			p.base -= p.base % simnet.Grain // this event's own offset, whoever caused it
-			p.base += simnet.Grain
+			w.rebase(p)
+			if p.late {
+				w.never(p, "its condition came true too late")
+				return
+			}
 		case <-w.quietNow(): // the loads are over: it can no longer come true
-			w.history.AddMark(history.Mark{Kind: history.MarkScenario, Name: fmt.Sprintf("events[%d]", p.index), Text: "never happened, its condition did not come true: " + p.Fault.String(), At: w.now()})
+			w.rebase(p)
+			w.never(p, "its condition did not come true")
 			return
 		case <-p.ctx.Done():
 			return
@@ -181,6 +186,21 @@ func (w *World) play(p *played) {
 	w.unfold(p)
 	w.history.FaultEnds(number, w.now())
 	w.aftermath(p)
+}
+
+// rebase lets an event begin in its own offset from now on, whoever caused it.
+func (w *World) rebase(p *played) {
+	p.base = w.now() - p.phase
+	p.base -= p.base % simnet.Grain
+	p.base += simnet.Grain
+}
+
+// never notes that an event did not happen.
+func (w *World) never(p *played, why string) {
+	if !w.sleepUntil(p.ctx, p.base+p.phase) {
+		return
+	}
+	w.history.AddMark(history.Mark{Kind: history.MarkScenario, Name: fmt.Sprintf("events[%d]", p.index), Text: "never happened, " + why + ": " + p.Fault.String(), At: w.now()})
 }
 
 // aftermath lets a zone that is back show the symptoms of its recovery.
@@ -306,9 +326,12 @@ func (w *World) fulfilLocked(p *played) {
 	select {
 	case <-p.wanted:
 	default:
-		close(p.wanted)
 		from := w.now() + p.Start
-		w.edges = append(w.edges, edge{from, from + max(p.Length, p.RampUp)})
+		end := from + max(p.Length, p.RampUp)
+		if p.late = p.latest > 0 && end+p.Fault.Recovery >= p.latest; !p.late {
+			w.edges = append(w.edges, edge{from, end})
+		}
+		close(p.wanted)
 	}
 }
 

@@ -148,7 +148,7 @@ func (e *explorer) place(r regression) string {
 // like reports whether two regressions are of one timeline.
 func (r regression) like(other regression) bool {
 	return r.Name == other.Name && r.Bug == other.Bug && r.Seed == other.Seed && r.Heal == other.Heal && r.Clients == other.Clients &&
-		r.Scenario.Name == other.Scenario.Name && slices.Equal(r.Scenario.Events, other.Scenario.Events)
+		r.Scenario.Name == other.Scenario.Name && slices.EqualFunc(r.Scenario.Events, other.Scenario.Events, Event.same)
 }
 
 // path returns the file of a regression.
@@ -207,7 +207,8 @@ func (e *explorer) replayOnly(file string) {
 		return
 	}
 	if r.Name != e.config.Name || e.config.Bug != "" && r.Bug != e.config.Bug {
-		e.t.Logf("drtest: HOLDFAST_REPLAY names a regression of %q, not of this test", r.Name)
+		e.fail("drtest: HOLDFAST_REPLAY: %s is a regression of %s, and this Explore is %s: nothing was replayed. Run the one test that it belongs to, with -run",
+			file, owner(r.Name, r.Bug), owner(e.config.Name, e.config.Bug))
 		return
 	}
 	x, seen := e.trace(r.plan())
@@ -228,6 +229,14 @@ func (e *explorer) replayOnly(file string) {
 	} else {
 		e.t.Log(f.String())
 	}
+}
+
+// owner names an Explore.
+func owner(name, bug string) string {
+	if bug == "" {
+		return fmt.Sprintf("%q", name)
+	}
+	return fmt.Sprintf("%q with the planted bug %q", name, bug)
 }
 
 // text returns the report of a World.

@@ -27,6 +27,14 @@ type Event struct {
 	FlapOff time.Duration
 }
 
+// same reports whether two events are alike.
+func (e Event) same(other Event) bool {
+	if e.Cond != nil && other.Cond != nil && *e.Cond == *other.Cond {
+		e.Cond = other.Cond
+	}
+	return e == other
+}
+
 // Timeline returns a Scenario.
 func Timeline(name string, events ...Event) Scenario { return Scenario{name, events} }
 

@@ -27,6 +27,7 @@ func (e *explorer) shrink(x *trial) (best *trial, worlds int) {
 		s.drop()
 		s.fewerClients()
 		for i := range s.best.plan.scenario.Events {
+			s.timed(i)
 			s.plainer(i)
 			s.shorten(i)
 			s.soften(i)
@@ -68,7 +69,7 @@ func (s *shrinker) better(p plan) bool {
 
 // sound reports whether a plan is one that Explore could have drawn: what hits the core is over when it is healed.
 func (s *shrinker) sound(p plan) bool {
-	g := generator{ExploreConfig: s.e.config}
+	g := generator{ExploreConfig: s.e.config, core: p.core}
 	for _, e := range p.scenario.Events {
 		if e.Start > p.heal || g.isCore(e.Fault) && (e.end() > p.heal || e.Length == 0 && e.Fault.Lasts()) {
 			return false
@@ -124,6 +125,22 @@ func (s *shrinker) change(i int, edit func(*Event)) bool {
 	was := p.scenario.Events[i]
 	edit(&p.scenario.Events[i])
 	return p.scenario.Events[i] != was && s.better(p)
+}
+
+// timed gives an event that waits for a condition the time at which that came true, or less of a delay.
+func (s *shrinker) timed(i int) {
+	if s.best.plan.scenario.Events[i].Cond == nil || s.best.history == nil {
+		return
+	}
+	for _, f := range s.best.history.Faults() {
+		if at := (f.From - s.best.began).Truncate(100 * time.Millisecond); f.Event == i && s.change(i, func(e *Event) { e.Cond, e.Start = nil, at }) {
+			return
+		}
+	}
+	s.change(i, func(e *Event) {
+		at := e.Cond.Then(0)
+		e.Cond, e.Start = &at, 0
+	})
 }
 
 // plainer takes flapping, ramps and symptoms away.
@@ -193,7 +210,7 @@ func (s *shrinker) soften(i int) {
 
 // together moves the whole timeline to an early, round beginning, but not before it is known what is normal.
 func (s *shrinker) together() {
-	events := s.best.plan.scenario.Events
+	events := slices.DeleteFunc(s.plan().scenario.Events, Event.waits)
 	if len(events) == 0 {
 		return
 	}
@@ -207,7 +224,9 @@ func (s *shrinker) together() {
 		}
 		p := s.plan()
 		for i := range p.scenario.Events {
-			p.scenario.Events[i].Start -= first - to
+			if !p.scenario.Events[i].waits() {
+				p.scenario.Events[i].Start -= first - to
+			}
 		}
 		if s.better(p) {
 			return
@@ -217,6 +236,9 @@ func (s *shrinker) together() {
 
 // rounder moves one event to a round time nearby.
 func (s *shrinker) rounder(i int) {
+	if s.best.plan.scenario.Events[i].waits() {
+		return
+	}
 	start := s.best.plan.scenario.Events[i].Start
 	for _, unit := range []time.Duration{time.Minute, 30 * time.Second, 10 * time.Second, 5 * time.Second, time.Second} {
 		if start%unit == 0 {
@@ -230,8 +252,14 @@ func (s *shrinker) rounder(i int) {
 	}
 }
 
+// waits reports whether an event has no time of its own.
+func (e Event) waits() bool { return e.Cond != nil }
+
 // healEarlier ends the safety phase when the last fault is over.
 func (s *shrinker) healEarlier() {
+	if slices.ContainsFunc(s.best.plan.scenario.Events, Event.waits) {
+		return // nobody knows when they are over
+	}
 	var last time.Duration
 	for _, e := range s.best.plan.scenario.Events {
 		last = max(last, e.end())

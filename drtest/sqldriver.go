@@ -36,6 +36,7 @@ func (noDriver) Open(string) (driver.Conn, error) {
 type sqlConn struct {
 	client *StoreClient
 	tx     *sqlTx
+	held   uint64 // the epoch of HOLD, to which every transaction is bound
 }
 
 // Compile-time list of what database/sql may ask a connection for.
@@ -65,7 +66,7 @@ func (c *sqlConn) BeginTx(ctx context.Context, _ driver.TxOptions) (driver.Tx, e
 	if err := c.Ping(ctx); err != nil {
 		return nil, err
 	}
-	c.tx = &sqlTx{conn: c, ctx: ctx}
+	c.tx = &sqlTx{conn: c, ctx: ctx, epoch: c.held}
 	return c.tx, nil
 }
 
@@ -73,13 +74,14 @@ func (c *sqlConn) BeginTx(ctx context.Context, _ driver.TxOptions) (driver.Tx, e
 type sqlTx struct {
 	conn    *sqlConn
 	ctx     context.Context // of BeginTx: Commit and Rollback get none
-	epoch   uint64
+	epoch   uint64          // the commit fails if the store knows a later one
+	raise   uint64          // the commit teaches it to the store; 0 for none
 	entries []entry
 }
 
 func (t *sqlTx) Commit() error {
 	t.conn.tx = nil
-	return t.conn.client.call(t.ctx, 0, func() error { return t.conn.client.store.commit(t.epoch, t.entries) })
+	return t.conn.client.call(t.ctx, 0, func() error { return t.conn.client.store.commit(t.epoch, t.raise, t.entries) })
 }
 
 func (t *sqlTx) Rollback() error {
@@ -104,13 +106,19 @@ func (c *sqlConn) call(ctx context.Context, size int, f func() error) error {
 }
 
 // statements are what a store understands, with the number of their arguments.
-var statements = map[string]int{"PUT ? ?": 2, "DELETE ?": 1, "FENCE ?": 1, "GET ?": 1, "EPOCH": 0}
+var statements = map[string]int{"PUT ? ?": 2, "DELETE ?": 1, "FENCE ?": 1, "RAISE ?": 1, "GET ?": 1, "EPOCH": 0}
 
 func parse(query string, args []driver.NamedValue) (verb string, values []string, err error) {
+	if held, ok := strings.CutPrefix(query, "HOLD "); ok {
+		if values = strings.SplitN(held, " ", 3); len(values) != 3 || len(args) != 0 {
+			return "", nil, fmt.Errorf("drtest: HOLD wants an epoch, a key and a value in its text")
+		}
+		return "HOLD", values, nil
+	}
 	query = strings.Join(strings.Fields(query), " ")
 	n, ok := statements[query]
 	if !ok {
-		return "", nil, fmt.Errorf("drtest: unknown statement %q, want PUT ? ?, GET ?, DELETE ?, FENCE ? or EPOCH", query)
+		return "", nil, fmt.Errorf("drtest: unknown statement %q, want PUT ? ?, GET ?, DELETE ?, FENCE ?, RAISE ?, HOLD or EPOCH", query)
 	}
 	if len(args) != n {
 		return "", nil, fmt.Errorf("drtest: %s: %d arguments, want %d", query, len(args), n)
@@ -133,7 +141,7 @@ func text(v driver.Value) string {
 	}
 }
 
-// ExecContext runs PUT, DELETE and FENCE.
+// ExecContext runs PUT, DELETE, FENCE, RAISE and HOLD.
 func (c *sqlConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	verb, values, err := parse(query, args)
 	if err != nil {
@@ -151,13 +159,17 @@ func (c *sqlConn) exec(verb string, values []string) error {
 		return c.write(entry{key: values[0], deleted: true})
 	case "FENCE":
 		return c.fence(values[0])
+	case "RAISE":
+		return c.raise(values[0])
+	case "HOLD":
+		return c.hold(values[0], values[1], values[2])
 	}
 	return fmt.Errorf("drtest: %s is a query", verb)
 }
 
 func (c *sqlConn) write(e entry) error {
 	if c.tx == nil {
-		return c.client.store.commit(0, []entry{e})
+		return c.client.store.commit(0, 0, []entry{e})
 	}
 	c.tx.entries = append(c.tx.entries, e)
 	return nil
@@ -165,9 +177,9 @@ func (c *sqlConn) write(e entry) error {
 
 // fence binds the transaction to an epoch; outside one it only teaches the store.
 func (c *sqlConn) fence(value string) error {
-	var epoch uint64
-	if _, err := fmt.Sscan(value, &epoch); err != nil {
-		return fmt.Errorf("drtest: FENCE: epoch %q: %w", value, err)
+	epoch, err := epochOf("FENCE", value)
+	if err != nil {
+		return err
 	}
 	if err := c.client.store.Fence(epoch); err != nil {
 		return err
@@ -176,6 +188,42 @@ func (c *sqlConn) fence(value string) error {
 		c.tx.epoch = epoch
 	}
 	return nil
+}
+
+// raise lets the transaction's commit teach the store an epoch.
+func (c *sqlConn) raise(value string) error {
+	epoch, err := epochOf("RAISE", value)
+	if err != nil {
+		return err
+	}
+	if c.tx == nil {
+		return fmt.Errorf("drtest: RAISE outside of a transaction")
+	}
+	c.tx.raise = epoch
+	return nil
+}
+
+// hold binds the connection's transactions to an epoch, as FENCE does one, if key has exactly value.
+func (c *sqlConn) hold(value, key, want string) error {
+	epoch, err := epochOf("HOLD", value)
+	if err != nil {
+		return err
+	}
+	if got, _ := c.client.store.get(key); got != want {
+		return fmt.Errorf("%w: HOLD: %q is %q, want %q", ErrFenced, key, got, want)
+	}
+	if err := c.client.store.Fence(epoch); err != nil {
+		return err
+	}
+	c.held = epoch
+	return nil
+}
+
+func epochOf(verb, value string) (epoch uint64, err error) {
+	if _, err := fmt.Sscan(value, &epoch); err != nil {
+		return 0, fmt.Errorf("drtest: %s: epoch %q: %w", verb, value, err)
+	}
+	return epoch, nil
 }
 
 // QueryContext runs GET and EPOCH.

@@ -354,14 +354,14 @@ func (s *Store) Client(from *Region) *StoreClient {
 // [ErrReadOnly], and those of the network, after which the write may have happened.
 func (c *StoreClient) Put(ctx context.Context, key, value string, epoch uint64) error {
 	return c.call(ctx, len(key)+len(value), func() error {
-		return c.store.commit(epoch, []entry{{key: key, value: value}})
+		return c.store.commit(epoch, 0, []entry{{key: key, value: value}})
 	})
 }
 
 // Delete removes a key, as [StoreClient.Put] writes one.
 func (c *StoreClient) Delete(ctx context.Context, key string, epoch uint64) error {
 	return c.call(ctx, len(key), func() error {
-		return c.store.commit(epoch, []entry{{key: key, deleted: true}})
+		return c.store.commit(epoch, 0, []entry{{key: key, deleted: true}})
 	})
 }
 
@@ -400,8 +400,8 @@ func (s *Store) get(key string) (value string, ok bool) {
 	return value, ok
 }
 
-// commit writes entries together.
-func (s *Store) commit(epoch uint64, entries []entry) error {
+// commit writes entries together, under epoch, and raises the store's to raise; each is 0 for none.
+func (s *Store) commit(epoch, raise uint64, entries []entry) error {
 	s.group.mu.Lock()
 	defer s.group.mu.Unlock()
 	if s.primary != nil {
@@ -410,7 +410,10 @@ func (s *Store) commit(epoch uint64, entries []entry) error {
 	if epoch != 0 && epoch < s.epoch {
 		return fmt.Errorf("%w: store %q: %d, write has %d", ErrFenced, s.name, s.epoch, epoch)
 	}
-	s.epoch = max(s.epoch, epoch)
+	if raise != 0 && raise <= s.epoch {
+		return fmt.Errorf("%w: store %q: %d, asked to raise it to %d", ErrFenced, s.name, s.epoch, raise)
+	}
+	s.epoch = max(s.epoch, epoch, raise)
 	at := s.group.w.now()
 	for _, e := range entries {
 		e.at = at

@@ -246,6 +246,69 @@ func TestSQLFenceAtCommit(t *testing.T) {
 	})
 }
 
+// A connection that holds an epoch is refused from the commit on that raises it, which writes its row in the same step.
+func TestSQLHoldAndRaise(t *testing.T) {
+	inPair(t, func(t *testing.T, w *drtest.World, primary, _ *drtest.Store) {
+		db := openDB(t, primary, w.Region("east"))
+		raise := func(epoch int) error {
+			tx, err := db.BeginTx(t.Context(), nil)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = tx.Rollback() }()
+			_, _ = tx.ExecContext(t.Context(), "FENCE ?", primary.Epoch())
+			_, _ = tx.ExecContext(t.Context(), "PUT ? ?", "fence", epoch)
+			if _, err := tx.ExecContext(t.Context(), "RAISE ?", epoch); err != nil {
+				return err
+			}
+			return tx.Commit()
+		}
+		if err := raise(3); err != nil || primary.Epoch() != 3 {
+			t.Fatalf("RAISE 3 = %v, epoch %d", err, primary.Epoch())
+		}
+		conn, err := db.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		write := func() error {
+			tx, err := conn.BeginTx(t.Context(), nil)
+			if err != nil {
+				return err
+			}
+			_, _ = tx.ExecContext(t.Context(), "PUT ? ?", "a", "1")
+			return tx.Commit()
+		}
+		if _, err := conn.ExecContext(t.Context(), "HOLD 3 fence 4"); !errors.Is(err, drtest.ErrFenced) {
+			t.Errorf("HOLD of a row with another value = %v", err)
+		}
+		if _, err := conn.ExecContext(t.Context(), "HOLD 3 fence 3"); err != nil {
+			t.Fatal(err)
+		}
+		if err := write(); err != nil {
+			t.Errorf("a write at the epoch held = %v", err)
+		}
+		if err := raise(3); !errors.Is(err, drtest.ErrFenced) {
+			t.Errorf("RAISE to the epoch known = %v", err)
+		}
+		if err := raise(4); err != nil {
+			t.Fatal(err)
+		}
+		if err := write(); !errors.Is(err, drtest.ErrFenced) {
+			t.Errorf("a write below the epoch = %v", err)
+		}
+		if _, err := conn.ExecContext(t.Context(), "HOLD 3 fence 4"); !errors.Is(err, drtest.ErrFenced) {
+			t.Errorf("HOLD below the epoch = %v", err)
+		}
+		for _, bad := range []string{"HOLD 3", "HOLD x fence 4", "RAISE ?"} {
+			if _, err := conn.ExecContext(t.Context(), bad); err == nil || errors.Is(err, drtest.ErrFenced) {
+				t.Errorf("%s = %v, want an error of its form", bad, err)
+			}
+		}
+		wantKeys(t, primary, "a", "fence")
+	})
+}
+
 // database/sql waits for statements under its locks. A statement, a commit and a ping must therefore end with
 // the context of their transaction, or virtual time stops.
 func TestSQLEndsWithItsContextInABlackhole(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/drtest/fault"
+	"github.com/holdfast-go/holdfast/drtest/history"
 	"github.com/holdfast-go/holdfast/drtest/simnet"
 )
 
@@ -22,7 +23,8 @@ type storm struct {
 	taken bool // the function of the World asked for it, and plays it itself
 }
 
-// Storm returns the timeline that [Explore] drew for this World. A function that wants to choose the moment, or to wait
+// Storm returns the timeline that [Explore] drew for this World. Events of it whose condition comes true too late to be over
+// when the core is healed never happen. A function that wants to choose the moment, or to wait
 // for the end, plays it itself with w.Play(w.Storm()), after it has made all hosts, stores and processes; else
 // it is played when the function returns. Outside of Explore it is empty.
 func (w *World) Storm() Scenario {
@@ -54,8 +56,13 @@ func (s *storm) begin(w *World) plan {
 		return s.plan
 	}
 	s.begun = true
+	core, err := w.core(s.e.config)
+	if err != nil {
+		w.host.refuse(err)
+	}
+	s.plan.core = core
 	if !s.plan.fixed {
-		g := generator{ExploreConfig: s.e.config, rng: simnet.Stream(s.plan.seed, "explore")}
+		g := generator{s.e.config, core, simnet.Stream(s.plan.seed, "explore"), simnet.Stream(s.plan.seed, "explore when")}
 		s.plan.scenario, s.plan.heal, s.plan.fixed = g.scenario(s.plan.seed, w.menu(s.e.config)), s.e.config.Safety, true
 	}
 	healed := w.now() + s.plan.heal
@@ -109,10 +116,73 @@ func (w *World) clients() int {
 	return n
 }
 
+// core returns the names of all that is healed; nil for everything.
+func (w *World) core(c ExploreConfig) ([]string, error) {
+	if c.Core == nil && c.CoreRegions == nil {
+		return nil, nil
+	}
+	core := append([]string{}, c.Core...)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, name := range c.CoreRegions {
+		if w.regions[name] == nil {
+			return nil, fmt.Errorf("drtest: ExploreConfig.CoreRegions: the World has no Region %q", name)
+		}
+		core = append(core, w.inLocked(name)...)
+	}
+	return core, nil
+}
+
+// inLocked returns the names of a Region and of all that is in it.
+func (w *World) inLocked(region string) (names []string) {
+	add := func(name string, r *Region) {
+		if r.within(region) {
+			names = append(names, name)
+		}
+	}
+	for name, r := range w.regions {
+		add(name, r)
+	}
+	for _, e := range w.endpoints {
+		add(e.host, e.region)
+	}
+	for name, s := range w.stores {
+		add(name, s.region)
+	}
+	for name, p := range w.processes {
+		add(name, p.region)
+	}
+	return names
+}
+
+// healed returns when the safety phase ends.
+func (w *World) healed() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.horizon
+}
+
+// latest returns by when an event must be over, or have begun if it stays for ever: when the core is healed, if Explore drew it.
+func (w *World) latest(e Event) time.Duration {
+	if w.storm == nil || !w.storm.drew(e.Cond) {
+		return 0
+	}
+	return w.healed()
+}
+
+// drew reports whether a condition is one of the timeline's.
+func (s *storm) drew(c *Cond) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.plan.scenario.Events, func(e Event) bool { return e.Cond == c })
+}
+
 // A generator draws timelines.
 type generator struct {
 	ExploreConfig
-	rng *rand.Rand
+	core []string   // see plan
+	rng  *rand.Rand // draws all but conditions
+	when *rand.Rand
 }
 
 // scenario draws a timeline from a menu.
@@ -128,9 +198,9 @@ func (g generator) scenario(seed uint64, menu []fault.Fault) Scenario {
 	}
 	for range 1 + g.rng.IntN(g.Events) {
 		choices := byKind[kinds[g.rng.IntN(len(kinds))]]
-		e := g.event(choices[g.rng.IntN(len(choices))], s.Events)
+		e := g.conditional(g.event(choices[g.rng.IntN(len(choices))], s.Events), s.Events)
 		longer := Scenario{s.Name, append(slices.Clone(s.Events), e)}
-		if longer.Validate() == nil { // else it overlaps another on the same target
+		if longer.Validate() == nil && !crowded(e, s.Events) { // else it overlaps another on the same target
 			s = longer
 		}
 	}
@@ -156,8 +226,36 @@ func (g generator) swarm(byKind map[fault.Kind][]fault.Fault) []fault.Kind {
 	return some
 }
 
+// crowded reports whether an event may meet another on its target, at a time that nobody knows beforehand.
+func crowded(e Event, before []Event) bool {
+	return slices.ContainsFunc(before, func(b Event) bool {
+		return (e.Cond != nil || b.Cond != nil) && e.Fault.Target() == b.Fault.Target()
+	})
+}
+
+// conditional lets some events wait for a moment in place of a time: the worst is often when something has just gone wrong, or moved, because of
+// an event before.
+func (g generator) conditional(e Event, before []Event) Event {
+	if g.when.IntN(oneInWaits) != 0 || !slices.ContainsFunc(before, func(b Event) bool { return b.Cond == nil }) {
+		return e
+	}
+	c := moments[g.when.IntN(len(moments))]
+	if g.when.IntN(2) == 0 {
+		c = c.Then(time.Duration(1+g.when.IntN(60)) * time.Second)
+	}
+	e.Cond, e.Start = &c, c.After
+	return e
+}
+
+// moments are what events wait for. What happens in every World when it begins is none.
+var moments = [...]Cond{
+	OnFailures(1), OnFailures(1), OnFailures(10), OnFailures(10), OnFailures(100), OnMark(history.MarkDetected, ""), OnMark(history.MarkDecided, ""), OnMark(history.MarkSwitched, ""),
+	OnMark(history.MarkPromoted, ""), OnMark(history.MarkDeposed, ""), OnMark(history.MarkBreaker, ""),
+}
+
 // How events are drawn, as one in so many.
 const (
+	oneInWaits   = 4 // waits for a moment
 	oneInNear    = 2 // begins at an edge of an event before
 	oneInWeaker  = 2 // has less than its full strength, if it has a degree
 	oneInFlaps   = 10
@@ -205,6 +303,7 @@ func (g generator) weaken(f fault.Fault) fault.Fault {
 // something is going on.
 func (g generator) start(before []Event) time.Duration {
 	first, last := g.warmUp(), g.Safety*9/10
+	before = slices.DeleteFunc(slices.Clone(before), func(e Event) bool { return e.Cond != nil })
 	if len(before) > 0 && g.rng.IntN(oneInNear) == 0 {
 		e := before[g.rng.IntN(len(before))]
 		at := e.Start
@@ -233,7 +332,7 @@ func rounded(d time.Duration) time.Duration {
 
 // isCore reports whether a fault is over when the core is healed.
 func (g generator) isCore(f fault.Fault) bool {
-	return g.Core == nil || within(f, g.Core)
+	return g.core == nil || within(f, g.core)
 }
 
 // within reports whether a fault acts on nothing but some Regions, hosts, stores and processes.

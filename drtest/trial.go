@@ -22,6 +22,7 @@ type plan struct {
 	scenario Scenario
 	heal     time.Duration // end of the safety phase, since the scenario started
 	clients  int           // most clients of a load; 0 = as the load says
+	core     []string      // what is healed then, all that belongs to it; nil = everything
 }
 
 // A trial is a World of Explore that has ended.
@@ -34,6 +35,7 @@ type trial struct {
 	log        string        // what f logged
 	took       time.Duration // in real time
 	clients    int           // of the largest load
+	began      time.Duration // when the storm was drawn
 }
 
 // A Violation is one thing that went wrong in a World of [Explore].
@@ -69,7 +71,7 @@ func (e *explorer) try(p plan, trace func(line []byte)) *trial {
 	if w := r.current(); w != nil && x.skipped == "" {
 		x.history, x.report = w.history, w.conclude()
 		x.violations = verdicts(x.report, config.TieFree)
-		x.clients = w.clients()
+		x.clients, x.began = w.clients(), w.healed()-x.plan.heal
 	}
 	for _, text := range rec.findings() {
 		x.violations = append(x.violations, Violation{"test", text})

@@ -3,6 +3,7 @@ package failover
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +16,7 @@ func TestFlightsEndAtTheirTimes(t *testing.T) {
 		start := time.Now()
 		ends := []time.Duration{5 * time.Second, 3 * time.Second, 8 * time.Second, 8 * time.Second, 20 * time.Second}
 		var all []*flight
+		var waiting sync.WaitGroup
 		for _, end := range ends {
 			all = append(all, fs.begin(t.Context(), start.Add(end)))
 		}
@@ -31,7 +33,7 @@ func TestFlightsEndAtTheirTimes(t *testing.T) {
 				}
 				continue
 			}
-			go func() {
+			waiting.Go(func() {
 				<-child.Done()
 				if took := time.Since(start); took != ends[i] {
 					t.Errorf("flight %d ended after %v, want %v", i, took, ends[i])
@@ -39,7 +41,7 @@ func TestFlightsEndAtTheirTimes(t *testing.T) {
 				if cause := context.Cause(child); f.Err() != context.DeadlineExceeded || cause != errFlightOver || !errors.Is(cause, context.DeadlineExceeded) {
 					t.Errorf("flight %d: Err = %v, cause %v, want a deadline that is errFlightOver", i, f.Err(), cause)
 				}
-			}()
+			})
 		}
 		time.Sleep(10 * time.Second)
 		late := fs.begin(t.Context(), time.Now().Add(time.Second))
@@ -48,7 +50,7 @@ func TestFlightsEndAtTheirTimes(t *testing.T) {
 		if late.Err() != context.DeadlineExceeded {
 			t.Errorf("a flight begun after the timer had fired: Err = %v", late.Err())
 		}
-		time.Sleep(time.Minute)
+		waiting.Wait()
 	})
 }
 

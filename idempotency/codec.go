@@ -66,7 +66,7 @@ func (g *core) finish(ctx context.Context, key Key, e envelope) []byte {
 		return marker(fmt.Sprintf("it has %d bytes, more than MaxBytes", len(e.body)))
 	}
 	if g.config.Seal != nil {
-		sealed, err := g.config.Seal.Seal(ctx, key, e.body)
+		sealed, err := g.config.Seal.Seal(context.WithoutCancel(ctx), key, e.body) // of a call that is over
 		if err != nil {
 			return marker("its sealing failed")
 		}

@@ -2,7 +2,6 @@ package idempotency
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"runtime"
 	"runtime/debug"
@@ -10,11 +9,10 @@ import (
 	"time"
 )
 
-var errMaxRun = errors.New("idempotency: the detached call ran for MaxRun")
-
 // A detachedRun runs the function on its own goroutine, so that it survives its caller.
 type detachedRun struct {
 	*run
+	values   valuesOnly    // the caller's
 	end      atomic.Int32  // who came first
 	finished chan struct{} // closed when the fields below are written
 
@@ -33,7 +31,8 @@ const (
 )
 
 func (r *run) detached() (stored []byte, info Info, err error) {
-	d := &detachedRun{run: r, finished: make(chan struct{})}
+	d := &r.apart
+	d.run, d.finished = r, make(chan struct{})
 	r.core.work.add()
 	go d.main()
 	select {
@@ -52,6 +51,7 @@ func (r *run) detached() (stored []byte, info Info, err error) {
 }
 
 func (d *detachedRun) main() {
+	growStack(d.terms.MaxRun)
 	defer d.core.work.done()
 	defer close(d.finished)
 	defer func() {
@@ -62,9 +62,8 @@ func (d *detachedRun) main() {
 		}
 		d.end.CompareAndSwap(runsOn, runEnded)
 	}()
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(d.ctx), d.terms.MaxRun, errMaxRun)
-	defer cancel()
-	d.stored, d.info, d.err = d.inline(ctx)
+	d.values.Context = d.ctx
+	d.stored, d.info, d.err = d.inline(&d.values, time.Now().Add(d.terms.MaxRun))
 	d.returned = true
 }
 
@@ -82,4 +81,13 @@ func (d *detachedRun) result() ([]byte, Info, error) {
 		runtime.Goexit()
 	}
 	panic(d.panicked)
+}
+
+// growStack makes room on a new goroutine's stack for a handler, in one step while there is next to nothing on it. Growing from 2 KiB as
+// frames come copies them at every doubling.
+//
+//go:noinline
+func growStack(n time.Duration) byte {
+	var room [15 << 10]byte
+	return room[uint64(n)%uint64(len(room))]
 }

@@ -7,20 +7,28 @@ import (
 	"time"
 )
 
-// A call is one use of a guard. Its closures know the result's type; the rest does not.
+// A call is one use of a guard. Its function knows the result's type; the rest does not. It holds all that a first attempt takes, so that this is one
+// allocation.
 type call struct {
 	*core
 	terms     *Terms
 	ctx       context.Context // the caller's
 	key       Key
 	retention time.Duration
-	fn        func(context.Context) error  // runs the user's function and keeps its value
-	pack      func(context.Context) []byte // the envelope of the value kept
-	adopt     func(any) error              // keeps a value that Reconcile found
+	function  function
+	flight    flight // its own; not the one that it waits for
+	first     run    // what leads the flight, if it is granted
 
 	deadline time.Time // of waiting; zero until the first wait
 	claimBy  time.Time // of waiting for another call's claim; zero until the first
 	left     bool      // the caller left a detached function, which may still write the value kept
+}
+
+// A function is the user's, with the value that it returned.
+type function interface {
+	run(context.Context) error   // keeps the value
+	pack(context.Context) []byte // the envelope of the value kept
+	adopt(found any) error       // keeps a value that Reconcile found
 }
 
 // execute returns the envelope to replay, or nil when the value kept or err is the call's result.
@@ -38,7 +46,7 @@ func (c *call) execute() (stored []byte, info Info, err error) {
 		}
 	}
 	for {
-		f, mine := c.flights.join(&c.key)
+		f, mine := c.flights.join(&c.key, &c.flight)
 		if mine {
 			return c.lead(f)
 		}
@@ -153,25 +161,25 @@ func (c *call) lead(f *flight) (stored []byte, info Info, err error) {
 			c.flights.leave(&c.key, f, nil)
 		}
 	}()
-	g, err := c.begin()
-	if err != nil {
+	r := &c.first
+	r.call = c
+	if err := c.begin(&r.grant); err != nil {
 		if e, ok := err.(*Error); ok && e.Reason == ErrInFlight {
 			f.refused = e
 		}
 		return nil, info, err
 	}
-	if g.stored != nil {
+	if r.stored != nil {
 		left = true
-		c.flights.leave(&c.key, f, g.stored)
-		return c.replay(g.stored)
+		c.flights.leave(&c.key, f, r.stored)
+		return c.replay(r.stored)
 	}
 	left = true
-	close(f.granted)
-	r := &run{call: c, grant: g, flight: f}
+	c.flights.grant(f)
 	if c.terms.MaxRun > 0 {
 		return r.detached()
 	}
-	return r.inline(c.ctx)
+	return r.inline(c.ctx, time.Time{})
 }
 
 // A grant is what begin got: a result to replay, or the right to run.
@@ -184,8 +192,17 @@ type grant struct {
 	reconcile bool
 }
 
-// begin claims the key and waits for owners in other processes, as far as the call may wait.
-func (c *call) begin() (grant, error) {
+// begin fills in g. It is a function of its own because what the claim takes on the stack is then gone when the user's function runs, which may make
+// such a call itself.
+//
+//go:noinline
+func (c *call) begin(g *grant) (err error) {
+	*g, err = c.claimed()
+	return err
+}
+
+// claimed claims the key and waits for owners in other processes, as far as the call may wait.
+func (c *call) claimed() (grant, error) {
 	claim, ambiguous := c.claim()
 	store := c.store
 	var w remoteWait
@@ -268,11 +285,12 @@ func firstPolicy(policies ...Policy) Policy {
 
 // send makes the claim, within StoreTimeout where there is a network.
 func (c *call) send(store Store, claim Claim) (Answer, error) {
-	if _, ok := store.(*Memory); ok {
-		return store.Begin(c.ctx, claim)
+	ctx := c.ctx
+	if !instant(store) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.config.StoreTimeout)
+		defer cancel()
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, c.config.StoreTimeout)
-	defer cancel()
 	a, err := store.Begin(ctx, claim)
 	if err == nil && store == c.store {
 		c.answered()

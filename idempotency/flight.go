@@ -9,13 +9,30 @@ import (
 type flight struct {
 	fingerprint Sum
 	begun       time.Time
-	granted     chan struct{} // closed when the function begins
-	done        chan struct{} // closed when the flight leaves or settles
+
+	// Guarded by flights.mu. The channels are there once somebody has joined, who may use them without it.
+	runs    bool          // the function has begun
+	settled bool          // the result is there
+	granted chan struct{} // closed when runs
+	done    chan struct{} // closed when settled, or when the flight has left
 
 	// Written before done closes.
 	refused *Error // ErrInFlight: another process is at the call
 	result  []byte // the envelope to replay; nil when the attempt failed
-	settled bool   // guarded by flights.mu
+}
+
+// watchedLocked makes the channels of a flight that has its first companion. Most flights have none.
+func (f *flight) watchedLocked() {
+	if f.done != nil {
+		return
+	}
+	f.granted, f.done = make(chan struct{}), make(chan struct{})
+	if f.runs {
+		close(f.granted)
+	}
+	if f.settled {
+		close(f.done)
+	}
 }
 
 // flights are the calls of this process by key.
@@ -24,17 +41,28 @@ type flights struct {
 	m  map[place]*flight
 }
 
-// join returns the flight of k. mine says that the caller made it and must end it with leave.
-func (fs *flights) join(k *Key) (f *flight, mine bool) {
+// join returns the flight of k, which is the given one unless another call is at it. mine says that it is: the caller must end it with leave.
+func (fs *flights) join(k *Key, own *flight) (f *flight, mine bool) {
 	p := k.place()
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	if f := fs.m[p]; f != nil {
+		f.watchedLocked()
 		return f, false
 	}
-	f = &flight{fingerprint: k.Fingerprint, begun: time.Now(), granted: make(chan struct{}), done: make(chan struct{})}
-	fs.m[p] = f
-	return f, true
+	own.fingerprint, own.begun = k.Fingerprint, time.Now()
+	fs.m[p] = own
+	return own, true
+}
+
+// grant says that f's function begins.
+func (fs *flights) grant(f *flight) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	f.runs = true
+	if f.granted != nil {
+		close(f.granted)
+	}
 }
 
 // settle publishes the result of a flight that stays: the store has not got it yet.
@@ -50,7 +78,9 @@ func (f *flight) settleLocked(result []byte) {
 		return
 	}
 	f.settled, f.result = true, result
-	close(f.done)
+	if f.done != nil {
+		close(f.done)
+	}
 }
 
 // leave ends the flight. result may be nil.

@@ -134,6 +134,7 @@ type core struct {
 	work    tracker // detached functions and heartbeats
 	later   tracker // results and ends of attempts that wait for the store
 	unsent  tracker // claims whose reply was lost, to be released: many in an outage, and worth less
+	beats   beats
 	health  health
 	counts  counts
 	leave   atomic.Pointer[time.Time] // when a guard that is told to stop gives up what waits for the store; nil while it is not
@@ -251,23 +252,8 @@ func Do[T any](ctx context.Context, g *Guard, key Key, fn func(context.Context) 
 
 // DoInfo is [Do] that also says how the result came about.
 func DoInfo[T any](ctx context.Context, g *Guard, key Key, fn func(context.Context) (T, error)) (T, Info, error) {
-	var value T
-	c := call{
-		core: g.core, terms: &g.terms, ctx: ctx, key: key, retention: g.config.Retention,
-		fn: func(ctx context.Context) (err error) {
-			value, err = fn(ctx)
-			return err
-		},
-		pack: func(ctx context.Context) []byte { return g.pack(ctx, key, &value) },
-		adopt: func(found any) error {
-			v, ok := found.(T)
-			if !ok && found != nil {
-				return fmt.Errorf("Config.Reconcile returned a %T, want %T", found, value)
-			}
-			value = v
-			return nil
-		},
-	}
+	c := &valued[T]{fn: fn}
+	c.core, c.terms, c.ctx, c.key, c.retention, c.function = g.core, &g.terms, ctx, key, g.config.Retention, c
 	stored, info, err := c.execute()
 	if stored != nil {
 		var replayed T
@@ -281,7 +267,30 @@ func DoInfo[T any](ctx context.Context, g *Guard, key Key, fn func(context.Conte
 		var zero T
 		return zero, info, err
 	}
-	return value, info, err
+	return c.value, info, err
+}
+
+// A valued is a call with a result.
+type valued[T any] struct {
+	call
+	fn    func(context.Context) (T, error)
+	value T
+}
+
+func (v *valued[T]) run(ctx context.Context) (err error) {
+	v.value, err = v.fn(ctx)
+	return err
+}
+
+func (v *valued[T]) pack(ctx context.Context) []byte { return v.core.pack(ctx, v.key, &v.value) }
+
+func (v *valued[T]) adopt(found any) error {
+	value, ok := found.(T)
+	if !ok && found != nil {
+		return fmt.Errorf("Config.Reconcile returned a %T, want %T", found, value)
+	}
+	v.value = value
+	return nil
 }
 
 // Do is [Do] for calls without a result.
@@ -317,17 +326,24 @@ func (g *core) done(ctx context.Context, key Key, stored []byte) error {
 }
 
 func (g *Guard) doSlowly(ctx context.Context, key Key, fn func(context.Context) error, retention time.Duration) error {
-	c := call{
-		core: g.core, terms: &g.terms, ctx: ctx, key: key, retention: retention, fn: fn,
-		pack:  func(context.Context) []byte { return nothing },
-		adopt: func(any) error { return nil },
-	}
+	c := &bare{fn: fn}
+	c.core, c.terms, c.ctx, c.key, c.retention, c.function = g.core, &g.terms, ctx, key, retention, c
 	stored, _, err := c.execute()
 	if stored != nil {
 		return g.done(ctx, key, stored)
 	}
 	return err
 }
+
+// A bare is a call without a result.
+type bare struct {
+	call
+	fn func(context.Context) error
+}
+
+func (b *bare) run(ctx context.Context) error { return b.fn(ctx) }
+func (*bare) pack(context.Context) []byte     { return nothing }
+func (*bare) adopt(any) error                 { return nil }
 
 // Run waits until ctx ends and then for the functions that outlived their callers and the results that
 // are still to be stored; it returns nil. A store that is out does not hold the stop up: after 20 s Run gives up the results that it has not taken, and

@@ -67,10 +67,11 @@ func ChildID(ctx context.Context, op string) string {
 
 // childID hashes each part behind its length, so that no two lists of parts run together.
 func childID(k *Key, op string) string {
-	h := sha256.New()
+	var room [512]byte // for most keys; longer ones take memory
+	b := room[:0]
 	for _, part := range [...]string{"holdfast child key", k.Scope, k.Op, k.ID, op} {
-		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
-		h.Write([]byte(part))
+		b = append(binary.BigEndian.AppendUint64(b, uint64(len(part))), part...)
 	}
-	return formatUUID([16]byte(h.Sum(nil)), 8)
+	sum := sha256.Sum256(b)
+	return formatUUID([16]byte(sum[:16]), 8)
 }

@@ -15,8 +15,8 @@ const (
 // completeLater stores a result in the background until the lease has passed. The flight stays so
 // long, settled: calls of this process replay the result meanwhile.
 func (r *run) completeLater(c Completion) {
-	r.flights.settle(r.flight, c.Result)
-	leave := func() { r.flights.leave(&r.key, r.flight, nil) }
+	r.flights.settle(&r.flight, c.Result)
+	leave := func() { r.flights.leave(&r.key, &r.flight, nil) }
 	r.retryLater(&r.later, r.laterLease(), leave, func(ctx context.Context) error {
 		a, err := r.core.store.Complete(ctx, c)
 		if err == nil && a.Status != StatusGranted {

@@ -8,18 +8,25 @@ import (
 )
 
 // A lease keeps an attempt's claim alive: a timer extends it every heartbeat, another one cancels the attempt when no
-// extension was confirmed in time. Both run on the monotonic clock. Between beats there is no goroutine.
+// extension was confirmed in time. Both run on the monotonic clock. Between beats there is no goroutine. The timers are made at the first
+// beat, which most attempts do not live to see: see [beats].
 type lease struct {
 	core      *core
 	store     Store
 	holder    Holder
 	retention time.Duration
 	cancel    context.CancelCauseFunc // of the attempt
+	end       time.Time               // of MaxRun; zero if there is none, or a timer for it
 
-	mu        sync.Mutex // guards the following
-	confirmed time.Time  // when the last confirmed extension was sent: the store granted it no earlier
-	beat      *time.Timer
-	watchdog  *time.Timer // nil until the first beat, which comes before it could be needed
+	prev, next *lease // guarded by beats.mu
+	listed     bool   // so is this: the first beat is to come
+	due        time.Time
+
+	mu        sync.Mutex  // guards the following
+	confirmed time.Time   // when the last confirmed extension was sent: the store granted it no earlier
+	beat      *time.Timer // nil until the first beat, as are the two that follow, which could not be needed before
+	watchdog  *time.Timer
+	over      *time.Timer // at end
 	stopped   bool
 	resumed   bool // the attempt has ended, and its end waits for the store
 	lost      bool
@@ -30,7 +37,7 @@ func (l *lease) start(sent time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.confirmed = sent
-	l.beat = time.AfterFunc(max(0, l.core.config.Heartbeat-time.Since(sent)), l.onBeat)
+	l.core.beats.add(l, sent.Add(l.core.config.Heartbeat))
 }
 
 // resume goes on with the heartbeats of an attempt that has ended, at once.
@@ -38,7 +45,15 @@ func (l *lease) resume() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stopped, l.resumed = false, true
-	l.beat.Reset(0)
+	l.beatAfterLocked(0)
+}
+
+func (l *lease) beatAfterLocked(d time.Duration) {
+	if l.beat == nil {
+		l.beat = time.AfterFunc(d, l.onBeat)
+		return
+	}
+	l.beat.Reset(d)
 }
 
 // confirmedAfter returns how long after start the last confirmed extension was sent; never negative.
@@ -53,9 +68,11 @@ func (l *lease) stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stopped = true
-	l.beat.Stop()
-	if l.watchdog != nil {
-		l.watchdog.Stop()
+	l.core.beats.remove(l)
+	for _, t := range [...]*time.Timer{l.beat, l.watchdog, l.over} {
+		if t != nil {
+			t.Stop()
+		}
 	}
 }
 
@@ -84,6 +101,9 @@ func (l *lease) onBeat() {
 	}
 	if l.watchdog == nil && !l.resumed {
 		l.watchdog = time.AfterFunc(max(0, l.leftLocked()), l.onWatchdog)
+		if !l.end.IsZero() {
+			l.over = time.AfterFunc(time.Until(l.end), func() { l.cancel(errMaxRun) })
+		}
 	}
 	l.mu.Unlock()
 
@@ -98,7 +118,7 @@ func (l *lease) onBeat() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.stopped && !l.lost {
-		l.beat.Reset(next)
+		l.beatAfterLocked(next)
 	}
 }
 

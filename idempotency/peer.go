@@ -3,8 +3,8 @@ package idempotency
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,10 +13,11 @@ type peer struct {
 	region string
 	store  Replica
 	limit  time.Duration
+	near   bool        // the store is instant: no step is timed
+	down   atomic.Bool // changed under mu
 
 	mu      sync.Mutex // guards the following
-	down    bool
-	probeAt time.Time // while down, the next step that may try
+	probeAt time.Time  // while down, the next step that may try
 	took    [100]time.Duration
 	n       int // steps measured
 	wait    time.Duration
@@ -29,11 +30,11 @@ const (
 
 // ready reports whether to send the peer a step. While it is down one step a second tries.
 func (p *peer) ready() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.down {
+	if !p.down.Load() {
 		return true
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	now := time.Now()
 	if now.Before(p.probeAt) {
 		return false
@@ -56,7 +57,7 @@ func (p *peer) patience() time.Duration {
 func (p *peer) note(d time.Duration, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.down = err != nil
+	p.down.Store(err != nil)
 	if err != nil {
 		p.probeAt = time.Now().Add(probeEvery)
 		return
@@ -64,10 +65,20 @@ func (p *peer) note(d time.Duration, err error) {
 	p.took[p.n%len(p.took)] = d
 	p.n++
 	if p.n >= len(p.took) && p.n%measureEvery == 0 {
-		sorted := p.took
-		slices.Sort(sorted[:])
-		p.wait = min(p.limit, max(minPeerWait, 3*sorted[len(sorted)-2])) // 99 of 100
+		p.wait = min(p.limit, max(minPeerWait, 3*secondLongest(p.took[:]))) // 99 of 100
 	}
+}
+
+func secondLongest(all []time.Duration) (second time.Duration) {
+	var first time.Duration
+	for _, d := range all {
+		if d > first {
+			first, second = d, first
+		} else if d > second {
+			second = d
+		}
+	}
+	return second
 }
 
 // knowsLater reports whether p has a later attempt of h's key.
@@ -76,18 +87,45 @@ func (p *peer) knowsLater(ctx context.Context, h Holder) (bool, error) {
 	return err == nil && found.State != StateAbsent && found.Fence.Compare(h.Fence) > 0, err
 }
 
-// try takes a step at p within its patience. The caller's end is its own, and a damaged record is that key's: neither
-// says anything of the peer.
-func try[T any](ctx context.Context, p *peer, step func(context.Context) (T, error)) (T, error) {
-	limited, cancel := context.WithTimeout(ctx, p.patience())
-	defer cancel()
-	start := time.Now()
-	v, err := step(limited)
-	switch {
-	case err == nil || errors.Is(err, ErrCorrupt):
-		p.note(time.Since(start), nil)
-	case ctx.Err() == nil:
-		p.note(time.Since(start), err)
-	}
+// try is a step by a function.
+func try[T any](ctx context.Context, p *peer, take func(context.Context) (T, error)) (T, error) {
+	s := p.step(ctx)
+	v, err := take(s.ctx)
+	s.end(err)
 	return v, err
+}
+
+// A step is one that is taken at a peer within its patience.
+type step struct {
+	peer   *peer
+	caller context.Context
+	ctx    context.Context // for the store
+	cancel context.CancelFunc
+	start  time.Time
+}
+
+func (p *peer) step(ctx context.Context) step {
+	s := step{peer: p, caller: ctx, ctx: ctx}
+	if !p.near {
+		s.ctx, s.cancel = context.WithTimeout(ctx, p.patience())
+		s.start = time.Now()
+	}
+	return s
+}
+
+// end notes how the step went. The caller's end is its own, and a damaged record is that key's: neither says anything of the peer.
+func (s *step) end(err error) {
+	switch p := s.peer; {
+	case err != nil && !errors.Is(err, ErrCorrupt):
+		if s.caller.Err() == nil {
+			p.note(0, err)
+		}
+	case !p.near:
+		p.note(time.Since(s.start), nil)
+	case p.down.Load():
+		p.note(0, nil)
+	}
+	if s.cancel != nil {
+		s.cancel()
+	}
 }

@@ -42,7 +42,7 @@ type RegionalConfig struct {
 // Region and their keys noted there, in the same round trip; see [Regional.Resync] and [Regional.UnprotectedSince].
 //
 // A result is noted in the writer's store, in the step that writes it, before the replica hears of it, and the note is cleared when
-// it has: one trip more in the writer's Region. A process that dies in between leaves the note: whoever replays the result
+// it has: one trip more in the writer's Region. (Not so where all stores are a [Memory], which dies with the process.) A process that dies in between leaves the note: whoever replays the result
 // first, and Resync, bring it to the replica, so that no caller has a result that a failover would lose. A process that dies
 // between the two halves of another step has died with its attempt, which then counts as abandoned after a failover.
 //
@@ -57,9 +57,11 @@ type Regional struct {
 	peers    map[string]*peer
 	names    []string // sorted
 	log      *slog.Logger
-	degraded atomic.Int64 // UnixNano since when a copy may be missing; 0 for never
-	episodes atomic.Int64 // how often a copy was missed
-	damaged  atomic.Int64 // keys that the last Resync could not copy because they are damaged
+	near     bool          // all stores are instant
+	degraded atomic.Int64  // UnixNano since when a copy may be missing; 0 for never
+	episodes atomic.Int64  // how often a copy was missed
+	damaged  atomic.Int64  // keys that the last Resync could not copy because they are damaged
+	woken    chan struct{} // capacity 1: a copy is missed for the first time
 	set      telemetry.Set
 }
 
@@ -81,13 +83,17 @@ func NewRegional(route func() (regions []string, writer string), stores map[stri
 		return nil, fmt.Errorf("idempotency: RegionalConfig.ReplicaTimeout: %v is negative", c.ReplicaTimeout)
 	}
 	setDefault(&c.ReplicaTimeout, 300*time.Millisecond)
-	r := &Regional{config: c, route: route, peers: map[string]*peer{}, names: slices.Sorted(maps.Keys(stores)), log: telemetry.Logger(c.Logger)}
+	r := &Regional{
+		config: c, route: route, peers: map[string]*peer{}, names: slices.Sorted(maps.Keys(stores)), log: telemetry.Logger(c.Logger), near: true,
+		woken: make(chan struct{}, 1),
+	}
 	for region, s := range stores {
 		replica, ok := s.(Replica)
 		if !ok {
 			return nil, fmt.Errorf("idempotency: NewRegional: the store of Region %q, a %T, is no Replica", region, s)
 		}
-		r.peers[region] = &peer{region: region, store: replica, limit: c.ReplicaTimeout}
+		r.peers[region] = &peer{region: region, store: replica, limit: c.ReplicaTimeout, near: instant(s)}
+		r.near = r.near && instant(s)
 	}
 	if c.ReplicaOf == nil {
 		r.config.ReplicaOf = r.next
@@ -156,6 +162,10 @@ func (r *Regional) missed(p *peer, err error) {
 	if r.degraded.CompareAndSwap(0, time.Now().UnixNano()) {
 		r.log.Warn("idempotency keys are held by one Region only", slog.String("store", r.config.Name),
 			slog.String("missing", p.region), slog.Any("error", err))
+		select {
+		case r.woken <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -179,7 +189,9 @@ func (r *Regional) Begin(ctx context.Context, c Claim) (Answer, error) {
 	h := Holder{Key: c.Key, Owner: c.Owner, Fence: a.Record.Fence}
 	follow := c
 	follow.Fence, follow.Existing, follow.Noted = a.Record.Fence, false, false
-	b, err := try(ctx, p.copy, func(ctx context.Context) (Answer, error) { return p.copy.store.Begin(ctx, follow) })
+	s := p.copy.step(ctx)
+	b, err := p.copy.store.Begin(s.ctx, follow)
+	s.end(err)
 	if err != nil {
 		_, failed := p.home.store.Renew(ctx, Renewal{Holder: h, Lease: c.Lease, Retention: c.Retention, Unsynced: true})
 		r.missed(p.copy, err)
@@ -211,8 +223,11 @@ func (r *Regional) tell(ctx context.Context, p pair, key Key, a Answer) {
 
 // told clears a note whose write the copy has by now. What is not cleared costs the next Resync a look.
 func (r *Regional) told(ctx context.Context, home *peer, m Mark) {
-	ctx, cancel := context.WithTimeout(ctx, r.config.ReplicaTimeout)
-	defer cancel()
+	if !home.near {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, r.config.ReplicaTimeout)
+		defer cancel()
+	}
 	_ = home.store.Synced(ctx, m)
 }
 
@@ -243,7 +258,8 @@ func (r *Regional) Complete(ctx context.Context, c Completion) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	c.Unsynced = p.copy != nil
+	noted := p.copy != nil && (p.alone || !r.near) // stores in this process die with it: there is no time between them
+	c.Unsynced = noted
 	a, err := p.home.store.Complete(ctx, c)
 	if p.alone {
 		r.missed(p.copy, err)
@@ -256,7 +272,16 @@ func (r *Regional) Complete(ctx context.Context, c Completion) (Answer, error) {
 	}
 	follow, m := c, Mark{Key: c.Key, Fence: c.Fence}
 	follow.Unsynced = false
-	b, err := try(ctx, p.copy, func(ctx context.Context) (Answer, error) { return p.copy.store.Complete(ctx, follow) })
+	s := p.copy.step(ctx)
+	b, err := p.copy.store.Complete(s.ctx, follow)
+	s.end(err)
+	if !noted {
+		if err == nil && b.Status == StatusGranted {
+			return a, nil
+		}
+		c.Unsynced = true
+		_, _ = p.home.store.Complete(ctx, c) // again, with the note
+	}
 	if err == nil && b.Status != StatusGranted {
 		if b.Record.Fence.Compare(c.Fence) > 0 {
 			return r.giveWay(ctx, p.home, m, b)

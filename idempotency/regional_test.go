@@ -277,6 +277,25 @@ func TestRegionalDegradesAndResyncs(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	bubble(t, "in the background, soon after the first key was missed", func(t *testing.T) {
+		two := newTwoRegions(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		g := newGuard(t, two.Regional, idempotency.Config{})
+		go func() { done <- g.Run(ctx) }()
+		time.Sleep(time.Second) // it has found nothing to do and rests
+		two.west.setDown(true)
+		_ = g.Do(t.Context(), key("a"), func(context.Context) error { return nil })
+		two.west.setDown(false)
+		time.Sleep(4 * time.Second)
+		if !two.UnprotectedSince().IsZero() || two.west.state(t) != idempotency.StateDone {
+			t.Errorf("unprotected since %v, replica %v, want none and done", two.UnprotectedSince(), two.west.state(t))
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 	for err, want := range map[error]idempotency.State{nil: idempotency.StateDone, errUnknown: idempotency.StateHeld, errNotRun: idempotency.StateAbsent} {
 		bubble(t, fmt.Sprint("an end that the replica misses is copied: ", want), func(t *testing.T) {
 			two := newTwoRegions(t)

@@ -24,14 +24,26 @@ func (r *Regional) Run(ctx context.Context) error {
 		if _, damaged := last.(*damageError); !damaged && r.degraded.Load() != 0 {
 			pause = resyncEvery
 		}
-		timer := time.NewTimer(jitter(pause))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if !r.rest(ctx, pause) {
 			return nil
-		case <-timer.C:
 		}
 		last = r.resync(ctx) // what is left is tried again, and UnprotectedSince tells
+	}
+}
+
+// rest waits for about d, or resyncEvery from when a copy is missed first. It reports false when ctx ends.
+func (r *Regional) rest(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(jitter(d))
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-timer.C:
+			return true
+		case <-r.woken:
+			timer.Reset(jitter(resyncEvery))
+		}
 	}
 }
 

@@ -10,16 +10,23 @@ import (
 	"github.com/holdfast-go/holdfast/idempotency"
 )
 
+// missed returns two Regions, n results of which west has missed.
+func missed(t *testing.T, n int) (*twoRegions, *idempotency.Guard) {
+	t.Helper()
+	two := newTwoRegions(t)
+	g := newGuard(t, two.Regional, idempotency.Config{})
+	two.west.setDown(true)
+	for i := range n {
+		_ = g.Do(t.Context(), key(fmt.Sprint(i)), func(context.Context) error { return nil })
+	}
+	return two, g
+}
+
 // A Region 60 ms away gets 160 results in ten turns of 16: one round trip to ask whether it is there, one to list what it has
 // itself, and one for each turn.
 func TestResyncCopiesSixteenKeysAtATime(t *testing.T) {
 	bubble(t, "160 keys", func(t *testing.T) {
-		two := newTwoRegions(t)
-		g := newGuard(t, two.Regional, idempotency.Config{})
-		two.west.setDown(true)
-		for i := range 160 {
-			_ = g.Do(t.Context(), key(fmt.Sprint(i)), func(context.Context) error { return nil })
-		}
+		two, g := missed(t, 160)
 		two.west.set(func(r *region) { r.down, r.delay = false, 60*time.Millisecond })
 		start := time.Now()
 		two.resync(t)
@@ -41,12 +48,7 @@ func TestResyncCopiesSixteenKeysAtATime(t *testing.T) {
 // What a store refuses for good ends all copies, is the error, and leaves its note.
 func TestResyncEndsAtTheFirstError(t *testing.T) {
 	bubble(t, "the copy goes down half way", func(t *testing.T) {
-		two := newTwoRegions(t)
-		g := newGuard(t, two.Regional, idempotency.Config{})
-		two.west.setDown(true)
-		for i := range 100 {
-			_ = g.Do(t.Context(), key(fmt.Sprint(i)), func(context.Context) error { return nil })
-		}
+		two, _ := missed(t, 100)
 		two.west.set(func(r *region) { r.down, r.delay, r.after = false, 60*time.Millisecond, 40 })
 		before := two.west.taken()
 		if err := two.Resync(t.Context()); !errors.Is(err, errDown) || two.UnprotectedSince().IsZero() {
@@ -65,12 +67,7 @@ func TestResyncEndsAtTheFirstError(t *testing.T) {
 		}
 	})
 	bubble(t, "the caller goes", func(t *testing.T) {
-		two := newTwoRegions(t)
-		g := newGuard(t, two.Regional, idempotency.Config{})
-		two.west.setDown(true)
-		for i := range 100 {
-			_ = g.Do(t.Context(), key(fmt.Sprint(i)), func(context.Context) error { return nil })
-		}
+		two, _ := missed(t, 100)
 		two.west.set(func(r *region) { r.down, r.delay = false, 60*time.Millisecond })
 		ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
 		defer cancel()

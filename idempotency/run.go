@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/holdfast-go/holdfast/internal/outcome"
 )
@@ -12,18 +13,24 @@ import (
 type run struct {
 	*call
 	grant
-	flight *flight
-	lease  *lease // nil if unprotected
+	attempt Attempt
+	context runContext
+	apart   detachedRun // if it is detached
+	keep    lease
+	lease   *lease // keep, or nil if unprotected
 
 	unreconciled bool // Reconcile failed: put the key back as it was
 }
 
-// inline runs the function on the calling goroutine and settles the key, whatever way the function ends.
-func (r *run) inline(ctx context.Context) (stored []byte, info Info, err error) {
-	ctx, cancel := context.WithCancelCause(ctx)
+// inline runs the function on the calling goroutine, until end if that is not zero, and settles the key, whatever way the function ends.
+func (r *run) inline(parent context.Context, end time.Time) (stored []byte, info Info, err error) {
+	ctx := &r.context
+	cancel := ctx.init(parent, &r.attempt, end)
 	defer cancel(nil)
-	attempt := r.attempt(ctx, cancel)
-	ctx = context.WithValue(ctx, attemptKey{}, attempt)
+	if timer := r.limit(cancel); timer != nil {
+		defer timer.Stop()
+	}
+	r.start(parent, cancel)
 	r.counts.running.Add(1)
 	settled := false
 	defer func() {
@@ -33,26 +40,28 @@ func (r *run) inline(ctx context.Context) (stored []byte, info Info, err error) 
 			r.hold(ctx)
 		}
 	}()
-	err = r.perform(ctx, attempt)
+	err = r.perform(ctx, &r.attempt)
 	r.stopLease()
 	stored, info = r.settle(ctx, err)
 	settled = true
 	return stored, info, err
 }
 
-func (r *run) attempt(ctx context.Context, cancel context.CancelCauseFunc) *Attempt {
+// start fills in the attempt and starts its lease.
+func (r *run) start(ctx context.Context, cancel context.CancelCauseFunc) {
 	parent, _ := From(ctx)
-	a := &Attempt{Key: r.key, Fence: r.holder.Fence, Number: r.record.Attempt, Prior: r.record.Prior, core: r.core, parent: parent}
+	r.attempt = Attempt{Key: r.key, Fence: r.holder.Fence, Number: r.record.Attempt, Prior: r.record.Prior, core: r.core, parent: parent}
 	if r.unprotected() {
 		r.counts.unprotected.Add(1)
 	}
 	if r.granter == nil {
-		return a
+		return
 	}
-	r.lease = &lease{core: r.core, store: r.granter, holder: r.holder, retention: r.retention, cancel: cancel}
-	a.lease = r.lease
-	r.lease.start(r.sent)
-	return a
+	r.lease = &r.keep
+	r.attempt.lease = r.lease
+	l := r.lease
+	l.core, l.store, l.holder, l.retention, l.cancel = r.core, r.granter, r.holder, r.retention, cancel
+	l.start(r.sent)
 }
 
 // unprotected reports whether other processes know nothing of the attempt.
@@ -73,11 +82,11 @@ func (r *run) perform(ctx context.Context, a *Attempt) error {
 	}
 	a.Saved = saved
 	if !r.reconcile {
-		return r.fn(ctx)
+		return r.function.run(ctx)
 	}
 	result, done, err := r.config.Reconcile(ctx, a)
 	if err == nil && done {
-		if err = r.adopt(result); err == nil {
+		if err = r.function.adopt(result); err == nil {
 			return nil
 		}
 	}
@@ -88,7 +97,7 @@ func (r *run) perform(ctx context.Context, a *Attempt) error {
 		return e
 	}
 	r.reconcile = false
-	return r.fn(ctx)
+	return r.function.run(ctx)
 }
 
 // verdict says what becomes of the key after err. ended: the attempt's context had ended.
@@ -125,11 +134,11 @@ func (r *run) settle(ctx context.Context, err error) (stored []byte, info Info) 
 	info = Info{Attempt: r.record.Attempt, Fence: r.holder.Fence, Unprotected: r.unprotected()}
 	if err == nil {
 		info.Reconciled = r.reconcile
-		return r.keep(ctx, r.pack(context.WithoutCancel(ctx)), info, endRan)
+		return r.complete(ctx, r.function.pack(ctx), info, endRan)
 	}
 	switch r.verdict(err, ctx.Err() != nil) {
 	case VerdictStore:
-		return r.keep(ctx, r.packError(context.WithoutCancel(ctx), r.key, err), info, endFailed)
+		return r.complete(ctx, r.packError(ctx, r.key, err), info, endFailed)
 	case VerdictHold:
 		r.hold(ctx)
 	default:
@@ -139,16 +148,16 @@ func (r *run) settle(ctx context.Context, err error) (stored []byte, info Info) 
 	return nil, info
 }
 
-// keep completes the key with result. A store that does not answer takes nothing from the caller: its
+// complete completes the key with result. A store that does not answer takes nothing from the caller: its
 // result stands, callers of this process replay it, and it is stored as soon as the store is back.
-func (r *run) keep(ctx context.Context, result []byte, info Info, e ending) ([]byte, Info) {
+func (r *run) complete(ctx context.Context, result []byte, info Info, e ending) ([]byte, Info) {
 	r.counts.add(e)
 	c := Completion{Holder: r.holder, Result: result, Retention: r.retention}
 	if r.granter == nil {
 		r.completeLater(c)
 		return nil, info
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.config.StoreTimeout)
+	ctx, cancel := r.lastStep(ctx)
 	defer cancel()
 	a, err := r.granter.Complete(ctx, c)
 	switch {
@@ -163,24 +172,32 @@ func (r *run) keep(ctx context.Context, result []byte, info Info, e ending) ([]b
 	return r.completed(a, result, info)
 }
 
+// lastStep returns the context of the step that ends the attempt, which it also takes when the attempt's own has ended.
+func (r *run) lastStep(ctx context.Context) (context.Context, context.CancelFunc) {
+	if instant(r.granter) {
+		return context.Background(), func() {}
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), r.config.StoreTimeout)
+}
+
 // completed reads the store's answer to Complete.
 func (r *run) completed(a Answer, result []byte, info Info) ([]byte, Info) {
 	switch a.Status {
 	case StatusGranted:
 		info.Stored = true
-		r.flights.leave(&r.key, r.flight, result)
+		r.flights.leave(&r.key, &r.flight, result)
 		return nil, info
 	case StatusDone:
 		r.fenced(&info)
 		if _, err := parseEnvelope(a.Record.Result); err == nil {
 			info.Replayed, info.Stored = true, true
-			r.flights.leave(&r.key, r.flight, a.Record.Result)
+			r.flights.leave(&r.key, &r.flight, a.Record.Result)
 			return a.Record.Result, info // all callers get the one result that is stored
 		}
 	default:
 		r.fenced(&info)
 	}
-	r.flights.leave(&r.key, r.flight, nil)
+	r.flights.leave(&r.key, &r.flight, nil)
 	return nil, info
 }
 
@@ -199,9 +216,9 @@ func (r *run) hold(ctx context.Context) {
 
 // end releases the key, now or as soon as the store answers, and ends the flight.
 func (r *run) end(ctx context.Context, rel Release) {
-	defer r.flights.leave(&r.key, r.flight, nil)
+	defer r.flights.leave(&r.key, &r.flight, nil)
 	if r.granter != nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.config.StoreTimeout)
+		ctx, cancel := r.lastStep(ctx)
 		defer cancel()
 		_, err := r.granter.Release(ctx, rel)
 		if err == nil && !r.unprotected() {

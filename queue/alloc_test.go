@@ -11,22 +11,11 @@ import (
 	"time"
 )
 
-// near acknowledges within a moment and allocates nothing: what is left is the client's own.
-type near struct {
-	Transport
-	results []SendResult
-}
-
-func (t *near) Send(_ context.Context, messages []Outgoing) []SendResult {
-	time.Sleep(50 * time.Microsecond)
-	return t.results[:len(messages)]
-}
-
 // TestDeferAllocations defers from as many goroutines as a batch has room for. A call may allocate its ID, its body and its
 // share of what a batch does.
 func TestDeferAllocations(t *testing.T) {
 	const batch, calls = 10, 100
-	client := must(NewClient(&near{Transport: must(NewMemory(MemoryConfig{})), results: make([]SendResult, batch)}, ClientConfig{}))
+	client := must(NewClient(newNear(50*time.Microsecond), ClientConfig{}))
 	allocs := testing.AllocsPerRun(10, func() {
 		var wg sync.WaitGroup
 		for range batch {

@@ -133,5 +133,9 @@ func (a *arguments[A]) encode(value *A) ([]byte, error) {
 	err := a.encoder.Encode(&a.value)
 	var zero A
 	a.value = zero // keeps nothing of the caller's alive
-	return bytes.TrimSuffix(a.bytes.Bytes(), []byte{'\n'}), err
+	b := a.bytes.Bytes()
+	if n := len(b); n > 0 && b[n-1] == '\n' {
+		b = b[:n-1]
+	}
+	return b, err
 }

@@ -96,12 +96,12 @@ type Client struct {
 	config    ClientConfig
 	transport Transport
 	limits    Limits
-	regions   int // what one send may try in turn
+	accepts   Limits // limits, less headroom
+	regions   int    // what one send may try in turn
 	sender    sender
 	health    clientHealth
 	telemetry clientTelemetry
 	running   atomic.Bool
-	bodies    sync.Pool
 }
 
 // NewClient returns a client of t. It does no I/O and starts nothing.
@@ -113,7 +113,8 @@ func NewClient(t Transport, config ClientConfig) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{config: config, transport: t, limits: t.Limits(), regions: max(1, len(sourcesOf(t)))}
-	c.bodies.New = func() any { b := make([]byte, 0, 1024); return &b }
+	c.accepts = c.limits
+	c.accepts.MessageBytes -= headroom
 	c.sender = sender{limits: c.limits, linger: config.Linger, send: c.sendBatch, busy: map[string]bool{}}
 	c.telemetry.init(c)
 	return c, nil
@@ -135,11 +136,13 @@ func (c *Client) deferCall(ctx context.Context, e *Envelope) (Receipt, error) {
 	if err := ctx.Err(); err != nil {
 		return refused, c.notDeferred(e, &SendError{Region: c.limits.Region, Err: context.Cause(ctx)})
 	}
-	out, err := c.outgoing(ctx, e)
-	if err != nil {
+	p := c.sender.newPending()
+	p.since = e.Time
+	if err := c.outgoing(ctx, e, &p.out); err != nil {
+		c.sender.recycle(p)
 		return refused, err
 	}
-	r, err := c.place(ctx, e, out)
+	r, err := c.place(ctx, e, p)
 	if err != nil {
 		return refused, err
 	}
@@ -147,14 +150,14 @@ func (c *Client) deferCall(ctx context.Context, e *Envelope) (Receipt, error) {
 	return r, nil
 }
 
-// outgoing stamps, seals, encodes and checks the call.
-func (c *Client) outgoing(ctx context.Context, e *Envelope) (Outgoing, error) {
+// outgoing stamps, seals, encodes and checks the call, into out.
+func (c *Client) outgoing(ctx context.Context, e *Envelope, out *Outgoing) error {
 	e.Source, e.Region = c.config.Name, c.limits.Region
 	if c.config.Epoch != nil {
 		e.Epoch, _ = c.config.Epoch()
 	}
 	if c.limits.FIFO && !e.NotBefore.IsZero() {
-		return Outgoing{}, e.invalid("Delay", "a FIFO queue delays no single call")
+		return e.invalid("Delay", "a FIFO queue delays no single call")
 	}
 	if c.config.Codec != nil {
 		sealed, key, err := c.config.Codec.Seal(ctx, e.Key(), e.Data)
@@ -162,38 +165,30 @@ func (c *Client) outgoing(ctx context.Context, e *Envelope) (Outgoing, error) {
 			err = errors.New("codec sealed without a key ID")
 		}
 		if err != nil {
-			return Outgoing{}, c.notDeferred(e, &SendError{Err: fmt.Errorf("seal: %w", err)})
+			return c.notDeferred(e, &SendError{Err: fmt.Errorf("seal: %w", err)})
 		}
 		e.Data, e.KeyID = sealed, key
 	}
-	out := Outgoing{CallID: e.ID, Body: c.encode(e), Group: e.Group, Tenant: e.Tenant, NotBefore: e.NotBefore, Expires: e.Expires}
-	limits := c.limits
-	limits.MessageBytes -= headroom
-	if problem := RefuseMessage(limits, &out); problem != "" {
-		return out, e.invalid("call", problem)
+	out.CallID, out.Body, out.Group, out.Tenant = e.ID, e.encode(), e.Group, e.Tenant
+	out.NotBefore, out.Expires = e.NotBefore, e.Expires
+	if problem := RefuseMessage(c.accepts, out); problem != "" {
+		return e.invalid("call", problem)
 	}
-	return out, nil
+	return nil
 }
 
-func (c *Client) encode(e *Envelope) string {
-	b := c.bodies.Get().(*[]byte)
-	*b = e.Append((*b)[:0])
-	body := string(*b)
-	if cap(*b) <= 64<<10 {
-		c.bodies.Put(b)
+// place finds a place for the call in p, which it owns: scheduler, queue, spool.
+func (c *Client) place(ctx context.Context, e *Envelope, p *pending) (Receipt, error) {
+	schedule := c.config.Scheduler != nil && time.Until(p.out.NotBefore) > c.limits.MaxDelay
+	if !schedule && (c.config.Spool == nil || !c.spoolFirst(p.out.Group)) {
+		return c.queue(ctx, e, p)
 	}
-	return body
-}
-
-// place finds a place for out: scheduler, queue, spool.
-func (c *Client) place(ctx context.Context, e *Envelope, out Outgoing) (Receipt, error) {
-	if c.config.Scheduler != nil && time.Until(out.NotBefore) > c.limits.MaxDelay {
+	out := p.out
+	c.sender.recycle(p)
+	if schedule {
 		return c.schedule(ctx, e, out)
 	}
-	if c.config.Spool != nil && c.spoolFirst(out.Group) {
-		return c.spool(ctx, e, out, nil)
-	}
-	return c.queue(ctx, e, out)
+	return c.spool(ctx, e, out, nil)
 }
 
 func (c *Client) schedule(ctx context.Context, e *Envelope, out Outgoing) (Receipt, error) {
@@ -216,10 +211,8 @@ func (c *Client) spoolFirst(group string) bool {
 	return group != "" && c.config.Spool.Holds(group) || c.health.avoid()
 }
 
-// queue sends out with the next batch, and spools it if no Region takes it.
-func (c *Client) queue(ctx context.Context, e *Envelope, out Outgoing) (Receipt, error) {
-	p := c.sender.newPending()
-	p.out, p.call = out, e.Name
+// queue sends p with the next batch, and spools it if no Region takes it.
+func (c *Client) queue(ctx context.Context, e *Envelope, p *pending) (Receipt, error) {
 	ok, unsent := c.sender.submit(ctx, p)
 	if !ok {
 		o := SendUnknown
@@ -228,18 +221,20 @@ func (c *Client) queue(ctx context.Context, e *Envelope, out Outgoing) (Receipt,
 		}
 		return Receipt{}, c.notDeferred(e, &SendError{Region: c.limits.Region, Outcome: o, Err: context.Cause(ctx)})
 	}
-	result, copies := p.result, p.copies
-	c.sender.recycle(p)
-	if copies {
+	if p.copies {
 		c.config.Ledger.Explain(e.ID, RuleSendUnknown)
 	}
-	switch {
-	case result.Err == nil:
-		return Receipt{CallID: e.ID, Via: result.Via, Region: result.Region, MessageID: result.MessageID, Durable: result.Durable}, nil
-	case c.config.Spool == nil || outcome.Permanent(result.Err):
-		return Receipt{}, c.notDeferred(e, result.Err)
+	if result := &p.result; result.Err == nil {
+		r := Receipt{CallID: e.ID, Via: result.Via, Region: result.Region, MessageID: result.MessageID, Durable: result.Durable}
+		c.sender.recycle(p)
+		return r, nil
 	}
-	return c.spool(ctx, e, out, result.Err)
+	out, err := p.out, p.result.Err
+	c.sender.recycle(p)
+	if c.config.Spool == nil || outcome.Permanent(err) {
+		return Receipt{}, c.notDeferred(e, err)
+	}
+	return c.spool(ctx, e, out, err)
 }
 
 // spool writes out to disk. sent is the error of the queue, nil if it was not asked.

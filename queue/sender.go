@@ -32,8 +32,8 @@ type sender struct {
 
 // pending is one message on its way. Its caller waits for done.
 type pending struct {
-	call   string
 	out    Outgoing
+	since  time.Time // when the call was made
 	result SendResult
 	copies bool // a send of unknown outcome was repeated
 	done   chan struct{}
@@ -53,7 +53,7 @@ func (s *sender) newPending() *pending {
 
 // recycle gives p back.
 func (s *sender) recycle(p *pending) {
-	p.out, p.result, p.copies, p.call = Outgoing{}, SendResult{}, false, ""
+	p.out, p.result, p.copies = Outgoing{}, SendResult{}, false
 	p.left.Store(false)
 	s.pendings.Put(p)
 }
@@ -81,10 +81,15 @@ func (s *sender) submit(ctx context.Context, p *pending) (ok, unsent bool) {
 	s.bytes += len(p.out.Body)
 	s.flushLocked(s.inFlight == 0, false)
 	s.mu.Unlock()
+	gone := ctx.Done()
+	if gone == nil { // a receive costs half of a choice
+		<-p.done
+		return true, false
+	}
 	select {
 	case <-p.done:
 		return true, false
-	case <-ctx.Done():
+	case <-gone:
 	}
 	if s.withdraw(p) {
 		return false, true
@@ -125,14 +130,18 @@ func (s *sender) flushLocked(now, carrier bool) (again bool) {
 		s.startLocked()
 	}
 	if len(s.queue) > 0 && s.starting == 0 && !s.armed {
-		s.armed = true
-		if s.timer == nil {
-			s.timer = time.AfterFunc(s.linger, s.lingered)
-		} else {
-			s.timer.Reset(s.linger)
-		}
+		s.armLocked(s.linger)
 	}
 	return again
+}
+
+func (s *sender) armLocked(d time.Duration) {
+	s.armed = true
+	if s.timer == nil {
+		s.timer = time.AfterFunc(d, s.lingered)
+	} else {
+		s.timer.Reset(d)
+	}
 }
 
 // startLocked gives a batch to a carrier that rests, or to a new one.
@@ -150,6 +159,12 @@ func (s *sender) lingered() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.armed = false
+	if len(s.queue) > 0 { // the timer may have been set for a message that has gone with a full batch
+		if left := s.linger - time.Since(s.queue[0].since); left > 0 && left <= s.linger {
+			s.armLocked(left)
+			return
+		}
+	}
 	s.flushLocked(true, false)
 }
 

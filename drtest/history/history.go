@@ -149,6 +149,8 @@ type History struct {
 	closed  []Term
 	samples map[string][]Sample
 	calls   []Call
+	calling map[int]Call // under way
+	begun   int          // calls
 	reads   []Read
 	looked  map[string]int             // group → reads of its stores in all
 	deleted map[groupKey]time.Duration // when it was last deleted
@@ -174,7 +176,7 @@ func (a instant) same(b instant) bool { return a.source == b.source && a.n == b.
 
 // New returns an empty History.
 func New() *History {
-	return &History{hash: sha256.New(), terms: map[string]int{}, samples: map[string][]Sample{}, sent: map[string]*series{}, content: map[string]content{}, alive: map[string]map[string]bool{}, groups: map[string]string{}, looked: map[string]int{}, deleted: map[groupKey]time.Duration{}}
+	return &History{hash: sha256.New(), terms: map[string]int{}, samples: map[string][]Sample{}, sent: map[string]*series{}, content: map[string]content{}, alive: map[string]map[string]bool{}, groups: map[string]string{}, looked: map[string]int{}, deleted: map[groupKey]time.Duration{}, calling: map[int]Call{}}
 }
 
 // noteLocked adds a record to the hash.
@@ -247,7 +249,36 @@ func (h *History) AddWrite(w Write) { record(h, &h.writes, w, "write", w.At, w.S
 
 // AddCall records a call.
 func (h *History) AddCall(c Call) {
-	record(h, &h.calls, c, "call", c.End, c.Object, c.Key, fmt.Sprint(c.Input), fmt.Sprint(c.Output))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.addCallLocked(c)
+}
+
+func (h *History) addCallLocked(c Call) {
+	if !h.done {
+		h.noteLocked("call", c.End, c.Object, c.Key, fmt.Sprint(c.Input), fmt.Sprint(c.Output))
+		h.calls = append(h.calls, c)
+	}
+}
+
+// BeginCall records that a call begins, and returns what records its end: with what is known of it then, or with nil if it did nothing. A
+// call that has not ended when the history does may have happened, and is among the calls as such.
+func (h *History) BeginCall(c Call) (end func(last *Call)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := h.begun
+	h.begun++
+	if !h.done {
+		h.calling[n] = c
+	}
+	return func(last *Call) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.calling, n)
+		if last != nil {
+			h.addCallLocked(*last)
+		}
+	}
 }
 
 // Calls returns the calls in the order in which they ended.
@@ -368,6 +399,12 @@ func (h *History) Finish(at time.Duration) {
 		h.closed[i].To = at
 	}
 	clear(h.terms)
+	for _, n := range slices.Sorted(maps.Keys(h.calling)) {
+		c := h.calling[n]
+		c.Output, c.End, c.Known = nil, at, false
+		h.calls = append(h.calls, c)
+	}
+	clear(h.calling)
 }
 
 // Hash returns a digest of every record so far, in order.

@@ -103,7 +103,7 @@ func (h *History) Snapshot(at time.Duration) *History {
 		ops: slices.Clone(h.ops), acks: slices.Clone(h.acks), effects: slices.Clone(h.effects), writes: slices.Clone(h.writes),
 		faults: slices.Clone(h.faults), marks: slices.Clone(h.marks), terms: maps.Clone(h.terms), closed: slices.Clone(h.closed),
 		samples: map[string][]Sample{}, alive: map[string]map[string]bool{}, groups: maps.Clone(h.groups),
-		calls: slices.Clone(h.calls), reads: slices.Clone(h.reads), looked: maps.Clone(h.looked), deleted: maps.Clone(h.deleted), sent: map[string]*series{}, content: map[string]content{},
+		calls: slices.Clone(h.calls), calling: maps.Clone(h.calling), reads: slices.Clone(h.reads), looked: maps.Clone(h.looked), deleted: maps.Clone(h.deleted), sent: map[string]*series{}, content: map[string]content{},
 	}
 	for host, of := range h.sent {
 		s.sent[host] = &series{slices.Clone(of.counts)}

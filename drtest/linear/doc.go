@@ -17,7 +17,7 @@
 // A call that failed may have had its effect, or may have it later: a request that timed out is perhaps still in a
 // buffer. Such a call is taken to last until the end of the World and to have any answer that fits. Only errors that say
 // that nothing was done (NotRun, [drtest.ErrReadOnly], [drtest.ErrFenced], a refused connection) count as calls that did not
-// happen. Reads without an answer are left out.
+// happen. Reads without an answer are left out. A call that has not returned when the World ends is of unknown outcome, too.
 //
 // Many unknown calls make the search slow. It ends after a time, and the check is inconclusive then, which fails a test.
 // Where the outcome of every call is unknown there is nothing to judge. Values that are written should differ: a write of

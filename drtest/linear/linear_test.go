@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -118,6 +119,39 @@ func TestRegisters(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			if v := judge(t, linear.Check("db"), tt.f); v.Status != tt.want {
 				t.Errorf("%v", v)
+			}
+		})
+	}
+}
+
+// What is under way when the World ends may have happened: whoever has seen it has seen nothing wrong.
+func TestCallsUnderWayAtTheEnd(t *testing.T) {
+	hangs := func(s script, v string) {
+		s.w.Region("east").Go("writer of "+v, func(ctx context.Context) error {
+			return s.r.Write(3, "k", v, func() error { <-ctx.Done(); return ctx.Err() })
+		})
+		time.Sleep(second)
+	}
+	for name, tt := range map[string]struct {
+		do   func(s script)
+		want check.Status
+	}{
+		"a write that was seen":            {func(s script) { s.write("a", nil); hangs(s, "x"); s.read("a", nil); s.read("x", nil) }, check.StatusPassed},
+		"a write that was seen and unmade": {func(s script) { s.write("a", nil); hangs(s, "x"); s.read("x", nil); s.read("a", nil) }, check.StatusFailed},
+		"a value that nobody wrote":        {func(s script) { s.write("a", nil); hangs(s, "x"); s.read("y", nil) }, check.StatusFailed},
+		"a call that ended its goroutine": {func(s script) {
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				_ = s.r.Write(3, "k", "x", func() error { runtime.Goexit(); return nil })
+			}()
+			<-done
+			s.read("x", nil)
+		}, check.StatusPassed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if v := judge(t, linear.Check("db"), tt.do); v.Status != tt.want {
+				t.Errorf("%v, want %s", v, tt.want)
 			}
 		})
 	}

@@ -9,16 +9,18 @@ import (
 )
 
 // Record runs one call of an object and records it under a key of it. Client says who calls, for pictures. Input and
-// output are as the object's model understands them and must not change afterwards. It returns what call returned.
+// output are as the object's model understands them and must not change afterwards. A call that has not returned when the World ends, or
+// that ends its goroutine, is one of unknown outcome. Record returns what call returned.
 func Record(w *drtest.World, object, key string, client int, input any, call func() (output any, err error)) (any, error) {
-	start := w.Elapsed()
+	c := history.Call{Object: object, Key: key, Client: client, Input: input, Start: w.Elapsed()}
+	end := w.History().BeginCall(c)
 	output, err := call()
 	if err != nil && notRun(err) {
+		end(nil)
 		return output, err
 	}
-	w.History().AddCall(history.Call{
-		Object: object, Key: key, Client: client, Input: input, Output: output, Start: start, End: w.Elapsed(), Known: err == nil,
-	})
+	c.Output, c.End, c.Known = output, w.Elapsed(), err == nil
+	end(&c)
 	return output, err
 }
 

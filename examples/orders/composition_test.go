@@ -83,13 +83,16 @@ func (c *composition) config(seeds int) drtest.ExploreConfig {
 		World:  drtest.Config{Fidelity: drtest.FidelityMessages, Watchdog: 2 * time.Minute},
 		Name:   "Composition",
 		Seeds:  seeds,
-		Safety: 3 * time.Minute,
+		Safety: safety,
 		Events: 8,
 		Faults: menu(),
 
 		AcceptDivergence: "back-off and probes draw their jitter from the process",
 	}
 }
+
+// safety is how long anything may happen.
+const safety = 3 * time.Minute
 
 // menu is what may happen, at its full strength.
 func menu() []fault.Fault {
@@ -171,9 +174,12 @@ func (c *composition) disaster(t testing.TB, w *drtest.World) {
 	}
 }
 
-// lastOf is when the last fault of a storm is over.
+// lastOf is when the last fault of a storm is over. Those that wait for a moment are over with the safety phase.
 func lastOf(s drtest.Scenario) (last time.Duration) {
 	for _, e := range s.Events {
+		if e.Cond != nil {
+			return safety
+		}
 		last = max(last, e.Start+e.Length)
 	}
 	return last

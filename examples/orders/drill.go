@@ -12,7 +12,7 @@ import (
 	"github.com/holdfast-go/holdfast/examples/orders/embedded"
 )
 
-// runDrill plays the drill on embedded parts, in real time. A bound that does not hold is errBroken.
+// runDrill plays the drill on embedded parts, in real time.
 func runDrill(ctx context.Context, o *options, out io.Writer) (err error) {
 	dir, clean, err := stateDir(o.dir)
 	if err != nil {
@@ -27,12 +27,22 @@ func runDrill(ctx context.Context, o *options, out io.Writer) (err error) {
 	fleet := embedded.Start(world, embedded.Config{Dir: dir, Settings: o.settings()})
 	defer fleet.Stop()
 	fmt.Fprintf(out, "Two Regions and a witness, lease %v, probes every %v. Production has 20s and 5s; what follows scales with them.\n", o.lease, o.probe)
-	result, err := drill.Run(ctx, fleet.System(), drill.Config{Rate: o.rate, Approve: o.approval, Progress: func(e drill.Event) {
-		fmt.Fprintf(out, "%7.1f s  %s\n", e.At.Round(100*time.Millisecond).Seconds(), e.Text)
-	}})
+	result, err := drill.Run(ctx, fleet.System(), o.drillConfig(out))
 	if err != nil {
 		return err
 	}
+	return o.judge(result, out)
+}
+
+// drillConfig is what the flags say of a drill.
+func (o *options) drillConfig(out io.Writer) drill.Config {
+	return drill.Config{Rate: o.rate, Approve: o.approval, Progress: func(e drill.Event) {
+		fmt.Fprintf(out, "%7.1f s  %s\n", e.At.Round(100*time.Millisecond).Seconds(), e.Text)
+	}}
+}
+
+// judge prints and writes the result. A bound that does not hold is errBroken.
+func (o *options) judge(result *drill.Result, out io.Writer) error {
 	result.Print(out)
 	if err := result.Save(o.report); err != nil {
 		return fmt.Errorf("-report: %w", err)

@@ -23,6 +23,8 @@ type options struct {
 	approval bool
 	verbose  bool
 	drill    bool
+	soak     time.Duration
+	seed     uint64
 	report   string
 }
 
@@ -34,22 +36,24 @@ func parse(args []string, errs io.Writer) (*options, error) {
 	o := &options{}
 	f := flag.NewFlagSet("orders", flag.ContinueOnError)
 	f.SetOutput(errs)
-	f.StringVar(&o.parts, "parts", "embedded", "embedded: both Regions in this process; real: one process of one Region on the servers that ORDERS_… variables name")
-	f.StringVar(&o.self, "self", "us-east-1", "with -parts real: the Region of this process")
+	f.StringVar(&o.parts, "parts", "embedded", "embedded: both Regions in this process; real: one process of one Region on the servers that ORDERS_… variables name, or with -drill and -soak servers that it starts")
+	f.StringVar(&o.self, "self", "us-east-1", "with -parts real and without -drill: the Region of this process")
 	f.StringVar(&o.addr, "addr", "localhost:8080", "where to serve HTTP")
 	f.StringVar(&o.dir, "dir", "", "where processes keep their state; empty = a temporary directory")
-	f.Float64Var(&o.rate, "rate", byDefault, "requests a second from simulated users, 0 to 2000; by default 20, and 50 orders a second with as many reads in a drill: what a machine of two cores bears")
+	f.Float64Var(&o.rate, "rate", byDefault, "requests a second from simulated users, 0 to 2000; by default 20, and 50 orders a second with as many reads in a drill, 20 on real parts: what a machine of two cores bears")
 	f.DurationVar(&o.lease, "lease", 2*time.Second, "how long the writer may write without a word from the coordinator; production has 20s")
 	f.DurationVar(&o.probe, "probe", 200*time.Millisecond, "how often Regions are probed; production has 5s")
 	f.BoolVar(&o.approval, "approval", false, "ask a person before the writer is moved")
 	f.BoolVar(&o.drill, "drill", false, "lose the writer Region under load, move, heal, move back, close the account; exit with 1 if a bound is broken")
-	f.StringVar(&o.report, "report", ".", "where a drill writes report.html and report.json")
+	f.DurationVar(&o.soak, "soak", 0, "with -parts real: let things go wrong at random for so long, close the account; exit with 1 if it does not close")
+	f.Uint64Var(&o.seed, "seed", 1, "of what goes wrong in a soak")
+	f.StringVar(&o.report, "report", ".", "where a drill or a soak writes report.html and report.json")
 	f.BoolVar(&o.verbose, "v", false, "log changes of state")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
 	if o.rate == byDefault {
-		o.rate = map[bool]float64{false: 20, true: 50}[o.drill]
+		o.rate = map[bool]float64{false: 20, true: 50}[o.drill && !o.onLab()]
 	}
 	return o, o.check(f.Args())
 }
@@ -60,11 +64,15 @@ func (o *options) check(rest []string) error {
 		return fmt.Errorf("unexpected argument %q; flags only", rest[0])
 	case o.parts != "embedded" && o.parts != "real":
 		return fmt.Errorf("-parts %q: want embedded or real", o.parts)
-	case o.parts == "real" && o.dir == "":
+	case o.soak != 0 && (o.soak < time.Second || o.soak > 24*time.Hour):
+		return fmt.Errorf("-soak %v: want 1s to 24h", o.soak)
+	case o.soak != 0 && (o.drill || o.parts != "real"):
+		return errors.New("-soak: it runs with -parts real, and without -drill")
+	case o.onLab() && o.dir != "":
+		return errors.New("-dir: a drill on real parts has a directory of its own")
+	case o.parts == "real" && o.dir == "" && !o.onLab():
 		return errors.New("-dir: with -parts real it is required, and the same for all processes: the coordinator's file is there")
-	case o.parts == "real" && o.drill:
-		return errors.New("-drill: it runs on embedded parts only")
-	case o.drill && o.rate == 0:
+	case (o.drill || o.soak != 0) && o.rate == 0:
 		return errors.New("-rate 0: a drill needs users")
 	case !(o.rate >= 0 && o.rate <= 2000): // or not a number
 		return fmt.Errorf("-rate %v: want 0 to 2000 requests a second", o.rate)
@@ -78,6 +86,9 @@ func (o *options) check(rest []string) error {
 	}
 	return nil
 }
+
+// onLab reports whether servers are started to be broken.
+func (o *options) onLab() bool { return o.parts == "real" && (o.drill || o.soak != 0) }
 
 // settings shortens everything with the lease and the probes, so that a minute shows what takes an hour.
 func (o *options) settings() service.Settings {

@@ -130,18 +130,25 @@ const (
 	ledger  = `document.querySelector("#ledger").textContent`
 )
 
-// TestPageOfTheService loses the writer Region on the page of the whole command, sees the standby take over, and puts all right again.
-func TestPageOfTheService(t *testing.T) {
+// open starts the command and shows its page, once all is well.
+func open(t *testing.T) (p *tab, stop func() int) {
+	t.Helper()
 	browser := servertest.Chromium(t)
 	url, stop := start(t)
 	page, err := browser.Page(t.Context(), chromium.View{Width: 1280, Height: 900})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &tab{page, t}
+	p = &tab{page, t}
 	p.must(p.Goto(url))
 	p.until(`document.querySelector("#live").textContent == "Live" && document.querySelectorAll("article").length == 2`, soon)
 	p.until(writer+` == "us-east-1" && `+east+`.includes("Healthy")`, soon)
+	return p, stop
+}
+
+// TestPageOfTheService loses the writer Region on the page of the whole command, sees the standby take over, and puts all right again.
+func TestPageOfTheService(t *testing.T) {
+	p, stop := open(t)
 	var before string
 	p.must(p.Eval(ledger, &before))
 	p.until(ledger+" != `"+before+"`", soon) // users order, and the page hears of it
@@ -160,9 +167,7 @@ func TestPageOfTheService(t *testing.T) {
 	p.until(faults+` == "None injected"`, soon)
 	p.until(east+`.includes("Healthy")`, late)
 	p.until(east+`.includes("Former writer")`, late)
-	p.must(p.Click("[data-action=rebuild-us-east-1]"))
-	p.until(`document.querySelector("#ask").open`, soon)
-	p.must(p.Click("#ask-yes"))
+	p.confirm("rebuild-us-east-1")
 	p.until(east+`.includes("Standby")`, soon)
 	p.look("healed")
 	if problems := p.Problems(); len(problems) != 0 {
@@ -172,6 +177,57 @@ func TestPageOfTheService(t *testing.T) {
 	if code := stop(); code != 0 {
 		t.Errorf("the command's exit code is %d", code)
 	}
+}
+
+// TestEveryButtonOnThePage presses what TestPageOfTheService does not: each fault of each Region, twice; and a move without a plan, which is denied, asked for
+// again and approved.
+func TestEveryButtonOnThePage(t *testing.T) {
+	p, _ := open(t)
+	for _, id := range []string{
+		"gray-us-east-1", "redis-us-east-1", "sqs-us-east-1", "payments-us-east-1", "slow-us-east-1",
+		"gray-us-west-2", "redis-us-west-2", "sqs-us-west-2", "lag-us-west-2", "slow-us-west-2", "blackhole-us-west-2", "refuse-us-west-2",
+	} {
+		p.breakAndMend(id)
+	}
+
+	p.press("refuse-us-east-1")
+	p.until(writer+` == "us-west-2"`, late)
+	p.press("refuse-us-east-1")
+	p.until(faults+` == "None injected"`, soon)
+	p.until(east+`.includes("Former writer")`, late)
+	p.confirm("rebuild-us-east-1")
+	p.until(east+`.includes("Standby")`, soon)
+	p.breakAndMend("lag-us-east-1")
+	if problems := p.Problems(); len(problems) != 0 {
+		t.Errorf("the console says %q", problems)
+	}
+
+	const waits = `document.querySelector(".move").textContent.startsWith("A move to us-east-1 waits for approval")`
+	p.insistBy(p.confirm, "fail-over-us-east-1", waits)
+	p.press("deny")
+	p.until(`!(`+waits+`)`, soon)
+	p.insistBy(p.confirm, "fail-over-us-east-1", waits)
+	p.must(p.Eval(`document.querySelector("#as").value = "grace"`, nil))
+	p.insist("approve", `!(`+waits+`)`)
+	p.until(writer+` == "us-east-1"`, late)
+}
+
+// breakAndMend presses a fault's button, sees it active, and presses it again.
+func (p *tab) breakAndMend(id string) {
+	p.t.Helper()
+	pressed := "document.querySelector(`[data-action=" + id + "]`).getAttribute(`aria-pressed`) == "
+	p.press(id)
+	p.until(pressed+"`true` && "+faults+` != "None injected"`, soon)
+	p.press(id)
+	p.until(pressed+"`false` && "+faults+` == "None injected"`, soon)
+}
+
+// confirm presses a button that asks whether one is sure.
+func (p *tab) confirm(action string) {
+	p.t.Helper()
+	p.press(action)
+	p.until(`document.querySelector("#ask").open`, soon)
+	p.must(p.Click("#ask-yes"))
 }
 
 // failBack asks as one person and approves as another. Both ask again while a guard refuses, as people do.
@@ -188,8 +244,14 @@ func (p *tab) failBack() {
 // insist presses a button until something is true.
 func (p *tab) insist(action, condition string) {
 	p.t.Helper()
+	p.insistBy(p.press, action, condition)
+}
+
+// insistBy is insist in a way of its own.
+func (p *tab) insistBy(press func(string), action, condition string) {
+	p.t.Helper()
 	for deadline := time.Now().Add(late); ; {
-		p.press(action)
+		press(action)
 		err := p.Wait(condition, 5*time.Second)
 		if err == nil {
 			return

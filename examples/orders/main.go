@@ -2,6 +2,7 @@
 //
 //	go run ./examples/orders            # both Regions in this process, http://localhost:8080
 //	go run ./examples/orders -drill     # lose a Region under load, move, heal, move back, close the account
+//	go run ./examples/orders -parts real -drill # the same on PostgreSQL, Redis and SQS servers that it starts: make drill-real
 //	go run ./examples/orders -help
 //
 // Nothing has to be set up: databases, Redis, SQS and payments are simulated in the process (package embedded). With -parts real one process of one Region
@@ -48,6 +49,9 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 
 // start runs what the flags ask for, until ctx ends.
 func (o *options) start(ctx context.Context, out, errs io.Writer) error {
+	if o.onLab() {
+		return runLab(ctx, o, out, errs)
+	}
 	if o.drill {
 		return runDrill(ctx, o, out)
 	}

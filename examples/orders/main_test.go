@@ -20,7 +20,11 @@ func TestWrongFlags(t *testing.T) {
 		{"-speed 3", "speed"},
 		{"-parts paper", `-parts "paper": want embedded or real`},
 		{"-parts real", "-dir: with -parts real it is required"},
-		{"-parts real -dir d -drill", "-drill: it runs on embedded parts only"},
+		{"-parts real -dir d -drill", "-dir: a drill on real parts has a directory of its own"},
+		{"-soak 1m", "-soak: it runs with -parts real"},
+		{"-soak 1m -drill -parts real", "-soak: it runs with -parts real, and without -drill"},
+		{"-parts real -soak 1ms", "-soak 1ms: want 1s to 24h"},
+		{"-parts real -soak 1m -rate 0", "-rate 0: a drill needs users"},
 		{"now", `unexpected argument "now"`},
 	} {
 		var out, errs strings.Builder

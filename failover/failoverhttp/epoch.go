@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-go/holdfast/failover"
@@ -24,13 +25,25 @@ func EpochFrom(ctx context.Context) uint64 {
 	return epoch
 }
 
+// An epochHeader is the header of an epoch, made once and shared by all answers: nobody changes values of a header in place.
+type epochHeader struct {
+	epoch uint64
+	text  [1]string
+}
+
 // Middleware checks [HeaderEpoch] of requests against what c knows and sets it on answers. Requests without it pass. A malformed one is
 // answered with 400, an older epoch with 412, a newer one with 503 and Retry-After: in all three cases nothing was done.
 func Middleware(c *failover.Controller) func(http.Handler) http.Handler {
+	var latest atomic.Pointer[epochHeader]
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			known := c.Decision().Epoch
-			w.Header().Set(HeaderEpoch, failover.FormatEpoch(known))
+			h := latest.Load()
+			if h == nil || h.epoch != known {
+				h = &epochHeader{known, [1]string{failover.FormatEpoch(known)}}
+				latest.Store(h)
+			}
+			w.Header()[HeaderEpoch] = h.text[:]
 			text := r.Header.Get(HeaderEpoch)
 			if text == "" {
 				next.ServeHTTP(w, r)

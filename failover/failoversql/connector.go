@@ -54,14 +54,23 @@ func (c connector) Close() error {
 	return nil
 }
 
-// A ticket goes with the context of Tx's BeginTx. A connection of a Connector begins with it, checks its fence and says so.
+// A ticket is the context of Tx's BeginTx. A connection of a Connector begins with it, checks its fence and says so.
 type ticket struct {
+	context.Context
 	dialect Dialect
 	fence   failover.Fence
 	checked bool
 }
 
 type ticketKey struct{}
+
+// Value makes the ticket findable.
+func (t *ticket) Value(key any) any {
+	if _, ok := key.(ticketKey); ok {
+		return t
+	}
+	return t.Context.Value(key)
+}
 
 // A conn is a driver's connection. What the driver does not implement is answered as database/sql takes its absence.
 type conn struct {

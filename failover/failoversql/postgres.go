@@ -22,12 +22,19 @@ const (
 	fenceLock = 0x686f6c64_66617374 // shared while a write may commit, exclusive while the epoch is raised
 	heldLock  = 0x686f6c64_68656c64 // shared by sessions that hold fenceLock until they end
 	gateLock  = 0x686f6c64_67617465 // shared while a session begins to hold, exclusive from before they are ended until the epoch is raised
+	makeLock  = 0x686f6c64_6d616b65 // exclusive while Install runs: instances start together
 )
 
 func (postgres) Name() string { return "PostgreSQL" }
 
 func (postgres) Install(ctx context.Context, db *sql.DB) error {
+	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	if err != nil {
+		return fmt.Errorf("failoversql: install: %w", err)
+	}
+	defer tx.Rollback()
 	for _, statement := range []string{
+		fmt.Sprintf(`select pg_advisory_xact_lock(%d)`, int64(makeLock)),
 		`create table if not exists holdfast_fence (
 			one boolean primary key default true check (one),
 			epoch bigint not null check (epoch >= 0),
@@ -76,9 +83,12 @@ func (postgres) Install(ctx context.Context, db *sql.DB) error {
 				end if;
 			end $$`, int64(gateLock), int64(heldLock), int64(fenceLock)),
 	} {
-		if _, err := db.ExecContext(ctx, statement); err != nil {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
 			return fmt.Errorf("failoversql: install: %w", err)
 		}
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("failoversql: install: %w", err)
 	}
 	return nil
 }

@@ -157,6 +157,26 @@ func count(t *testing.T, db *sql.DB) (n int) {
 	return n
 }
 
+// Instances of a fleet start together.
+func TestInstallRunsInManyPlacesAtOnce(t *testing.T) {
+	_, db := private(t)
+	errs := make(chan error)
+	for range 16 {
+		go func() {
+			var err error
+			for n := 0; n < 5 && err == nil; n++ {
+				err = dialect.Install(t.Context(), db)
+			}
+			errs <- err
+		}()
+	}
+	for range 16 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestTxTeachesAndObeysTheEpoch(t *testing.T) {
 	eachPool(t, func(t *testing.T, p pool) {
 		_, db := p.private(t)

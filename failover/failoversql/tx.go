@@ -84,12 +84,14 @@ func fenced[R any](ctx context.Context, db *sql.DB, d Dialect, fence failover.Fe
 	}
 }
 
+// readCommitted is the level of every transaction, whatever the database's default: under a higher one the snapshot is older than the fence's
+// lock, and the check would pass on an epoch that has just been raised.
+var readCommitted = sql.TxOptions{Isolation: sql.LevelReadCommitted}
+
 // once runs begin, fence, fn, commit. behind: nothing was done, the database knows only a lower epoch.
 func once[R any](ctx context.Context, db *sql.DB, d Dialect, fence failover.Fence, fn func(context.Context, *sql.Tx) (R, error)) (v R, behind bool, err error) {
-	// Read committed, whatever the database's default: under a higher level the snapshot is older than the fence's lock, and the check
-	// would pass on an epoch that has just been raised.
-	pass := &ticket{dialect: d, fence: fence}
-	tx, err := db.BeginTx(context.WithValue(ctx, ticketKey{}, pass), &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	pass := &ticket{Context: ctx, dialect: d, fence: fence}
+	tx, err := db.BeginTx(pass, &readCommitted)
 	if err != nil {
 		return v, false, &TxError{Step: "begin", Err: err}
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/holdfast-go/holdfast/idempotency"
@@ -93,8 +94,14 @@ func Middleware(g *idempotency.Guard, c Config) (func(http.Handler) http.Handler
 }
 
 func fingerprint(r *http.Request, body []byte) idempotency.Sum {
+	var room [1024]byte // for most requests; larger ones take memory
+	b := append(strconv.AppendInt(room[:0], int64(len(r.URL.RawQuery)), 10), ' ')
+	b = append(append(b, r.URL.RawQuery...), ' ')
+	if len(b)+len(body) <= len(room) {
+		return sha256.Sum256(append(b, body...))
+	}
 	h := sha256.New()
-	fmt.Fprintf(h, "%d %s ", len(r.URL.RawQuery), r.URL.RawQuery)
+	h.Write(b)
 	h.Write(body)
 	return idempotency.Sum(h.Sum(nil))
 }
@@ -135,7 +142,7 @@ func (h *handler) guarded(w http.ResponseWriter, r *http.Request, id string) {
 		scopeMissing.write(w, r, "the key of a request without Authorization belongs to nobody", 0)
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.config.MaxBody))
+	body, err := readAll(http.MaxBytesReader(w, r.Body, h.config.MaxBody), min(r.ContentLength, h.config.MaxBody))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		bodyTooLarge.write(w, r, fmt.Sprintf("the body of a request with a key may have %d bytes", h.config.MaxBody), 0)
 		return
@@ -170,16 +177,33 @@ func part(s string) string {
 }
 
 func hashed(s string) string {
+	const prefix = "sha256:"
 	sum := sha256.Sum256([]byte(s))
-	return "sha256:" + hex.EncodeToString(sum[:])
+	var text [len(prefix) + 2*len(sum)]byte
+	hex.Encode(text[copy(text[:], prefix):], sum[:])
+	return string(text[:])
 }
+
+// readAll is io.ReadAll of a body that says how long it is; negative means that it does not.
+func readAll(body io.Reader, length int64) ([]byte, error) {
+	if length < 0 {
+		return io.ReadAll(body)
+	}
+	b := bytes.NewBuffer(make([]byte, 0, min(length, maxTrusted)+bytes.MinRead)) // room to see the end
+	_, err := b.ReadFrom(body)
+	return b.Bytes(), err
+}
+
+// maxTrusted is how much memory a request gets for saying that it will be long.
+const maxTrusted = 64 << 10
 
 func (h *handler) run(w http.ResponseWriter, r *http.Request, key idempotency.Key, body []byte) {
 	rec := newRecorder(w, h.config.MaxBody)
 	defer rec.leave() // whatever happens, a handler that runs on must not touch w
 	stored, info, err := idempotency.DoInfo(r.Context(), h.guard, key, func(ctx context.Context) ([]byte, error) {
 		inner := r.WithContext(ctx)
-		inner.Body = io.NopCloser(bytes.NewReader(body))
+		rec.request.Reset(body)
+		inner.Body = &rec.request
 		defer func() { // the server does this for r, which has not been parsed
 			if inner.MultipartForm != nil {
 				_ = inner.MultipartForm.RemoveAll()

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -19,16 +18,17 @@ import (
 // A recorder is the ResponseWriter of a guarded handler. It holds the response back until it is stored, unless the handler
 // flushes, hijacks or writes too much. The handler may outlive the request; after leave nothing reaches the client.
 type recorder struct {
-	limit  int64
-	header http.Header // the handler's; its own goroutine's until finish
-	before http.Header // what outer handlers had set
-	err    error       // reported by ReportOutcome
+	limit   int64
+	header  http.Header // the handler's; its own goroutine's until finish
+	before  fields      // what outer handlers had set
+	err     error       // reported by ReportOutcome
+	request requestBody // what the handler reads
 
 	mu       sync.Mutex // guards the following and every use of w: ServeHTTP must not return during one
 	w        http.ResponseWriter
-	gone     bool        // the request has ended
-	status   int         // 0 until written
-	written  http.Header // header as it was then
+	gone     bool   // the request has ended
+	status   int    // 0 until written
+	written  fields // header as it was then
 	body     bytes.Buffer
 	direct   string // why the response goes to the client directly; "" while it is held back
 	hijacked bool
@@ -38,8 +38,16 @@ type recorder struct {
 var errGone = errors.New("idempotencyhttp: the client has gone")
 
 func newRecorder(w http.ResponseWriter, limit int64) *recorder {
-	return &recorder{limit: limit, w: w, header: w.Header().Clone(), before: w.Header().Clone()}
+	r := &recorder{limit: limit, w: w, header: w.Header().Clone()}
+	r.before.take(r.header)
+	return r
 }
+
+// A requestBody is a body that has been read.
+type requestBody struct{ bytes.Reader }
+
+// Close implements io.Closer.
+func (*requestBody) Close() error { return nil }
 
 // Header implements [http.ResponseWriter].
 func (r *recorder) Header() http.Header {
@@ -63,11 +71,14 @@ func (r *recorder) writeHeaderLocked(status int) {
 		panic(fmt.Sprintf("idempotencyhttp: invalid WriteHeader code %d", status))
 	case status >= 100 && status < 200:
 		if !r.gone {
-			r.copyHeaderLocked(r.header)
+			var now fields
+			now.take(r.header)
+			now.copyTo(r.w.Header())
 			r.w.WriteHeader(status) // informational: not part of the response
 		}
 	default:
-		r.status, r.written = status, r.header.Clone()
+		r.status = status
+		r.written.take(r.header)
 	}
 }
 
@@ -199,7 +210,7 @@ func (r *recorder) send() {
 
 func (r *recorder) sendLocked() error {
 	r.answered = true
-	r.copyHeaderLocked(r.written)
+	r.written.copyTo(r.w.Header())
 	r.w.WriteHeader(r.status)
 	_, err := r.w.Write(r.body.Bytes())
 	r.body = bytes.Buffer{}
@@ -209,21 +220,10 @@ func (r *recorder) sendLocked() error {
 	return err
 }
 
-// copyHeaderLocked makes the client's header what the handler made of it.
-func (r *recorder) copyHeaderLocked(from http.Header) {
-	to := r.w.Header()
-	for name := range to {
-		if _, ok := from[name]; !ok {
-			delete(to, name)
-		}
-	}
-	maps.Copy(to, from)
-}
-
 // copyTrailersLocked passes on what the handler set after its header was written.
 func (r *recorder) copyTrailersLocked() {
 	for name, values := range r.header {
-		if _, ok := r.written[name]; !ok {
+		if r.written.get(name) == nil {
 			r.w.Header()[name] = values
 		}
 	}
@@ -247,11 +247,10 @@ func (r *recorder) finish(stored func(int) bool) ([]byte, error) {
 	if err := verdict(r.status, r.err, stored); err != nil {
 		return nil, err
 	}
-	s := snapshot{head: head{Status: r.status, Gone: r.direct}}
-	if r.direct == "" {
-		s.Header, s.body = r.ownHeaderLocked(), r.body.Bytes()
+	if r.direct != "" {
+		return encode(r.status, nil, r.direct, nil), nil
 	}
-	return s.encode(), nil
+	return encode(r.status, r.ownFieldsLocked(), "", r.body.Bytes()), nil
 }
 
 // verdict returns nil if a response is stored.
@@ -283,13 +282,19 @@ func verdict(status int, reported error, stored func(int) bool) error {
 // perConnection are headers of one exchange, not of the response.
 var perConnection = []string{"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Date", "Content-Length"}
 
-// ownHeaderLocked is the handler's header without what outer handlers had set, who will set it again.
-func (r *recorder) ownHeaderLocked() http.Header {
-	own := http.Header{}
-	for name, values := range r.written {
-		if !slices.Contains(perConnection, name) && !strings.HasPrefix(name, http.TrailerPrefix) && !slices.Equal(values, r.before[name]) {
-			own[name] = values
+// ownFieldsLocked is the handler's header without what outer handlers had set, who will set it again.
+func (r *recorder) ownFieldsLocked() *fields {
+	own := &fields{}
+	own.all = own.room[:0]
+	for i := range r.written.all {
+		if f := &r.written.all[i]; !slices.Contains(perConnection, f.name) && !strings.HasPrefix(f.name, http.TrailerPrefix) && !r.setBefore(f) {
+			own.all = append(own.all, *f)
 		}
 	}
 	return own
+}
+
+func (r *recorder) setBefore(f *field) bool {
+	before := r.before.get(f.name)
+	return before != nil && slices.Equal(before.values(), f.values())
 }

@@ -22,10 +22,56 @@ type head struct {
 
 var errSnapshot = errors.New("malformed snapshot")
 
-func (s snapshot) encode() []byte {
-	text, _ := json.Marshal(s.head) // strings and a number: never fails
-	b := binary.AppendUvarint(make([]byte, 0, len(text)+len(s.body)+binary.MaxVarintLen32), uint64(len(text)))
-	return append(append(b, text...), s.body...)
+// encode makes a snapshot. own may be nil.
+func encode(status int, own *fields, gone string, body []byte) []byte {
+	var room [1024]byte // for most heads; larger ones take memory
+	text := appendHead(room[:0], status, own, gone)
+	b := binary.AppendUvarint(make([]byte, 0, len(text)+len(body)+binary.MaxVarintLen32), uint64(len(text)))
+	return append(append(b, text...), body...)
+}
+
+// appendHead writes what encoding/json makes of a head.
+func appendHead(b []byte, status int, own *fields, gone string) []byte {
+	b = strconv.AppendInt(append(b, `{"status":`...), int64(status), 10)
+	if own != nil && len(own.all) > 0 {
+		own.sort()
+		b = append(b, `,"header":`...)
+		for i := range own.all {
+			b = append(b, "{,"[min(i, 1)])
+			b = append(appendString(b, own.all[i].name), ':')
+			b = appendValues(b, own.all[i].values())
+		}
+		b = append(b, '}')
+	}
+	if gone != "" {
+		b = appendString(append(b, `,"gone":`...), gone)
+	}
+	return append(b, '}')
+}
+
+func appendValues(b []byte, values []string) []byte {
+	if values == nil {
+		return append(b, "null"...)
+	}
+	b = append(b, '[')
+	for i, v := range values {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, v)
+	}
+	return append(b, ']')
+}
+
+// appendString leaves to encoding/json what needs escaping.
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c > 0x7e || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			text, _ := json.Marshal(s) // a string: never fails
+			return append(b, text...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
 }
 
 func parseSnapshot(b []byte) (s snapshot, err error) {

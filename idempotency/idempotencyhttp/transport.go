@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/holdfast-go/holdfast/idempotency"
 )
@@ -50,12 +51,13 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if t.Quoted {
 		id = quote(id)
 	}
-	req = req.Clone(req.Context())
-	if req.Header == nil {
-		req.Header = http.Header{}
+	keyed := req.WithContext(req.Context()) // a copy
+	keyed.Header = make(http.Header, len(req.Header)+1)
+	for name, values := range req.Header {
+		keyed.Header[name] = slices.Clip(values) // who adds to them does it to a copy
 	}
-	req.Header.Set(header, id)
-	return base.RoundTrip(req)
+	keyed.Header.Set(header, id)
+	return base.RoundTrip(keyed)
 }
 
 // An unsentError says why a request was not sent.
@@ -82,17 +84,30 @@ func keyFor(req *http.Request) (string, error) {
 	if !ok {
 		return idempotency.NewID(), nil
 	}
-	sum := sha256.New()
-	if req.Body != nil && req.Body != http.NoBody && req.GetBody != nil {
-		body, err := req.GetBody()
-		if err != nil {
-			return "", err
-		}
-		_, err = io.Copy(sum, body)
-		body.Close()
-		if err != nil {
-			return "", err
-		}
+	sum, err := bodySum(req)
+	if err != nil {
+		return "", err
 	}
-	return a.Child(req.Method + " " + req.URL.RequestURI() + " " + hex.EncodeToString(sum.Sum(nil))), nil
+	var room [256]byte // for most; longer ones take memory
+	op := append(append(room[:0], req.Method...), ' ')
+	op = append(append(op, req.URL.RequestURI()...), ' ')
+	return a.Child(string(hex.AppendEncode(op, sum[:]))), nil
+}
+
+// bodySum returns the SHA-256 of the body, of nothing if it cannot be read twice.
+func bodySum(req *http.Request) (sum [sha256.Size]byte, err error) {
+	if req.Body == nil || req.Body == http.NoBody || req.GetBody == nil {
+		return sha256.Sum256(nil), nil
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return sum, err
+	}
+	defer body.Close()
+	hash := sha256.New()
+	if _, err := io.Copy(hash, body); err != nil {
+		return sum, err
+	}
+	hash.Sum(sum[:0])
+	return sum, nil
 }

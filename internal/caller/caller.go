@@ -83,10 +83,12 @@ type attemptKey struct{}
 // WithAttemptTimeout is context.WithTimeoutCause for one attempt of a call. It makes timeout known to [Neutral],
 // so that an attempt that used its whole time counts as a failure however short that time is.
 func WithAttemptTimeout(ctx context.Context, timeout time.Duration, cause error) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(WithAttempt(ctx, timeout), timeout, cause)
+	return context.WithTimeoutCause(context.WithValue(ctx, attemptKey{}, timeout), timeout, cause)
 }
 
-// WithAttempt makes timeout known as [WithAttemptTimeout] does, to a call that is ended by other means.
-func WithAttempt(ctx context.Context, timeout time.Duration) context.Context {
-	return context.WithValue(ctx, attemptKey{}, timeout)
+// AsksAttempt reports whether key, of a context's Value method, asks for what [WithAttemptTimeout] keeps: a time.Duration. Contexts of
+// attempts that are ended by other means answer it themselves.
+func AsksAttempt(key any) bool {
+	_, ok := key.(attemptKey)
+	return ok
 }

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -603,5 +604,42 @@ func TestConcurrentAppendsShareSyncs(t *testing.T) {
 	wg.Wait()
 	if st := s.Stats(); st.Messages != 1280 || st.Syncs > 640 {
 		t.Errorf("%d messages with %d fdatasync calls: they are not shared", st.Messages, st.Syncs)
+	}
+}
+
+// TestConcurrentAppendsKeepTheirBodies: batches pass their memory on, and none writes into another's.
+func TestConcurrentAppendsKeepTheirBodies(t *testing.T) {
+	dir := t.TempDir()
+	s := mustOpen(t, dir, Config{})
+	const writers, each = 32, 40
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := range each {
+				o := message(fmt.Sprint(w, "-", i))
+				o.Body += strings.Repeat(o.CallID, 1+i)
+				if err := s.Append(t.Context(), o); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, dir, Config{})
+	defer s.Close()
+	all := takeAll(t, s)
+	if len(all) != writers*each || s.Stats().Damaged > 0 {
+		t.Fatalf("%d messages, %d damaged, want %d and none", len(all), s.Stats().Damaged, writers*each)
+	}
+	for _, x := range all {
+		id := x.Message.CallID
+		_, n, _ := strings.Cut(id, "-")
+		i, _ := strconv.Atoi(n)
+		if want := message(id).Body + strings.Repeat(id, 1+i); x.Message.Body != want {
+			t.Fatalf("body of %s is %q, want %q", id, x.Message.Body, want)
+		}
 	}
 }

@@ -7,7 +7,8 @@
 //
 // # What it does about SQS
 //
-//   - Every request is a batch request, cut at ten entries and 1 MiB; entries fail alone.
+//   - Every request is a batch request, cut at ten entries and 1 MiB; entries fail alone, also those of which SQS answers
+//     another MD5: their outcome is unknown.
 //   - The SDK's own retries are off (aws.NopRetryer) for the requests made here, whatever the client's default is: three
 //     attempts of seconds each are wrong while a Region is away. The queue client decides about repeating.
 //   - Every request has a deadline, because a Region that swallows packets never fails by itself.

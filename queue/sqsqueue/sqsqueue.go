@@ -3,11 +3,14 @@ package sqsqueue
 import (
 	"cmp"
 	"context"
+	"crypto/md5"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -109,7 +112,9 @@ func regionOf(url string) string {
 func (q *Queue) Limits() queue.Limits { return q.limits }
 
 // options are given to every request.
-var options = []func(*sqs.Options){func(o *sqs.Options) { o.Retryer = aws.NopRetryer{} }}
+var options = []func(*sqs.Options){noRetries}
+
+func noRetries(o *sqs.Options) { o.Retryer = aws.NopRetryer{} }
 
 // ids are the entry IDs of a batch.
 var ids = [batchEntries]string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}
@@ -163,6 +168,15 @@ type sendRequest struct {
 	strings []entryStrings // what the entries point to: one allocation a batch
 	at      []int
 	bytes   int
+	digests bool // SQS's digests are compared: not if the SDK's client was told not to
+}
+
+// options are those of every request; the digests are compared here, entry by entry and without copies: the SDK fails the
+// whole batch for one of them.
+func (r *sendRequest) options(o *sqs.Options) {
+	noRetries(o)
+	r.digests = !o.DisableMessageChecksumValidation
+	o.DisableMessageChecksumValidation = true
 }
 
 type entryStrings struct{ body, group, dedup string }
@@ -216,10 +230,10 @@ func (r *sendRequest) flush(ctx context.Context) {
 		return
 	}
 	entries, at := r.entries, r.at
-	r.entries, r.at, r.bytes = nil, nil, 0
+	r.entries, r.at, r.bytes, r.digests = nil, nil, 0, true
 	ctx, cancel := within(ctx, r.q.config.Timeout)
 	defer cancel()
-	out, err := r.q.api.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &r.url, Entries: entries}, options...)
+	out, err := r.q.api.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &r.url, Entries: entries}, r.options)
 	if err != nil {
 		failed := r.q.sendError(err, len(entries) == 1)
 		for _, i := range at {
@@ -230,11 +244,18 @@ func (r *sendRequest) flush(ctx context.Context) {
 	for _, i := range at { // until the answer names it
 		r.results[i].Err = errUnnamed
 	}
-	for _, ok := range out.Successful {
-		if n := index(ok.Id, len(at)); n >= 0 {
-			res := &r.results[at[n]]
-			res.Err, res.Durable, res.MessageID = nil, true, aws.ToString(ok.MessageId)
+	for i := range out.Successful {
+		ok := &out.Successful[i]
+		n := index(ok.Id, len(at))
+		if n < 0 {
+			continue
 		}
+		res := &r.results[at[n]]
+		if r.digests && ok.MD5OfMessageBody != nil && !sameDigest(*entries[n].MessageBody, *ok.MD5OfMessageBody) {
+			res.Err = &queue.SendError{Region: r.q.config.Region, Outcome: queue.SendUnknown, Err: errDigest}
+			continue
+		}
+		res.Err, res.Durable, res.MessageID = nil, true, aws.ToString(ok.MessageId)
 	}
 	for _, bad := range out.Failed {
 		if n := index(bad.Id, len(at)); n >= 0 {
@@ -248,7 +269,18 @@ func (r *sendRequest) flush(ctx context.Context) {
 	}
 }
 
-var errUnnamed = errors.New("SQS did not say")
+var (
+	errUnnamed = errors.New("SQS did not say")
+	errDigest  = errors.New("SQS acknowledged another body: its MD5 differs")
+)
+
+// sameDigest reports whether digest is the MD5 of body, in hexadecimal.
+func sameDigest(body, digest string) bool {
+	sum := md5.Sum(unsafe.Slice(unsafe.StringData(body), len(body))) // only read
+	var text [2 * md5.Size]byte
+	hex.Encode(text[:], sum[:])
+	return string(text[:]) == digest
+}
 
 // within is context.WithTimeout where ctx does not end sooner anyway, as the client's does.
 func within(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {

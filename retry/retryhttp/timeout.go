@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,60 +14,71 @@ import (
 	"github.com/holdfast-go/holdfast/internal/outcome"
 )
 
+// An attempt is one exchange under AttemptTimeout, and its context. It lives until the body of the response has been read or closed.
+type attempt struct {
+	context.Context // of context.WithCancelCause
+	cancel          context.CancelCauseFunc
+	timeout         time.Duration
+	expired         timeoutError
+	trace           httptrace.ClientTrace
+	asked, got      atomic.Bool // whether net/http looked for a connection and found one; other transports tell nothing
+	body            body
+}
+
 // sendWithin sends req and gives up if the response's header is not there after timeout. The body is not
 // under the timeout: the attempt's context lives until it has been read or closed.
 func sendWithin(base http.RoundTripper, req *http.Request, timeout time.Duration) (*http.Response, error) {
-	ctx, cancel := context.WithCancelCause(caller.WithAttempt(req.Context(), timeout))
-	expired := &timeoutError{after: timeout, cause: context.DeadlineExceeded}
-	timer := time.AfterFunc(timeout, func() { cancel(expired) })
-	var conn connTrace
-	resp, err := base.RoundTrip(req.WithContext(httptrace.WithClientTrace(attemptContext{ctx}, conn.hooks())))
+	a := &attempt{timeout: timeout, expired: timeoutError{after: timeout, cause: context.DeadlineExceeded}}
+	a.Context, a.cancel = context.WithCancelCause(req.Context())
+	a.trace.GetConn = func(string) { a.asked.Store(true) }
+	a.trace.GotConn = func(httptrace.GotConnInfo) { a.got.Store(true) }
+	timer := time.AfterFunc(timeout, a.expire)
+	resp, err := base.RoundTrip(req.WithContext(httptrace.WithClientTrace(a, &a.trace)))
 	if !timer.Stop() {
-		cancel(expired) // the timer has fired, but may not have come to this yet
+		a.expire() // the timer has fired, but may not have come to this yet
 	}
-	late := context.Cause(ctx) == expired
+	late := context.Cause(a.Context) == &a.expired
 	switch {
 	case err == nil && (resp == nil || resp.Body == nil): // a broken or forgiving Base
 	case err == nil && !late:
-		resp.Body = newBody(resp.Body, cancel)
+		resp.Body = a.until(resp.Body)
 		return resp, nil
 	case err == nil: // the header came, but the body cannot be read any more
 		_ = resp.Body.Close()
-		return nil, expired
+		return nil, &a.expired
 	case late:
-		if conn.never() || outcome.Of(err) == outcome.NotRun {
-			expired = &timeoutError{after: timeout, cause: noConnection{}} // a new one: the transport may hold the other
+		if a.unconnected() || outcome.Of(err) == outcome.NotRun {
+			err = &timeoutError{after: timeout, cause: noConnection{}} // a new one: the transport may hold the other
+		} else {
+			err = &a.expired
 		}
-		err = expired
 	}
-	cancel(nil)
+	a.cancel(nil)
 	return resp, err
 }
 
-// attemptContext says of a context that AttemptTimeout has cancelled that its deadline passed: what runs below, such as a
-// breaker, tells an attempt that took too long from a caller who went away.
-type attemptContext struct{ context.Context }
+func (a *attempt) expire() { a.cancel(&a.expired) }
 
-func (c attemptContext) Err() error {
-	err := c.Context.Err()
-	if err != nil && errors.Is(context.Cause(c.Context), context.DeadlineExceeded) {
+// unconnected reports that the request waited for a connection and got none.
+func (a *attempt) unconnected() bool { return a.asked.Load() && !a.got.Load() }
+
+// Err says of an attempt that AttemptTimeout has cancelled that its deadline passed: what runs below, such as a
+// breaker, tells an attempt that took too long from a caller who went away.
+func (a *attempt) Err() error {
+	err := a.Context.Err()
+	if err != nil && errors.Is(context.Cause(a.Context), context.DeadlineExceeded) {
 		return context.DeadlineExceeded
 	}
 	return err
 }
 
-// connTrace sees whether net/http found a connection for a request. Other transports tell it nothing.
-type connTrace struct{ asked, got atomic.Bool }
-
-func (c *connTrace) hooks() *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{
-		GetConn: func(string) { c.asked.Store(true) },
-		GotConn: func(httptrace.GotConnInfo) { c.got.Store(true) },
+// Value tells what runs below how long the attempt may take.
+func (a *attempt) Value(key any) any {
+	if caller.AsksAttempt(key) {
+		return a.timeout
 	}
+	return a.Context.Value(key)
 }
-
-// never reports that the request waited for a connection and got none.
-func (c *connTrace) never() bool { return c.asked.Load() && !c.got.Load() }
 
 // timeoutError is the error of an attempt that AttemptTimeout ended. What is known of the attempt is its cause's to say.
 type timeoutError struct {
@@ -88,34 +98,38 @@ func (noConnection) Unwrap() error        { return context.DeadlineExceeded }
 func (noConnection) NotRun() bool         { return true }
 func (noConnection) OutcomeUnknown() bool { return false }
 
-// body ends the context of its attempt when it has been read or closed.
+// A body ends its attempt when it has been read or closed.
 type body struct {
 	io.ReadCloser
-	end func()
+	attempt *attempt
 }
 
-// newBody wraps b. The body of a response that switches protocols can be written to as well, and stays so.
-func newBody(b io.ReadCloser, cancel context.CancelCauseFunc) io.ReadCloser {
-	wrapped := &body{b, sync.OnceFunc(func() { cancel(nil) })}
+// until returns b as a body that ends the attempt. The body of a response that switches protocols can be written to as well, and stays so.
+func (a *attempt) until(b io.ReadCloser) io.ReadCloser {
+	if b == http.NoBody {
+		a.cancel(nil)
+		return b
+	}
+	a.body = body{b, a}
 	if w, ok := b.(io.Writer); ok {
 		return struct {
 			*body
 			io.Writer
-		}{wrapped, w}
+		}{&a.body, w}
 	}
-	return wrapped
+	return &a.body
 }
 
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil {
-		b.end()
+		b.attempt.cancel(nil)
 	}
 	return n, err
 }
 
 func (b *body) Close() error {
 	err := b.ReadCloser.Close()
-	b.end()
+	b.attempt.cancel(nil)
 	return err
 }

@@ -647,3 +647,33 @@ func TestATimeOutIsOneForTheClient(t *testing.T) {
 		}
 	})
 }
+
+// An attempt under AttemptTimeout costs itself, a context that can be cancelled (two), its timer and what that calls, two hooks and the context that carries
+// them, and its request; around it the call, what judges its failures, and the sequence.
+func TestAllocationsOfAnAttempt(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	answer := response(http.StatusOK, "")
+	for _, tt := range []struct {
+		name   string
+		policy *retry.Policy
+		want   float64
+	}{
+		{"without AttemptTimeout", &retry.Policy{Budget: retry.NoBudget}, 3},
+		{"with AttemptTimeout", &retry.Policy{Budget: retry.NoBudget, AttemptTimeout: time.Minute}, 12},
+	} {
+		body := answer.Body
+		transport := &Transport{Policy: tt.policy, Base: roundTripper(func(*http.Request) (*http.Response, error) { answer.Body = body; return answer, nil })}
+		r := httptest.NewRequestWithContext(context.Background(), http.MethodGet, "http://a/", nil)
+		if got := testing.AllocsPerRun(100, func() {
+			resp, err := transport.RoundTrip(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+		}); got > tt.want {
+			t.Errorf("%s: %v allocations, want at most %v", tt.name, got, tt.want)
+		}
+	}
+}

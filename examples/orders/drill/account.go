@@ -37,6 +37,14 @@ type LostOrder struct {
 	ID  string        `json:"id"`
 	Age time.Duration `json:"age"` // from its acknowledgement to the loss of the Region
 	At  time.Time     `json:"at"`  // of its acknowledgement
+
+	exposure failover.Exposure // that the move away from the Region printed
+}
+
+// A loss is when a Region was lost, on the World's clock, and what the move away from it said might be lost.
+type loss struct {
+	at       time.Duration
+	exposure failover.Exposure
 }
 
 // A MailTwice is an order whose mail went out more than once.
@@ -58,18 +66,26 @@ type UnknownOrder struct {
 func mailCall(order string) string   { return "mail-" + order }
 func chargeCall(order string) string { return "charge-" + order }
 
-// settle waits until deferred calls are at rest: done, dead or held by nobody for longer.
+// settle waits until deferred calls are at rest: done, dead or held by nobody for longer. It looks into queues only then: a queue is looked into by receiving,
+// which keeps workers from what is in it.
 func (d *script) settle(ctx context.Context) queue.LedgerReport {
 	var last queue.LedgerReport
+	ended := func() bool { return last.Done+last.Dead+last.Dropped+last.Expired >= last.Accepted }
+	start := time.Now()
 	until(ctx, time.Second, d.cfg.Settle, func() bool {
-		last = d.Calls.Check(ctx, d.Holdings())
-		return len(last.Unverified) == 0 && last.Balanced() && last.Done+last.Dead+last.Dropped+last.Expired >= last.Accepted
+		last = d.Calls.Check(ctx, nil)
+		return ended()
 	})
+	until(ctx, time.Second, d.cfg.Settle-time.Since(start), func() bool {
+		last = d.Calls.Check(ctx, d.Holdings())
+		return len(last.Unverified) == 0 && last.Balanced() && ended()
+	})
+	d.tell("deferred calls are at rest")
 	return last
 }
 
-// account closes the books. lostAt is when the Region was lost, on the World's clock.
-func (d *script) account(ctx context.Context, h *history.History, lostAt time.Duration) (Account, map[string]bool, error) {
+// account closes the books.
+func (d *script) account(ctx context.Context, h *history.History) (Account, map[string]bool, error) {
 	a := Account{Calls: d.settle(ctx), Writes: len(d.Unknown())}
 	orders, err := d.Orders(ctx)
 	if err != nil {
@@ -89,15 +105,16 @@ func (d *script) account(ctx context.Context, h *history.History, lostAt time.Du
 	began := time.Now().Add(-d.World.Elapsed())
 	for _, id := range slices.Sorted(maps.Keys(told)) {
 		a.Acknowledged++
+		lost, listed := d.lost[id]
 		switch {
 		case orders[id]:
 			a.Found++
 			if charges[id] == 0 && (told[id] == "paid" || !waiting[chargeCall(id)]) {
 				a.Uncharged = append(a.Uncharged, id)
 			}
-		case slices.Contains(d.lost, id):
+		case listed:
 			at := acked[ackKey(id)]
-			a.Lost = append(a.Lost, LostOrder{id, lostAt - at, began.Add(at)})
+			a.Lost = append(a.Lost, LostOrder{id, lost.at - at, began.Add(at), lost.exposure})
 		default:
 			a.Missing = append(a.Missing, id)
 		}
@@ -143,7 +160,7 @@ func (a *Account) list(h *history.History) {
 }
 
 // broken lists what must not be.
-func (a *Account) broken(exposure failover.Exposure) (why []string) {
+func (a *Account) broken() (why []string) {
 	say := func(n int, format string, args ...any) {
 		if n > 0 {
 			why = append(why, fmt.Sprintf(format, args...))
@@ -164,7 +181,7 @@ func (a *Account) broken(exposure failover.Exposure) (why []string) {
 		}
 	}
 	for _, l := range a.Lost {
-		if outside := l.outside(exposure); outside != "" {
+		if outside := l.outside(); outside != "" {
 			why = append(why, fmt.Sprintf("order %s was acknowledged %v before the Region was lost, %s", l.ID, l.Age, outside))
 		}
 	}
@@ -173,7 +190,8 @@ func (a *Account) broken(exposure failover.Exposure) (why []string) {
 
 // outside says why an order is not one of those that the exposure allowed to lose, "" if it is. Its user may have been told an attempt's time-out after
 // the writer said it.
-func (l LostOrder) outside(e failover.Exposure) string {
+func (l LostOrder) outside() string {
+	e := l.exposure
 	switch replicated := e.AcknowledgedUntil.Add(-e.Bound); {
 	case !e.Known:
 		return "and nobody knew the exposure"
@@ -188,15 +206,12 @@ func (l LostOrder) outside(e failover.Exposure) string {
 func few(ids []string) []string { return ids[:min(5, len(ids))] }
 
 // verdict is the account as a check, so that it stands in the report beside the others.
-type verdict struct {
-	account  Account
-	exposure failover.Exposure
-}
+type verdict struct{ account Account }
 
 func (v verdict) Name() string { return "Account" }
 
 func (v verdict) Evaluate(*history.History) check.Verdict {
-	a, why := v.account, v.account.broken(v.exposure)
+	a, why := v.account, v.account.broken()
 	result := check.Verdict{
 		Check: v.Name(), Status: check.StatusPassed, Want: "every acknowledged order found or lost within the exposure, none charged twice",
 		Got: fmt.Sprintf("%d acknowledged: %d found, %d lost; %d charged, %d twice; %d mails, %d twice", a.Acknowledged, a.Found, len(a.Lost), a.Charged, len(a.ChargedTwice), a.Mails, len(a.MailedTwice)), Why: why,

@@ -21,7 +21,7 @@ type Config struct {
 	Give     time.Duration // to open, to move, to rebuild and to move back, each at most; 0 = 1 min
 	Settle   time.Duration // deferred calls, at the end; 0 = 20 s
 	RTO, RPO time.Duration // promised; 0 = 15 s, and 60 s
-	Pause    time.Duration // of orders in the planned move home, promised; 0 = 15 s
+	Pause    time.Duration // of orders in the planned move home, promised; 0 = RTO
 	Approve  bool          // a person approves the move
 	Progress func(Event)   // told of each step; nil = nobody
 }
@@ -35,11 +35,14 @@ func (c Config) withDefaults() Config {
 	}
 	for d, byDefault := range map[*time.Duration]time.Duration{
 		&c.Before: 3 * time.Second, &c.Outage: 10 * time.Second, &c.After: 2 * time.Second,
-		&c.Give: time.Minute, &c.Settle: 20 * time.Second, &c.RTO: 15 * time.Second, &c.RPO: time.Minute, &c.Pause: 15 * time.Second,
+		&c.Give: time.Minute, &c.Settle: 20 * time.Second, &c.RTO: 15 * time.Second, &c.RPO: time.Minute,
 	} {
 		if *d == 0 {
 			*d = byDefault
 		}
+	}
+	if c.Pause == 0 {
+		c.Pause = c.RTO
 	}
 	return c
 }
@@ -74,13 +77,14 @@ const pollEvery = 100 * time.Millisecond
 // A script is one drill under way.
 type script struct {
 	System
-	cfg    Config
-	users  *users
-	events []Event
-	lost   []string // orders that only the lost Region had
-	moves  []failover.Transition
-	lostAt time.Duration // on the World's clock
-	away   time.Duration // until when the standby was to write: the way back was asked for
+	cfg     Config
+	users   *users
+	events  []Event
+	lost    map[string]loss // orders that only a lost Region had
+	moves   []failover.Transition
+	mishaps map[string]int // of a soak, by name; nil in a drill
+	lostAt  time.Duration  // on the World's clock
+	away    time.Duration  // until when the standby was to write: the way back was asked for
 }
 
 // Run runs the drill to its end. It returns an error if the drill could not be played; what the system did wrong is in the Result.
@@ -89,11 +93,15 @@ func Run(ctx context.Context, s System, cfg Config) (*Result, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	d := &script{System: s, cfg: cfg.withDefaults(), users: newUsers(s.Users)}
+	d := newScript(s, cfg)
 	if err := d.play(ctx); err != nil {
 		return nil, err
 	}
 	return d.result(ctx)
+}
+
+func newScript(s System, cfg Config) *script {
+	return &script{System: s, cfg: cfg.withDefaults(), users: newUsers(s.Users), lost: map[string]loss{}}
 }
 
 // play is the drill, step by step.
@@ -185,14 +193,18 @@ func (d *script) refused(r failover.Region) string {
 // moveBack rebuilds the lost Region's database and moves the writer back as planned work.
 func (d *script) moveBack(ctx context.Context) error {
 	var failed error
+	var lost []string
 	err := d.await(ctx, "the rebuild of "+d.Home, func() bool {
-		d.lost, failed = d.Rebuild(ctx)
+		lost, failed = d.Rebuild(ctx)
 		return failed == nil
 	})
 	if err != nil {
 		return errors.Join(err, failed)
 	}
-	d.tell("%s is a copy of %s again; %d orders were only there", d.Home, d.Standby, len(d.lost))
+	for _, id := range lost {
+		d.lost[id] = loss{d.lostAt, exposureOf(d.moves, d.Standby)}
+	}
+	d.tell("%s is a copy of %s again; %d orders were only there", d.Home, d.Standby, len(lost))
 	d.away = d.World.Elapsed()
 	err = d.await(ctx, d.Home+" to write again", func() bool {
 		if d.writer() == d.Standby {

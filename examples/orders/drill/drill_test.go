@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/drtest"
+	"github.com/holdfast-go/holdfast/drtest/fault"
 	"github.com/holdfast-go/holdfast/examples/orders/drill"
 	"github.com/holdfast-go/holdfast/examples/orders/embedded"
 	"github.com/holdfast-go/holdfast/examples/orders/service"
@@ -40,6 +41,38 @@ func play(t *testing.T, approve bool) {
 			if err := r.Save(dir); err != nil {
 				t.Error(err)
 			}
+		}
+	})
+}
+
+// Ten minutes of mishaps at random, and a loss of the Region every three.
+func TestSoak(t *testing.T) {
+	settings := short
+	settings.Cooldown, settings.MaxMoves = 4*time.Second, 1000
+	drtest.Run(t, drtest.Config{Fidelity: drtest.FidelityMessages, Watchdog: time.Minute}, func(t *testing.T, w *drtest.World) {
+		f := embedded.Start(w, embedded.Config{Dir: t.TempDir(), Settings: settings})
+		var mishaps []drill.Mishap
+		for _, x := range []fault.Fault{
+			fault.Crash("us-east-1/app-0"), fault.Crash("us-west-2/app-1"), fault.Partition(embedded.East, embedded.West),
+			fault.Latency(embedded.East, embedded.West, 200*time.Millisecond), fault.Gray(embedded.PaymentsHost, .5),
+		} {
+			mishaps = append(mishaps, drill.Mishap{Name: x.String(), Break: func() (func(), error) { return w.Inject(x) }})
+		}
+		r, err := drill.Soak(t.Context(), f.System(), drill.SoakConfig{
+			Config: drill.Config{Rate: 2, Clients: 10, Settle: 10 * time.Minute, Progress: func(e drill.Event) { t.Log(e.At, e.Text) }},
+			Length: 10 * time.Minute, Outages: 3 * time.Minute, Seed: 7, Mishaps: mishaps,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text strings.Builder
+		r.Print(&text)
+		t.Log(text.String())
+		if !r.Passed() {
+			t.Errorf("broken: %v", r.Broken)
+		}
+		if n := r.Mishaps["loss of "+embedded.East]; n < 2 || len(r.Mishaps) != len(mishaps)+1 {
+			t.Errorf("%d losses of the Region and %v, want some of everything", n, r.Mishaps)
 		}
 	})
 }

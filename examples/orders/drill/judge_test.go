@@ -78,31 +78,32 @@ func TestPause(t *testing.T) {
 func TestBroken(t *testing.T) {
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	known := failover.Exposure{Known: true, AcknowledgedUntil: at.Add(2 * time.Second), ReplicatedThrough: at.Add(-time.Second), Bound: 3500 * time.Millisecond}
-	lost := func(age time.Duration) Account { return Account{Lost: []LostOrder{{"o", age, at.Add(-age)}}} }
+	lost := func(age time.Duration, exposure failover.Exposure) Account {
+		return Account{Lost: []LostOrder{{"o", age, at.Add(-age), exposure}}}
+	}
 	mailed := func(times, runs int, why ...queue.Rule) Account {
 		return Account{MailedTwice: []MailTwice{{"o", times, runs, why}}}
 	}
 	for name, c := range map[string]struct {
-		account  Account
-		exposure failover.Exposure
-		want     string // "" = nothing is broken
+		account Account
+		want    string // "" = nothing is broken
 	}{
 		"nothing":                       {},
-		"lost within the exposure":      {lost(time.Second), known, ""},
-		"lost while the lease ran out":  {lost(-3 * time.Second), known, ""},
-		"older than what was copied":    {lost(2 * time.Second), known, "was replicated"},
-		"older than the exposure":       {lost(4 * time.Second), known, "exposure was 3.5s"},
-		"by a writer that was fenced":   {lost(-5 * time.Second), known, "was fenced"},
-		"exposure that nobody knew":     {lost(0), failover.Exposure{}, "nobody knew"},
-		"missing":                       {Account{Missing: []string{"o"}}, known, "neither in the database"},
-		"not charged":                   {Account{Uncharged: []string{"o"}}, known, "neither charged"},
-		"mailed twice, lease lost":      {mailed(2, 2, queue.RuleLeaseLost), known, ""},
-		"mailed twice, for no reason":   {mailed(2, 2), known, "without a reason"},
-		"mailed more often than it ran": {mailed(5, 2, queue.RuleLeaseLost), known, "5 times in 2 runs"},
-		"a queue that did not answer":   {Account{Calls: queue.LedgerReport{Unverified: []string{"west orders"}}}, known, "did not answer"},
+		"lost within the exposure":      {lost(time.Second, known), ""},
+		"lost while the lease ran out":  {lost(-3*time.Second, known), ""},
+		"older than what was copied":    {lost(2*time.Second, known), "was replicated"},
+		"older than the exposure":       {lost(4*time.Second, known), "exposure was 3.5s"},
+		"by a writer that was fenced":   {lost(-5*time.Second, known), "was fenced"},
+		"exposure that nobody knew":     {lost(0, failover.Exposure{}), "nobody knew"},
+		"missing":                       {Account{Missing: []string{"o"}}, "neither in the database"},
+		"not charged":                   {Account{Uncharged: []string{"o"}}, "neither charged"},
+		"mailed twice, lease lost":      {mailed(2, 2, queue.RuleLeaseLost), ""},
+		"mailed twice, for no reason":   {mailed(2, 2), "without a reason"},
+		"mailed more often than it ran": {mailed(5, 2, queue.RuleLeaseLost), "5 times in 2 runs"},
+		"a queue that did not answer":   {Account{Calls: queue.LedgerReport{Unverified: []string{"west orders"}}}, "did not answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := strings.Join(c.account.broken(c.exposure), "; ")
+			got := strings.Join(c.account.broken(), "; ")
 			if c.want == "" && got != "" || !strings.Contains(got, c.want) {
 				t.Errorf("broken: %q, want %q", got, c.want)
 			}
@@ -191,7 +192,7 @@ func TestChargesThatAreNowhere(t *testing.T) {
 			},
 		}}
 		d.users.status = map[string]string{"waits": "payment pending", "charged": "payment pending", "nowhere": "payment pending"}
-		a, _, err := d.account(t.Context(), history.New(), 0)
+		a, _, err := d.account(t.Context(), history.New())
 		if err != nil || a.Found != 3 || len(a.Uncharged) != 1 || a.Uncharged[0] != "nowhere" {
 			t.Errorf("account %+v, %v; want the order uncharged whose charge is nowhere", a, err)
 		}

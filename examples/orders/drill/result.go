@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,7 +28,8 @@ type Result struct {
 	Pause      float64               `json:"pause_seconds"` // of orders, in the planned move home
 	PauseBound float64               `json:"pause_bound_seconds"`
 	Account    Account               `json:"account"`
-	Broken     []string              `json:"broken"` // bounds that do not hold; empty = passed
+	Mishaps    map[string]int        `json:"mishaps,omitempty"` // of a soak, by name
+	Broken     []string              `json:"broken"`            // bounds that do not hold; empty = passed
 
 	Report *report.Report `json:"report"`
 }
@@ -52,14 +54,16 @@ func (r *Result) Passed() bool { return len(r.Broken) == 0 }
 func (d *script) result(ctx context.Context) (*Result, error) {
 	d.World.Wait()
 	h := d.World.History().Snapshot(d.World.Elapsed())
-	account, orders, err := d.account(ctx, h, d.lostAt)
+	account, orders, err := d.account(ctx, h)
 	if err != nil {
 		return nil, err
 	}
-	d.World.Check(outage{check.RTO(d.cfg.RTO).For(classPlace).WithDegraded(), d.away},
-		check.RPO(d.cfg.RPO).In(func(key string) bool { return orders[key[len(ackKey("")):]] }),
-		pauseCheck{d.cfg.Pause, d.away}, check.AppliedOnce("charge"), d.oneWriter(), verdict{account, exposureOf(d.moves, d.Standby)})
-	r := &Result{Events: d.events, Moves: d.moves, Operations: operations(h), Account: account, Report: d.World.Report(), PauseBound: d.cfg.Pause.Seconds()}
+	if d.mishaps == nil { // one outage to judge
+		d.World.Check(outage{check.RTO(d.cfg.RTO).For(classPlace).WithDegraded(), d.away},
+			check.RPO(d.cfg.RPO).In(func(key string) bool { return orders[key[len(ackKey("")):]] }), pauseCheck{d.cfg.Pause, d.away})
+	}
+	d.World.Check(check.AppliedOnce("charge"), d.oneWriter(), verdict{account})
+	r := &Result{Events: d.events, Moves: d.moves, Operations: operations(h), Account: account, Mishaps: d.mishaps, Report: d.World.Report(), PauseBound: d.cfg.Pause.Seconds()}
 	for _, v := range r.Report.Verdicts {
 		r.take(v)
 	}
@@ -69,9 +73,9 @@ func (d *script) result(ctx context.Context) (*Result, error) {
 // oneWriter forbids two writers at a time, of everything but the heartbeat.
 func (s *System) oneWriter() check.Check { return check.SingleWriter().Except(s.Heartbeat) }
 
-// exposureOf is what the move away said might be lost; of one that nobody saw complete it is not known.
+// exposureOf is what the last move away said might be lost; of one that nobody saw complete it is not known.
 func exposureOf(moves []failover.Transition, to failover.Region) failover.Exposure {
-	for _, t := range moves {
+	for _, t := range slices.Backward(moves) {
 		if t.To == to {
 			return t.Exposure
 		}
@@ -182,7 +186,12 @@ func (r *Result) Print(w io.Writer) {
 		fmt.Fprintf(w, "  exposure   %v\n", t.Exposure.Bound.Round(time.Millisecond))
 	}
 	a := r.Account
-	fmt.Fprintf(w, "\nRTO %.1f s   RPO %.1f s, %d orders   planned move: orders paused for %.1f s, bound %.0f s\n\n", r.RTO, r.RPO, len(a.Lost), r.Pause, r.PauseBound)
+	if r.Mishaps == nil {
+		fmt.Fprintf(w, "\nRTO %.1f s   RPO %.1f s, %d orders   planned move: orders paused for %.1f s, bound %.0f s\n\n", r.RTO, r.RPO, len(a.Lost), r.Pause, r.PauseBound)
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Mishaps)) {
+		fmt.Fprintf(w, "%4d times %s\n", r.Mishaps[name], name)
+	}
 	fmt.Fprintf(w, "ledger    %d orders acknowledged = %d in the database + %d in the loss list + %d missing\n", a.Acknowledged, a.Found, len(a.Lost), len(a.Missing))
 	fmt.Fprintf(w, "charges   %d orders, %d twice\n", a.Charged, len(a.ChargedTwice))
 	fmt.Fprintf(w, "mails     %d orders, %d twice\n", a.Mails, len(a.MailedTwice))

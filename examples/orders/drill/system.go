@@ -27,6 +27,9 @@ type System struct {
 	// again while it fails.
 	Rebuild func(ctx context.Context) (lost []string, err error)
 
+	// Restore makes the standby's database a copy of the home Region's, which writes again. It is called again while it fails. Nil: the way back does that.
+	Restore func(ctx context.Context) error
+
 	// Orders returns the IDs of the orders in the writer's database.
 	Orders func(ctx context.Context) (map[string]bool, error)
 

@@ -3,8 +3,10 @@ package embedded
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -148,10 +150,22 @@ func (Database) Check(ctx context.Context, tx *sql.Tx) (epoch uint64, decision s
 // OneTrip has nothing: the store takes a statement at a time.
 func (Database) OneTrip(failover.Fence) (begin, commit string) { return "", "" }
 
-// Hold has nothing: the store has no sessions.
-func (Database) Hold(failover.Fence, uint32) string { return "" }
+// Hold binds a connection to the fence, if the row says the same. The store then refuses each commit of the connection once it knows more.
+func (Database) Hold(fence failover.Fence, _ uint32) string {
+	row, err := json.Marshal(learned{fence.Epoch, fence.DecisionID})
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("HOLD %d %s %s", fence.Epoch, keyFence, row)
+}
 
-// Raise writes the row first, which a copy refuses, and teaches the store then.
+// OpenSQL opens a database whose connections hold the fence: they are the store's sessions, and nothing in between shares them.
+func OpenSQL(store driver.Connector) *sql.DB {
+	return sql.OpenDB(failoversql.Connector(store, func(driver.Conn) uint32 { return 1 }))
+}
+
+// Raise writes the row and teaches the store in one commit, so that connections that hold a lower epoch are refused from then on. A copy
+// refuses it, and so does a store that knows better.
 func (d Database) Raise(ctx context.Context, db *sql.DB, fence failover.Fence) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
@@ -165,13 +179,13 @@ func (d Database) Raise(ctx context.Context, db *sql.DB, fence failover.Fence) e
 	if err := put(ctx, tx, keyFence, learned{fence.Epoch, fence.DecisionID}); err != nil {
 		return err
 	}
-	if err := tx.Commit(); err != nil {
+	if _, err := tx.ExecContext(ctx, "RAISE ?", fence.Epoch); err != nil {
 		return err
 	}
-	if _, err = db.ExecContext(ctx, "FENCE ?", fence.Epoch); errors.Is(err, drtest.ErrFenced) {
-		return nil // somebody knows better
+	if err := tx.Commit(); !errors.Is(err, drtest.ErrFenced) {
+		return err
 	}
-	return err
+	return nil // somebody has been quicker, or knows better: the next check tells
 }
 
 // Beat writes the instant to a primary, as [KeyHeartbeat]; a former primary that is back beats too.

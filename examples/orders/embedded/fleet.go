@@ -57,7 +57,7 @@ type Config struct {
 	// error. Nil means nobody.
 	OnAnswer func(to failover.Region, r *http.Request, answer *http.Response, err error)
 
-	// Audit receives what people and the group did; Logger a line per change of state. Nil means nobody.
+	// Audit receives what people and the group did, each entry once; Logger a line per change of state. Nil means nobody.
 	Audit  io.Writer
 	Logger *slog.Logger
 }
@@ -87,6 +87,7 @@ type Fleet struct {
 // Start makes the parts in w and starts every process. It returns at once: the first writer opens after a few polls.
 func Start(w *drtest.World, cfg Config) *Fleet {
 	cfg = cfg.withDefaults()
+	cfg.Audit = onceTo(cfg.Audit)
 	w.RTT(drtest.AWSRTT())
 	f := &Fleet{
 		World: w, Config: cfg, Sites: map[failover.Region]*Site{}, Ledger: cfg.Ledger, Unknown: failover.NewMemoryLedger(cfg.Logger),

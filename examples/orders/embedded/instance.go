@@ -66,7 +66,7 @@ func (i *instance) live(ctx context.Context) (again bool, err error) {
 	i.leave.Store(&cancel)
 	defer i.leave.Store(nil)
 	defer context.AfterFunc(crew.life, func() { cancel(errStopped) })()
-	parts, close, err := i.pool.parts(i.name)
+	parts, close, err := i.pool.parts(ctx, i.name)
 	if err != nil {
 		return false, err
 	}

@@ -19,15 +19,15 @@ import (
 type Pool struct {
 	crew   *Crew
 	region *drtest.Region
-	parts  func(instance string) (service.Parts, func(), error)
+	parts  func(life context.Context, instance string) (service.Parts, func(), error)
 
 	mu        sync.Mutex // guards the following; never held while waiting
 	instances []*instance
 	next      int
 }
 
-// NewPool serves the Region's address. parts connects a process to everything; the function that it returns lets go of it.
-func NewPool(r *drtest.Region, crew *Crew, parts func(instance string) (service.Parts, func(), error)) *Pool {
+// NewPool serves the Region's address. parts connects a process, which lasts as long as its context, to everything; the function that it returns lets go of it.
+func NewPool(r *drtest.Region, crew *Crew, parts func(life context.Context, instance string) (service.Parts, func(), error)) *Pool {
 	p := &Pool{crew: crew, region: r, parts: parts}
 	r.Serve(Address(r.Name()).Host, p)
 	return p

@@ -112,7 +112,7 @@ func (f *Fleet) dirOf(instance string) string {
 }
 
 // parts connects a process of this Region to everything. close lets go of it.
-func (s *Site) parts(name string) (p service.Parts, close func(), err error) {
+func (s *Site) parts(_ context.Context, name string) (p service.Parts, close func(), err error) {
 	f := s.fleet
 	dir := f.dirOf(name)
 	p = service.Parts{
@@ -180,7 +180,7 @@ type polled struct {
 
 // connect adds what another Region has to the parts of a process here.
 func (s *Site) connect(p *service.Parts, there *Site, closers *[]func() error) error {
-	db := sql.OpenDB(there.Store.Connector(s.Region))
+	db := OpenSQL(there.Store.Connector(s.Region))
 	db.SetMaxIdleConns(32)
 	client := connectRedis(there.Redis, s.Region)
 	*closers = append(*closers, db.Close, client.Close)

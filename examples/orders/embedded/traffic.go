@@ -28,7 +28,9 @@ func (f *Fleet) Buy() Shopper {
 }
 
 // Email is the address that a user gives with an order, which tells the orders of one operation from all others.
-func Email(key string) string { return strings.ReplaceAll(key, "/", ".") + "@example.com" }
+func Email(key string) string {
+	return strings.NewReplacer("/", ".", " ", "-").Replace(key) + "@example.com"
+}
 
 // Look reads stock.
 func (f *Fleet) Look() Shopper { return f.shopper("GET /stock/anvil", nothing, degraded) }

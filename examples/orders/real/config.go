@@ -30,6 +30,7 @@ type Endpoints struct {
 
 // Config says where everything is.
 type Config struct {
+	Name           string // what keys and queues begin with; "" = orders
 	Self           failover.Region
 	Instance       string // this process among all; "" = the Region and the process ID
 	Dir            string // for state, the spools, the journal and the coordinator's file; shared by the processes of one machine
@@ -44,6 +45,16 @@ type Config struct {
 
 	Watch Watch
 }
+
+func (c *Config) name() string {
+	if c.Name == "" {
+		return "orders"
+	}
+	return c.Name
+}
+
+// queues are the names of the queues of deferred calls and of charges.
+func (c *Config) queues() (calls, charges string) { return c.name(), c.name() + "-charges" }
 
 // A Watch sees what is sent to the servers. Its zero value sees nothing.
 type Watch struct {

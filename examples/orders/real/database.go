@@ -14,22 +14,28 @@ type Database struct{ failoversql.Dialect }
 
 var _ service.Database = Database{}
 
-// Install creates the fence and the tables, and fills the warehouse once.
+// Install creates the fence and the tables, and fills the warehouse once. Processes that start together wait for each other.
 func (d Database) Install(ctx context.Context, db *sql.DB) error {
 	if err := d.Dialect.Install(ctx, db); err != nil {
 		return err
 	}
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
 	for _, statement := range []string{
+		`select pg_advisory_xact_lock(hashtext('orders install'))`,
 		`create table if not exists orders (id text primary key, customer text not null, placed timestamptz not null, body jsonb not null)`,
 		`create index if not exists orders_by_customer on orders (customer, placed desc)`,
 		`create table if not exists stock (sku text primary key, quantity integer not null, counted timestamptz not null default now())`,
 		`insert into stock (sku, quantity) values ('anvil', 1000), ('rope', 1000), ('magnet', 1000) on conflict do nothing`,
 	} {
-		if _, err := db.ExecContext(ctx, statement); err != nil {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
 			return err
 		}
 	}
-	return nil
+	return tx.Commit()
 }
 
 // Save implements service.Database, as all that follows.

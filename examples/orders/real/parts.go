@@ -150,9 +150,10 @@ func (o *opening) regions(ctx context.Context, p *service.Parts) (err error) {
 			return err
 		}
 		api := connectSQS(name, at.SQS, o.config.sqsTransport(name))
-		for lane, l := range map[string]service.Lane{"orders": p.Calls, "charges": p.Charges} {
-			if l.Queues[name], err = o.queue(ctx, api, name, lane); err != nil {
-				return fmt.Errorf("real: queue %s of %s: %w", lane, name, err)
+		calls, charges := o.config.queues()
+		for queue, l := range map[string]service.Lane{calls: p.Calls, charges: p.Charges} {
+			if l.Queues[name], err = o.queue(ctx, api, name, queue); err != nil {
+				return fmt.Errorf("real: queue %s of %s: %w", queue, name, err)
 			}
 		}
 	}
@@ -193,7 +194,7 @@ func (o *opening) keys(region failover.Region) (idempotency.Store, error) {
 		client.AddHook(o.config.Watch.Redis(region))
 	}
 	o.opened = append(o.opened, client.Close)
-	return redisstore.New(client, redisstore.Config{Prefix: "orders:" + region + ":"})
+	return redisstore.New(client, redisstore.Config{Prefix: o.config.name() + ":" + region + ":"})
 }
 
 func (c *Config) sqsTransport(region failover.Region) http.RoundTripper {
@@ -247,8 +248,32 @@ func (o *opening) tables(ctx context.Context, p *service.Parts) error {
 			continue // gone, or a copy
 		}
 		if err := p.Database.Install(ctx, db); err != nil {
+			if p.Database.Classify(err) == failover.ClassAnswer {
+				return err
+			}
+			o.log.WarnContext(ctx, "tables not made: no answer", "err", err)
+			continue
+		}
+		if err := sameCoordinator(ctx, p, db); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// ErrOtherCoordinator is a database that has obeyed another coordinator: it would refuse every write of an epoch below the one that it has learned.
+var ErrOtherCoordinator = errors.New("real: the database has obeyed another coordinator")
+
+// sameCoordinator refuses to start with a new coordinator over an old database.
+func sameCoordinator(ctx context.Context, p *service.Parts, db *sql.DB) error {
+	sample, err := p.Database.Lag(ctx, db)
+	if err != nil || sample.Epoch == 0 {
+		return nil //nolint:nilerr // gone meanwhile, or without a heartbeat: as new
+	}
+	if record, err := p.Coordinator.Load(ctx); errors.Is(err, failover.ErrNoRecord) {
+		return fmt.Errorf("%w: it knows epoch %s, and the coordinator none: use the directory (-dir) that it was used with before, or a new database", ErrOtherCoordinator, failover.FormatEpoch(sample.Epoch))
+	} else if err == nil && record.Epoch < sample.Epoch {
+		return fmt.Errorf("%w: it knows epoch %s, and the coordinator only %s", ErrOtherCoordinator, failover.FormatEpoch(sample.Epoch), failover.FormatEpoch(record.Epoch))
 	}
 	return nil
 }
@@ -269,4 +294,24 @@ func operator(r *http.Request) (by string, err error) {
 		return "", errors.New("not an operator")
 	}
 	return by, nil
+}
+
+// Queues returns the queues and dead-letter queues of a Region, by name, for those who look after them. They are made where they are missing.
+func Queues(ctx context.Context, region failover.Region, endpoint string) (map[string]*sqsqueue.Queue, error) {
+	o := &opening{config: Config{Regions: map[failover.Region]Endpoints{region: {SQS: endpoint}}}, log: slog.New(slog.DiscardHandler)}
+	api := connectSQS(region, endpoint, o.config.sqsTransport(region))
+	all := map[string]*sqsqueue.Queue{}
+	calls, charges := o.config.queues()
+	for _, name := range []string{calls, charges} {
+		q, err := o.queue(ctx, api, region, name)
+		if err != nil {
+			return nil, err
+		}
+		dead, err := sqsqueue.New(api, endpoint+"/"+account+"/"+name+"-dead", sqsqueue.Config{Region: region, Retention: queueRetention})
+		if err != nil {
+			return nil, err
+		}
+		all[name], all[name+"-dead"] = q, dead
+	}
+	return all, nil
 }

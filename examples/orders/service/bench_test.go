@@ -32,9 +32,9 @@ func (instantly) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusCreated, Body: http.NoBody, Header: http.Header{}, Request: r}, nil
 }
 
-// inMemory returns the service on stores in memory, its controller running, and its parts.
-func inMemory(b *testing.B) (*service.Service, service.Parts) {
-	p := service.Parts{
+// inMemory returns the service on stores in memory, its controller running, its parts, and the database of its Region as others use it.
+func inMemory(b *testing.B) (svc *service.Service, p service.Parts, db *sql.DB) {
+	p = service.Parts{
 		Regions: []failover.Region{embedded.East, embedded.West}, Self: embedded.East, Home: embedded.East, Witnesses: []failover.Region{embedded.Third},
 		Instance: "bench", Coordinator: failover.NewMemoryCoordinator(embedded.East, embedded.West), Database: embedded.Database{},
 		SQL: map[failover.Region]*sql.DB{}, Keys: map[failover.Region]idempotency.Store{}, Peers: map[failover.Region]*url.URL{},
@@ -51,10 +51,15 @@ func inMemory(b *testing.B) (*service.Service, service.Parts) {
 	}
 	p.Calls, p.Charges = lane(), lane()
 	for _, r := range p.Regions {
-		p.SQL[r], p.Peers[r] = openMap(), &url.URL{Host: r}
+		fenced, plain := openMap()
+		p.SQL[r], p.Peers[r] = fenced, &url.URL{Host: r}
+		if r == p.Self {
+			db = plain
+		}
+		b.Cleanup(func() { _ = plain.Close() })
 		p.Keys[r] = holdfast.Must(idempotency.NewMemory(idempotency.MemoryConfig{MaxEntries: 10_000}))
 	}
-	svc := holdfast.Must(service.New(p))
+	svc = holdfast.Must(service.New(p))
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = svc.Controller.Run(ctx) })
@@ -69,7 +74,7 @@ func inMemory(b *testing.B) (*service.Service, service.Parts) {
 	for {
 		if _, ok := svc.Controller.Ready(); ok {
 			time.Sleep(2 * time.Second) // until the levels have followed
-			return svc, p
+			return svc, p, db
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
@@ -128,8 +133,8 @@ func posts(b *testing.B, first int) []*http.Request {
 // BenchmarkPost measures POST /orders with all packages and the same handler without them, in turns, so that a busy machine bears on both. It reports
 // the medians of the turns, and what the packages add.
 func BenchmarkPost(b *testing.B) {
-	svc, p := inMemory(b)
-	hand := &byHand{db: p.SQL[embedded.East], payments: p.Payments, client: &http.Client{Transport: instantly{}}, placed: svc.Placed}
+	svc, p, db := inMemory(b)
+	hand := &byHand{db: db, payments: p.Payments, client: &http.Client{Transport: instantly{}}, placed: svc.Placed}
 	mux := http.NewServeMux()
 	mux.Handle("POST /orders", hand)
 	plain := &contender{Handler: mux, empty: hand.outbox.empty}

@@ -49,10 +49,15 @@ func (s *Service) databases() []failover.Member[*sql.DB] {
 	return members
 }
 
+// errOtherOrder: the key's order is there and is another one. The guard refuses that as long as it remembers the key, which is a day.
+var errOtherOrder = holdfast.Permanent(errors.New("service: the key was used for another order"))
+
 // insert stores a new order. Running it again with the same key is the same order, in every Region.
 func (s *Service) insert(ctx context.Context, o Order) (Order, error) {
 	return failoversql.Tx(ctx, s.DB, s.parts.Database, func(ctx context.Context, tx *sql.Tx) (Order, error) {
 		switch stored, err := s.parts.Database.Find(ctx, tx, o.ID); {
+		case err == nil && !stored.sameAs(o):
+			return Order{}, errOtherOrder
 		case err == nil:
 			return stored, nil
 		case !errors.Is(err, sql.ErrNoRows):
@@ -95,11 +100,16 @@ func read[T any](ctx context.Context, s *Service, fn func(context.Context, *sql.
 	}, opts...)
 }
 
-// find reads an order near this process, if the copy here is fresh enough. In bad times an old answer is better than none.
+// find reads an order near this process, if the copy here is fresh enough. In bad times an old answer is better than none. What is not in
+// the copy may be younger than it: that there is no such order only the writer's copy knows.
 func (s *Service) find(ctx context.Context, id string) (Order, error) {
-	return read(ctx, s, func(ctx context.Context, db *sql.DB) (Order, error) {
+	o, err := read(ctx, s, func(ctx context.Context, db *sql.DB) (Order, error) {
 		return s.parts.Database.Find(ctx, db, id)
 	}, failover.MaxStaleness(ordersMaxStaleness), failover.AllowStale())
+	if errors.Is(err, sql.ErrNoRows) {
+		return s.found(ctx, id)
+	}
+	return o, err
 }
 
 // list reads a customer's newest orders, as find.

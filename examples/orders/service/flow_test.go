@@ -110,7 +110,7 @@ func TestAnOrder(t *testing.T) {
 		if charges := f.Payments.Charges()[placed.ID]; charges != 1 {
 			t.Errorf("charged %d times, want once", charges)
 		}
-		for _, path := range []string{"/status", "/status/failover", "/metrics", "/active", "/readyz", "/livez"} {
+		for _, path := range []string{"/status", "/metrics", "/active", "/readyz", "/livez"} {
 			if status, _, body := ann.do(ctx, "GET", path, "", ""); status >= 300 {
 				t.Errorf("GET %s = %d %s", path, status, body)
 			}

@@ -19,13 +19,22 @@ func customerOf(w http.ResponseWriter, r *http.Request) (string, bool) {
 	return customer, true
 }
 
+// known lets through who says who they are, before anything is done for them.
+func known(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, ok := customerOf(w, r); ok {
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
 // decode reads the body of POST /orders: one JSON object, no unknown members, nothing after it.
 func decode(w http.ResponseWriter, r *http.Request) (orderRequest, bool) {
 	var request orderRequest
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	d.DisallowUnknownFields()
 	err := d.Decode(&request)
-	if err == nil && d.More() {
+	if _, after := d.Token(); err == nil && after != io.EOF {
 		err = errors.New("more than one JSON value")
 	}
 	if err != nil {

@@ -21,8 +21,8 @@ type MailArgs struct {
 	Status Status `json:"status"`
 }
 
-// sendMail hands a mail to the relay, which knows nothing of keys: a mail is sent twice if a worker dies between the relay's answer and
-// the end of its call, and never otherwise.
+// sendMail hands a mail to the relay, which knows nothing of keys: a mail is sent twice if the relay's answer is lost, on the way or with the
+// worker, and never otherwise.
 func (s *Service) sendMail(ctx context.Context, args MailArgs) error {
 	body, err := json.Marshal(args)
 	if err != nil {
@@ -37,8 +37,19 @@ func (s *Service) sendMail(ctx context.Context, args MailArgs) error {
 		return err
 	}
 	resp.Body.Close()
-	if resp.StatusCode >= 300 {
-		return holdfast.NotRun(fmt.Errorf("service: the mail relay answers %d", resp.StatusCode))
+	return mailed(resp.StatusCode)
+}
+
+// mailed is what the relay's answer says of the mail.
+func mailed(status int) error {
+	err := fmt.Errorf("service: the mail relay answers %d", status)
+	switch {
+	case status < 300:
+		return nil
+	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable:
+		return holdfast.NotRun(err)
+	case status >= 500:
+		return holdfast.Unknown(err)
 	}
-	return nil
+	return holdfast.Permanent(err) // the address, say: for a person
 }

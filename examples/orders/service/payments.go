@@ -47,22 +47,26 @@ func (s *Service) charge(ctx context.Context, args ChargeArgs) error {
 	}
 	switch {
 	case status == http.StatusOK, status == http.StatusCreated:
-		if _, err := s.update(ctx, args.Order, func(o *Order) { o.Status = StatusPaid }); err != nil {
-			return halfway(err)
-		}
-		if _, err := Settle.Defer(ctx, s.Client, SettleArgs{Order: args.Order}, queue.ID("settle-"+args.Order), queue.Delay(s.parts.Settings.settleAfter())); err != nil {
-			return halfway(err)
-		}
-		return nil
+		return halfway(s.paid(ctx, args.Order))
 	case status == http.StatusAccepted:
 		return errPayLater
 	case status == http.StatusPaymentRequired:
-		_, err := s.update(ctx, args.Order, func(o *Order) { o.Status = StatusDeclined })
-		return errors.Join(errDeclined, err)
+		if _, err := s.update(ctx, args.Order, func(o *Order) { o.Status = StatusDeclined }); err != nil {
+			return err // not final before it is written down: payments say it again
+		}
+		return errDeclined
 	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable:
 		return holdfast.NotRun(fmt.Errorf("service: payments answer %d", status))
 	}
 	return holdfast.Unknown(fmt.Errorf("service: payments answer %d", status))
+}
+
+// paid notes that the money was taken.
+func (s *Service) paid(ctx context.Context, order string) error {
+	if _, err := s.update(ctx, order, func(o *Order) { o.Status = StatusPaid }); err != nil {
+		return err
+	}
+	return s.settleLater(ctx, order)
 }
 
 // pay sends one charge and returns the status of the answer.
@@ -87,13 +91,15 @@ func (s *Service) pay(ctx context.Context, args ChargeArgs) (status int, err err
 	return resp.StatusCode, err
 }
 
-// chargeLater runs a deferred charge. An order that its Region lost is not charged.
+// chargeLater runs a deferred charge. An order that its Region lost is not charged. One that is paid may have been left before it was settled.
 func (s *Service) chargeLater(ctx context.Context, args ChargeArgs) error {
 	switch o, err := s.found(ctx, args.Order); {
 	case err != nil:
 		return err
 	case o.Status == StatusPaid:
-		return nil
+		return s.settleLater(ctx, o.ID)
+	case o.Status == StatusDeclined:
+		return errDeclined
 	}
 	return s.charge(ctx, args)
 }

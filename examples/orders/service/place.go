@@ -31,6 +31,8 @@ func (s *Service) postOrder(w http.ResponseWriter, r *http.Request) {
 		})
 	}, nil)
 	switch {
+	case errors.Is(err, errOtherOrder):
+		problem(w, http.StatusUnprocessableEntity, "The Idempotency-Key stands for another order.", "It was used before: take a new one for each order.")
 	case errors.Is(err, errDeclined):
 		problem(w, http.StatusPaymentRequired, "The payment was declined.", "order "+order.ID)
 	case err != nil:
@@ -46,8 +48,11 @@ func (s *Service) postOrder(w http.ResponseWriter, r *http.Request) {
 // the client's next try runs all of it again; each step finds what it has done before.
 func (s *Service) place(ctx context.Context, o Order) (Order, error) {
 	o, err := s.insert(ctx, o)
-	if err != nil {
+	switch {
+	case err != nil:
 		return o, err
+	case o.Status == StatusDeclined:
+		return o, errDeclined
 	}
 	charged, err := Charge.Try(ctx, s.Charges, ChargeArgs{Order: o.ID, Cents: o.Cents}, s.charge, queue.ID("charge-"+o.ID))
 	if err != nil {
@@ -62,9 +67,10 @@ func (s *Service) place(ctx context.Context, o Order) (Order, error) {
 	return o, nil
 }
 
-// halfway marks the error of a later step: the order is there, so "nothing was done" would be wrong, whatever the step says of itself.
+// halfway marks the error of a later step: the order is there, or the money was taken, so "nothing was done" would be wrong, whatever the step says
+// of itself.
 func halfway(err error) error {
-	if errors.Is(err, errDeclined) {
+	if err == nil || errors.Is(err, errDeclined) {
 		return err
 	}
 	return holdfast.Unknown(err)

@@ -1,7 +1,6 @@
 package service
 
 import (
-	"database/sql"
 	"errors"
 	"net/http"
 
@@ -19,7 +18,7 @@ func (s *Service) getOrder(w http.ResponseWriter, r *http.Request) {
 	}
 	order, err := s.find(r.Context(), r.PathValue("id"))
 	switch {
-	case errors.Is(err, sql.ErrNoRows), err == nil && order.Customer != customer:
+	case errors.Is(err, errNoOrder), err == nil && order.Customer != customer:
 		problem(w, http.StatusNotFound, "There is no such order.", "")
 	case err != nil:
 		degradehttp.Error(w, r, err)

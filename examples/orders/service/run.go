@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"time"
 
@@ -49,6 +50,9 @@ func (s *Service) serve(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), holdfast.StopTimeout-time.Second)
 	defer cancel()
 	err := server.Shutdown(bounded)
+	if c, ok := server.(io.Closer); ok && err != nil {
+		err = errors.Join(err, c.Close()) // what is still open ends before the stages that it stands on
+	}
 	if served := <-ended; !errors.Is(served, http.ErrServerClosed) {
 		return errors.Join(served, err)
 	}

@@ -42,7 +42,6 @@ func (s *Service) routes() (http.Handler, error) {
 	mux.Handle("/", api)
 	mux.Handle("/admin/", admin)
 	mux.Handle("GET /status", degradehttp.Status(s.Modes))
-	mux.Handle("GET /status/failover", failoverhttp.Status(s.Controller))
 	mux.Handle("GET /metrics", s.metrics.handler)
 	mux.Handle("GET /active", failoverhttp.Active(s.Controller))
 	mux.HandleFunc("GET /readyz", s.ready)
@@ -72,7 +71,7 @@ func (s *Service) api() (http.Handler, error) {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("POST /orders", s.writerOnly(keyed(levels(http.HandlerFunc(s.postOrder)))))
+	mux.Handle("POST /orders", known(s.writerOnly(keyed(levels(http.HandlerFunc(s.postOrder))))))
 	mux.Handle("GET /orders", levels(http.HandlerFunc(s.listOrders)))
 	mux.Handle("GET /orders/{id}", levels(http.HandlerFunc(s.getOrder)))
 	mux.Handle("GET /stock/{sku}", levels(http.HandlerFunc(s.getStock)))
@@ -83,8 +82,8 @@ func (s *Service) api() (http.Handler, error) {
 	return shedder.Middleware(admission(failoverhttp.Middleware(s.Controller)(mux))), nil
 }
 
-// forwardWithin is how long the writer Region may take for a request that was sent on: less than the server gives its answer.
-const forwardWithin = 20 * time.Second
+// forwardWithin is how long the writer Region may take for a request that was sent on: the longest that an order takes, and less than users wait.
+const forwardWithin = 10 * time.Second
 
 // writerOnly sends writes to the writer Region. While there is none they stay: the guard replays what is done and refuses the rest.
 func (s *Service) writerOnly(next http.Handler) http.Handler {

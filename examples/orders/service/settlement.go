@@ -18,6 +18,12 @@ type SettleArgs struct {
 	Order string `json:"order"`
 }
 
+// settleLater defers the settlement of a paid order, once however often it runs.
+func (s *Service) settleLater(ctx context.Context, order string) error {
+	_, err := Settle.Defer(ctx, s.Client, SettleArgs{Order: order}, queue.ID("settle-"+order), queue.Delay(s.parts.Settings.settleAfter()))
+	return err
+}
+
 // settle marks a paid order as settled.
 func (s *Service) settle(ctx context.Context, args SettleArgs) error {
 	_, err := s.update(ctx, args.Order, func(o *Order) { o.Settled = true })

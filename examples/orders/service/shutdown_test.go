@@ -1,12 +1,17 @@
 package service_test
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/holdfast-go/holdfast"
 	"github.com/holdfast-go/holdfast/drtest"
 	"github.com/holdfast-go/holdfast/examples/orders/embedded"
+	"github.com/holdfast-go/holdfast/examples/orders/service"
 )
 
 // A deployment stops every process under load: within the time of its stages, with requests in flight answered and nothing lost.
@@ -41,6 +46,40 @@ func TestShutdownUnderLoad(t *testing.T) {
 			if !stored[ack.Key] {
 				t.Errorf("%s was acknowledged and is not there", ack.Key)
 			}
+		}
+	})
+}
+
+// A stuck server has a request that never ends.
+type stuck struct {
+	stop, closed chan struct{}
+}
+
+func (s stuck) ListenAndServe() error { <-s.stop; return http.ErrServerClosed }
+
+func (s stuck) Shutdown(ctx context.Context) error {
+	close(s.stop)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (s stuck) Close() error { close(s.closed); return nil }
+
+// A request that does not end within the time of its stage is cut off: the stages that it stands on stop next.
+func TestShutdownCutsOffWhatDoesNotEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := stuck{make(chan struct{}), make(chan struct{})}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		start := time.Now()
+		err := service.Serve(ctx, func(http.Handler) service.HTTPServer { return server })
+		if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took >= holdfast.StopTimeout {
+			t.Errorf("serve = %v after %v, want a deadline before %v", err, took, holdfast.StopTimeout)
+		}
+		select {
+		case <-server.closed:
+		default:
+			t.Error("the server's connections were left open")
 		}
 	})
 }

@@ -1,0 +1,5 @@
+//go:build !race
+
+package failoversql_test
+
+const raceEnabled = false

@@ -1,0 +1,5 @@
+//go:build !race
+
+package idempotencyhttp_test
+
+const raceEnabled = false
