@@ -625,6 +625,7 @@ func TestRow19CompletionFails(t *testing.T) {
 		g := newGuard(t, s, idempotency.Config{})
 		_, _ = idempotency.Do(t.Context(), g, key("a"), func(context.Context) (int, error) { s.setDown(true); return 1, nil })
 		start := time.Now()
+		time.Sleep(15 * time.Second) // Run waits 20 s
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		_ = g.Run(ctx)
