@@ -3,7 +3,6 @@ package redisstore_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -124,7 +123,7 @@ func TestUnsyncedEndsWithItsReader(t *testing.T) {
 			}
 		}()
 		for range newStore(t, f, redisstore.Config{}).Unsynced(t.Context()) {
-			panic(fmt.Sprint("reader"))
+			panic("reader")
 		}
 	})
 }
