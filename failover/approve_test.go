@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -65,6 +66,55 @@ func TestApproveLoss(t *testing.T) {
 			t.Errorf("the audit log does not say who accepted which loss: %s", log)
 		}
 	})
+}
+
+// A coordinator that is slow for a moment makes the votes old while the record is read. They are read again.
+func TestApproveLooksAgainAtOldVotes(t *testing.T) {
+	inFleet(t, func(t *testing.T, f *fleet) {
+		slow := &tardy{Coordinator: f.coord}
+		f.tune = func(c *ControllerConfig) {
+			c.Automatic = false
+			if c.Instance == "w0" {
+				c.Coordinator = slow
+			}
+		}
+		f.standard()
+		for _, n := range f.nodes {
+			if n.ctl.cfg.Self == east {
+				n.stop()
+			}
+		}
+		f.backends[east].set(true)
+		ctl := f.nodes[1].ctl
+		f.until(3*time.Minute, "the group asks", func() bool { return ctl.Decision().Phase == PhaseAwaitApproval })
+		time.Sleep(10 * time.Minute)
+		slow.until.Store(time.Now().Add(6 * time.Second).UnixNano())
+		if _, err := ctl.Approve(t.Context(), ctl.Decision().Transition.ID, "bob"); err != nil {
+			t.Errorf("Approve beside a coordinator that is slow for 6 s = %v", err)
+		}
+	})
+}
+
+// A tardy coordinator takes 3.5 s for an answer until an instant.
+type tardy struct {
+	Coordinator
+	until atomic.Int64
+}
+
+func (c *tardy) wait() {
+	if time.Now().UnixNano() < c.until.Load() {
+		time.Sleep(3500 * time.Millisecond)
+	}
+}
+
+func (c *tardy) Load(ctx context.Context) (Record, error) {
+	c.wait()
+	return c.Coordinator.Load(ctx)
+}
+
+func (c *tardy) Votes(ctx context.Context) ([]Vote, error) {
+	c.wait()
+	return c.Coordinator.Votes(ctx)
 }
 
 // An approver who accepts less than the requester did is the one who counts.

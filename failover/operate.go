@@ -57,10 +57,7 @@ func (c *Controller) Failover(ctx context.Context, to Region, q Request) (Transi
 		ID: randomName(), To: to, Planned: q.Planned, Reason: q.Reason, By: q.By, Second: q.Second,
 		Asked: time.Now().UTC(), AcceptLoss: q.AcceptLoss,
 	}
-	if err := c.refreshVotes(ctx); err != nil { // the exposure guard counts them
-		return Transition{}, err
-	}
-	rec, err := c.change(ctx, func(r *Record) (audit.Record, error) {
+	rec, err := c.changeForPeople(ctx, func(r *Record) (audit.Record, error) {
 		switch {
 		case !slices.Contains(c.cfg.Regions, to):
 			return audit.Record{}, c.refuse(to, GuardTarget, "not one of %q", c.cfg.Regions)
@@ -70,6 +67,37 @@ func (c *Controller) Failover(ctx context.Context, to Region, q Request) (Transi
 		return c.begin(r, t)
 	})
 	return c.moved(rec, err)
+}
+
+// errVotesOld says that the votes have grown old while the record was read.
+var errVotesOld = errors.New("failover: the votes are too old")
+
+// looks is how often a person's wish is held against fresh votes before the guard refuses because there are none.
+const looks = 3
+
+// changeForPeople is change with votes that are no older than a poll when edit sees the record: the exposure guard counts them, takes old ones for none,
+// and people do not ask again by themselves.
+func (c *Controller) changeForPeople(ctx context.Context, edit func(*Record) (audit.Record, error)) (Record, error) {
+	for look := 1; ; look++ {
+		if err := c.refreshVotes(ctx); err != nil {
+			return Record{}, err
+		}
+		rec, err := c.change(ctx, func(r *Record) (audit.Record, error) {
+			if look < looks && c.votesOld() {
+				return audit.Record{}, errVotesOld
+			}
+			return edit(r)
+		})
+		if !errors.Is(err, errVotesOld) {
+			return rec, err
+		}
+	}
+}
+
+func (c *Controller) votesOld() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Since(c.votesAt) > c.cfg.PollEvery
 }
 
 // moved returns rec's transition and has it driven without waiting for the next poll.
@@ -99,10 +127,7 @@ func (c *Controller) ApproveLoss(ctx context.Context, id string, loss AcceptLoss
 }
 
 func (c *Controller) approve(ctx context.Context, id, by string, loss *AcceptLoss) (Transition, error) {
-	if err := c.refreshVotes(ctx); err != nil {
-		return Transition{}, err
-	}
-	rec, err := c.change(ctx, func(r *Record) (audit.Record, error) {
+	rec, err := c.changeForPeople(ctx, func(r *Record) (audit.Record, error) {
 		t := r.Transition
 		switch {
 		case r.Phase != PhaseAwaitApproval || t.ID != id:
