@@ -92,7 +92,7 @@ func TestADatabaseOfAnotherCoordinator(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if err := (failoversql.PostgreSQL()).Raise(t.Context(), db, failover.Fence{Epoch: 7, DecisionID: "other"}); err != nil {
+	if err := failoversql.PostgreSQL().Raise(t.Context(), db, failover.Fence{Epoch: 7, DecisionID: "other"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := open(); !errors.Is(err, real.ErrOtherCoordinator) || !strings.Contains(err.Error(), "0000000000000007") {
