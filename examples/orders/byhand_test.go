@@ -69,7 +69,7 @@ func TestTheBuiltCommandOnRealParts(t *testing.T) {
 	}
 
 	eventually(t, "reads stay in the other Region", func() error {
-		_, body := ask(t, http.MethodGet, urls["us-west-2"]+"/status/failover", "")
+		_, body := ask(t, http.MethodGet, urls["us-west-2"]+"/admin/failover/", "")
 		var status struct {
 			Health   map[string]string
 			Exposure struct{ Known bool }
@@ -197,6 +197,9 @@ func ask(t *testing.T, method, url, key string) (status int, answer []byte) {
 		t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer ann")
+	if strings.Contains(url, "/admin/") {
+		req.Header.Set("Authorization", "Bearer operator-ann")
+	}
 	if key != "" {
 		req.Header.Set("Idempotency-Key", key)
 	}
