@@ -194,9 +194,9 @@ func (s *Site) connect(p *service.Parts, there *Site, closers *[]func() error) e
 		if err != nil {
 			return err
 		}
-		lane.Queues[there.Name] = transport(q)
+		lane.Queues[there.Name] = q
 	}
-	p.SQL[there.Name], p.Keys[there.Name], p.Peers[there.Name] = db, loggedStore{keys(store), there.Name, &s.fleet.keyLog}, Address(there.Name)
+	p.SQL[there.Name], p.Keys[there.Name], p.Peers[there.Name] = db, loggedStore{store, there.Name, &s.fleet.keyLog}, Address(there.Name)
 	return nil
 }
 
