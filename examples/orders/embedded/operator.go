@@ -40,6 +40,19 @@ func (o *Operator) Lost() map[string]time.Time {
 	return all
 }
 
+// Exercise moves the writer as planned, as people do to know that they can. It goes home when the operator looks next.
+func (o *Operator) Exercise(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, operatorEvery)
+	defer cancel()
+	writer := o.fleet.Writer()
+	if writer == nil {
+		return
+	}
+	if controller := writer.steady(); controller != nil {
+		_, _ = controller.Failover(ctx, o.fleet.Other(writer).Name, failover.Request{Reason: "an exercise", By: "ann", Second: "bob", Planned: true}) // refused in bad weather
+	}
+}
+
 func (o *Operator) run(ctx context.Context) error {
 	ticker := time.NewTicker(operatorEvery)
 	defer ticker.Stop()
