@@ -109,6 +109,7 @@ type Refusal struct {
 	Request string // its method and path
 	Answer  string // its status and body
 	At      time.Time
+	Age     time.Duration // of the process
 }
 
 // Refusals returns them, the oldest first.
@@ -118,10 +119,10 @@ func (c *Crew) Refusals() []Refusal {
 	return slices.Clone(c.refused)
 }
 
-func (c *Crew) refusedAtStop(process, request, answer string) {
+func (c *Crew) refusedAtStop(process, request, answer string, age time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.refused = append(c.refused, Refusal{process, request, answer, time.Now()})
+	c.refused = append(c.refused, Refusal{process, request, answer, time.Now(), age})
 }
 
 // NewCrew returns one that nobody is in.
