@@ -106,10 +106,11 @@ func menu() []fault.Fault {
 		fault.Partition(east, west), fault.Latency(east, west, 300*time.Millisecond), fault.Loss(east, west, .3),
 		fault.ReplicationLag("orders-west", 5*time.Second), fault.ReplicationPause("orders-west"), fault.ReplicationBreak("orders-west"),
 		fault.Gray(embedded.PaymentsHost, 1), fault.Gray(embedded.PaymentsHost, .3).WithStatus(mislaid), fault.Throttle(embedded.PaymentsHost, .5, 429, time.Second),
+		fault.Slow(embedded.PaymentsHost, 8*time.Second), fault.LostReply(embedded.PaymentsHost, .5),
 		fault.FlagStoreDown(redisIn(third)), fault.RegionDown(third, fault.ModeBlackhole), fault.Crash(third + "/witness-0"),
 	}
 	for _, region := range []string{east, west} {
-		sqs, redis := "sqs."+region+".amazonaws.com", redisIn(region)
+		sqs, redis, mail := "sqs."+region+".amazonaws.com", redisIn(region), embedded.RelayHost(region)
 		all = append(all,
 			fault.RegionDown(region, fault.ModeBlackhole), fault.RegionDown(region, fault.ModeRefuse), fault.RegionDown(region, fault.ModeHang),
 			fault.PartitionOneWay(region, third), fault.Partition(region, third), fault.PartitionOneWay(third, region),
@@ -117,7 +118,8 @@ func menu() []fault.Fault {
 			fault.DNS(region, "", fault.FailServerFailure),
 			fault.Gray(redis, 1), fault.Gray(redis, .3), fault.Throttle(redis, 1, 503, 0),
 			fault.Gray(sqs, 1), fault.Gray(sqs, .3), fault.Throttle(sqs, .7, 503, time.Second), fault.Duplicate(sqs, .3), fault.Poison(sqs, .1),
-			fault.Gray("mail."+region+".internal", .7))
+			fault.Slow(redis, 2*time.Second), fault.LostReply(redis, .3), fault.Slow(sqs, 5*time.Second), fault.LostReply(sqs, .3),
+			fault.Gray(mail, 1), fault.Gray(mail, .7), fault.Slow(mail, 8*time.Second), fault.LostReply(mail, .5))
 	}
 	return all
 }
