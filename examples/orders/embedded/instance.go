@@ -22,6 +22,7 @@ type instance struct {
 	killed  atomic.Bool                     // the World has ended this life; what still runs of it reaches nobody
 	told    atomic.Pointer[time.Time]       // when it was told to stop in good order, nil if it was not
 	leave   atomic.Pointer[context.CancelCauseFunc]
+	born    atomic.Pointer[time.Time] // this life
 }
 
 // Why a process is told to stop, beside the end of its Region.
@@ -58,6 +59,8 @@ func (i *instance) live(ctx context.Context) (again bool, err error) {
 		return false, nil // its Region came back when all was over
 	}
 	defer crew.alive.Done()
+	born := time.Now()
+	i.born.Store(&born)
 	i.killed.Store(false)
 	i.told.Store(nil)
 	defer context.AfterFunc(ctx, func() { i.killed.Store(true) })()
@@ -115,7 +118,7 @@ func (i *instance) serve(w http.ResponseWriter, r *http.Request) {
 		answer := &answer{ResponseWriter: w}
 		s.h.ServeHTTP(answer, r)
 		if answer.status >= http.StatusInternalServerError && i.told.Load() != nil {
-			i.pool.crew.refusedAtStop(i.name, r.Method+" "+r.URL.Path, fmt.Sprintf("%d %s", answer.status, answer.body))
+			i.pool.crew.refusedAtStop(i.name, r.Method+" "+r.URL.Path, fmt.Sprintf("%d %s", answer.status, answer.body), time.Since(*i.born.Load()))
 		}
 		return
 	}
