@@ -47,8 +47,7 @@ type Holding interface {
 type LedgerReport struct {
 	Accepted, Done, Dead, Dropped, Expired, Held int
 	HeldBy                                       map[string]int
-	Deaths                                       map[Reason]int // of the Dead
-	Unverified                                   []string       // holdings that did not answer: they hold an unknown number, not zero
+	Unverified                                   []string // holdings that did not answer: they hold an unknown number, not zero
 
 	// Lost are accepted calls that are nowhere. With Unverified holdings they may be there.
 	Lost []string
@@ -99,7 +98,7 @@ func (l *Ledger) accepted() map[string]bool {
 
 // look closes the account once. Of the calls in due those that are nowhere are lost.
 func (l *Ledger) look(ctx context.Context, holdings map[string]Holding, due map[string]bool) LedgerReport {
-	r := LedgerReport{HeldBy: map[string]int{}, Deaths: map[Reason]int{}, Repeated: map[string][]Rule{}}
+	r := LedgerReport{HeldBy: map[string]int{}, Repeated: map[string][]Rule{}}
 	held := map[string]bool{}
 	for name, h := range holdings {
 		ids, err := h.Calls(ctx)
@@ -128,10 +127,7 @@ func (l *Ledger) look(ctx context.Context, holdings map[string]Holding, due map[
 func (r *LedgerReport) add(id string, c *ledgerCall, found bool) {
 	count(&r.Accepted, c.accepted)
 	count(&r.Done, c.done > 0 || c.known)
-	if c.dead != "" {
-		r.Dead++
-		r.Deaths[c.dead]++
-	}
+	count(&r.Dead, c.dead != "")
 	count(&r.Dropped, c.dropped)
 	count(&r.Expired, c.expired)
 	if c.accepted && !found && c.done == 0 && !c.known && c.dead == "" && !c.dropped && !c.expired {
