@@ -132,6 +132,7 @@ type core struct {
 	log     *slog.Logger
 	flights flights
 	work    tracker // detached functions and heartbeats
+	runners runners // of detached functions
 	later   tracker // results and ends of attempts that wait for the store
 	unsent  tracker // claims whose reply was lost, to be released: many in an outage, and worth less
 	beats   beats
@@ -348,20 +349,26 @@ func (*bare) adopt(any) error                 { return nil }
 // Run waits until ctx ends and then for the functions that outlived their callers and the results that
 // are still to be stored; it returns nil. A store that is out does not hold the stop up: after 20 s Run gives up the results that it has not taken, and
 // their leases end what they would have. If the store has a Run(context.Context) error method, Run
-// runs it as well and returns its error. Without Run the guard works, and what is left at the end of the process is lost.
+// runs it as well and returns its error. Without Run the guard works, and what is left at the end of the process is lost. While Run runs it also keeps
+// goroutines for detached functions, up to 64 that wait, which is cheaper than one for each.
 func (g *Guard) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	var err error
 	if s, ok := g.store.(interface{ Run(context.Context) error }); ok {
 		wg.Go(func() { err = s.Run(ctx) })
 	}
+	g.runners.open()
 	<-ctx.Done()
+	last := g.runners.close()
 	leave := time.Now().Add(stopPatience)
 	g.leave.Store(&leave)
 	g.work.wait()
 	g.later.wait()
 	g.unsent.wait()
 	g.work.wait() // heartbeats of what was waited for
+	if last {
+		g.runners.all.wait()
+	}
 	wg.Wait()
 	return err
 }
