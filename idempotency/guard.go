@@ -388,7 +388,7 @@ func (h *health) ready() (wait time.Duration, ok bool) {
 	if h.downSince.Load() == 0 {
 		return 0, true
 	}
-	if left := probeEvery - time.Since(time.Unix(0, h.lastFail.Load())); left > 0 {
+	if left := probeEvery - time.Since(time.Unix(0, h.lastFail.Load())); left > 0 && left <= probeEvery { // else the clock was set back
 		return left, false
 	}
 	return probeEvery, true
