@@ -102,36 +102,38 @@ func (fs *flights) armLocked(end time.Time) {
 	fs.timer.Reset(time.Until(end))
 }
 
-// onTimer ends the flights whose time is over. It runs on the timer's goroutine.
+// onTimer ends the flights whose time is over. It runs on the timer's goroutine. One look at all of them finds which are over and when the next
+// one is: a flight that begins later sets the timer itself, also if its own time is over by then.
 func (fs *flights) onTimer() {
-	now := time.Now()
-	fs.endAll(errFlightOver, func(f *flight) bool { return !now.Before(f.end) })
 	fs.mu.Lock()
-	defer fs.mu.Unlock()
+	now := time.Now()
 	fs.due = time.Time{}
+	var over []*flight
 	for f := fs.oldest; f != nil; f = f.next {
 		if now.Before(f.end) {
 			fs.armLocked(f.end)
+		} else {
+			over = append(over, f)
 		}
 	}
+	fs.mu.Unlock()
+	endAll(over, errFlightOver)
 }
 
 // drain ends all flights.
 func (fs *flights) drain() {
-	fs.endAll(ErrRegionDrained, func(*flight) bool { return true })
+	fs.mu.Lock()
+	var all []*flight
+	for f := fs.oldest; f != nil; f = f.next {
+		all = append(all, f)
+	}
+	fs.mu.Unlock()
+	endAll(all, ErrRegionDrained)
 }
 
 // endAll cancels outside of the lock: contexts made from a flight run what waits for their end.
-func (fs *flights) endAll(cause error, ends func(*flight) bool) {
-	var ended []*flight
-	fs.mu.Lock()
-	for f := fs.oldest; f != nil; f = f.next {
-		if ends(f) {
-			ended = append(ended, f)
-		}
-	}
-	fs.mu.Unlock()
-	for _, f := range ended {
+func endAll(flights []*flight, cause error) {
+	for _, f := range flights {
 		f.cancel(cause)
 	}
 }

@@ -12,12 +12,13 @@ import (
 
 // MemoryConfig configures a [Memory]. The zero value is ready to use.
 type MemoryConfig struct {
-	// MaxEntries is how many records are kept. At the limit the result that was read longest ago makes room;
+	// MaxEntries is how many records are kept. At the limit the result that was read longest ago, of a part of them all, makes room;
 	// a call in flight or held never does, and a claim fails with ErrStoreFull when there is nothing else.
 	// Zero means 100,000.
 	MaxEntries int
 
-	// MaxBytes is how many bytes of results are kept, with the same eviction. Zero means 64 MiB.
+	// MaxBytes is how many bytes of results are kept, with the same eviction. A result is kept even if that is not enough room for it. Zero
+	// means 64 MiB.
 	MaxBytes int
 }
 
@@ -38,6 +39,7 @@ type Memory struct {
 type entry struct {
 	row
 	place      place
+	read       int64 // when its result was stored, or replayed last
 	prev, next *entry
 	wake       chan struct{} // closed when the attempt ends; nil when nobody watches
 }
@@ -114,11 +116,11 @@ func (m *Memory) peek(k *Key) (result []byte, ok bool) {
 	s := m.shard(&p)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.entries[p]
-	if e == nil || e.state != StateDone || len(e.result) == 0 || e.fingerprint != k.Fingerprint || e.expires <= m.now() {
+	e, now := s.entries[p], m.now()
+	if e == nil || e.state != StateDone || len(e.result) == 0 || e.fingerprint != k.Fingerprint || e.expires <= now {
 		return nil, false
 	}
-	s.done.touch(e)
+	s.replayed(e, now)
 	return e.result, true
 }
 
@@ -155,7 +157,7 @@ func (m *Memory) begin(s *shard, p place, c *Claim) (a Answer, full bool) {
 	} else {
 		a.Status = e.begin(c, now, m.minter(s, now))
 		if e.state == StateDone {
-			s.done.touch(e)
+			s.replayed(e, now)
 		}
 	}
 	if a.Status == StatusGranted && c.Unsynced {
@@ -185,16 +187,14 @@ func (m *Memory) Complete(_ context.Context, c Completion) (Answer, error) {
 	if e == nil {
 		e = m.force(s, p)
 		e.row = completed(&c, now)
-		m.bytes.Add(int64(len(e.result)))
-		s.done.push(e)
+		m.stored(s, e, now)
 		return m.completed(s, e, &c, StatusGranted, now), nil
 	}
 	wasDone := e.state == StateDone
 	status := e.complete(&c, now)
 	if !wasDone && status == StatusGranted {
-		m.bytes.Add(int64(len(e.result)))
 		s.open.remove(e)
-		s.done.push(e)
+		m.stored(s, e, now)
 		e.ended()
 	}
 	return m.completed(s, e, &c, status, now), nil

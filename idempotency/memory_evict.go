@@ -1,5 +1,7 @@
 package idempotency
 
+import "math/rand/v2"
+
 // insert adds an entry for p if there is room, after a small sweep for expired ones. nil means full.
 func (m *Memory) insert(s *shard, p place, now int64) *entry {
 	m.sweep(s, now)
@@ -24,6 +26,19 @@ func (m *Memory) add(s *shard, p place) *entry {
 	s.entries[p] = e
 	m.rows.Add(1)
 	return e
+}
+
+// stored lists e, which has a result now.
+func (m *Memory) stored(s *shard, e *entry, now int64) {
+	e.read = now
+	s.done.push(e)
+	m.bytes.Add(int64(len(e.result)))
+}
+
+// replayed makes e the result that was read last.
+func (s *shard) replayed(e *entry, now int64) {
+	e.read = now
+	s.done.touch(e)
 }
 
 // drop forgets e, whatever its state.
@@ -64,8 +79,9 @@ func (m *Memory) evict(s *shard) bool {
 // evictAnywhere makes room when a shard has nothing to give. The caller holds no lock.
 func (m *Memory) evictAnywhere() bool {
 	now := m.now()
+	first := rand.IntN(len(m.shards))
 	for i := range m.shards {
-		s := &m.shards[i]
+		s := &m.shards[(first+i)%len(m.shards)]
 		s.mu.Lock()
 		before := len(s.entries)
 		for _, e := range s.entries {
@@ -91,17 +107,40 @@ func (m *Memory) makeRoom(n int) {
 	}
 }
 
+// evictLooks is in how many shards the result that was read longest ago is looked for.
+const evictLooks = 5
+
+// evictResult drops the oldest result of a few shards. Always the same ones would lose even what they have just stored, while all others keep what
+// nobody has read for long.
 func (m *Memory) evictResult() bool {
+	var from *shard
+	var oldest int64
+	first := rand.IntN(len(m.shards))
 	for i := range m.shards {
-		s := &m.shards[i]
-		s.mu.Lock()
-		freed := m.evict(s)
-		s.mu.Unlock()
-		if freed {
-			return true
+		s := &m.shards[(first+i)%len(m.shards)]
+		if read, ok := s.oldestRead(); ok && (from == nil || read < oldest) {
+			from, oldest = s, read
+		}
+		if from != nil && i >= evictLooks-1 {
+			break
 		}
 	}
-	return false
+	if from == nil {
+		return false
+	}
+	from.mu.Lock()
+	defer from.mu.Unlock()
+	return m.evict(from)
+}
+
+// oldestRead returns when the shard's oldest result was read; ok is false if it has none.
+func (s *shard) oldestRead() (read int64, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.done.oldest == nil {
+		return 0, false
+	}
+	return s.done.oldest.read, true
 }
 
 // A list is a doubly linked list of entries; an entry is in at most one.

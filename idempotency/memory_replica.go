@@ -43,8 +43,7 @@ func (m *Memory) Put(_ context.Context, key Key, r Record) error {
 	e := m.force(s, p)
 	e.row = rowOf(&r, now)
 	if e.state == StateDone {
-		m.bytes.Add(int64(len(e.result)))
-		s.done.push(e)
+		m.stored(s, e, now)
 	} else {
 		s.open.push(e)
 	}

@@ -92,7 +92,7 @@ func NewRegional(route func() (regions []string, writer string), stores map[stri
 		if !ok {
 			return nil, fmt.Errorf("idempotency: NewRegional: the store of Region %q, a %T, is no Replica", region, s)
 		}
-		r.peers[region] = &peer{region: region, store: replica, limit: c.ReplicaTimeout, near: instant(s)}
+		r.peers[region] = &peer{region: region, store: sound(replica), limit: c.ReplicaTimeout, near: instant(s)}
 		r.near = r.near && instant(s)
 	}
 	if c.ReplicaOf == nil {

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/holdfast-go/holdfast/internal/outcome"
+	"github.com/holdfast-go/holdfast/internal/planted"
 	"github.com/holdfast-go/holdfast/internal/striped"
 	"github.com/holdfast-go/holdfast/internal/telemetry"
 )
@@ -112,6 +113,7 @@ func NewClient(t Transport, config ClientConfig) (*Client, error) {
 	if err := config.setDefaults(); err != nil {
 		return nil, err
 	}
+	config.Once = unguarded(config.Once, planted.TryUnguarded)
 	c := &Client{config: config, transport: t, limits: t.Limits(), regions: max(1, len(sourcesOf(t)))}
 	c.accepts = c.limits
 	c.accepts.MessageBytes -= headroom

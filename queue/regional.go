@@ -49,6 +49,7 @@ func NewRegional(route func() (regions []string, writer string), transports map[
 	if route == nil || len(transports) == 0 {
 		return nil, errors.New("queue: NewRegional: needs a route and at least one transport")
 	}
+	config = blaming(config)
 	config.AttemptTimeout = cmp.Or(config.AttemptTimeout, time.Second)
 	if config.AttemptTimeout < 10*time.Millisecond {
 		return nil, fmt.Errorf("queue: RegionalConfig.AttemptTimeout: %v is below the minimum 10ms", config.AttemptTimeout)

@@ -71,6 +71,9 @@ func (a *closing) judge() []error {
 	a.requests()
 	a.movesOfTheWriter()
 	a.stops()
+	a.givenUp()
+	a.blames()
+	a.late()
 	return a.errs
 }
 
@@ -326,7 +329,7 @@ func (a *closing) movedWithin(begun embedded.KeyStep, effect time.Duration) bool
 }
 
 // causes are the faults that are a reason to move the writer: the Region is lost, or cut off, or its process is. What other hosts answer is none.
-var causes = []string{"region-down", "partition", "partition-one-way", "latency", "loss", "dns", "crash", "clock-skew"}
+var causes = []string{"region-down", "partition", "partition-one-way", "latency", "loss", "dns", "crash", "clock-skew", "az-down"}
 
 // movesOfTheWriter: an unplanned move has a cause, and opens at once.
 func (a *closing) movesOfTheWriter() {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"runtime"
@@ -118,6 +119,8 @@ func menu() []fault.Fault {
 			fault.DNS(region, "", fault.FailServerFailure),
 			fault.Gray(redis, 1), fault.Gray(redis, .3), fault.Throttle(redis, 1, 503, 0),
 			fault.Gray(sqs, 1), fault.Gray(sqs, .3), fault.Throttle(sqs, .7, 503, time.Second), fault.Duplicate(sqs, .3), fault.Poison(sqs, .1),
+			fault.AZDown(region, embedded.Databases, fault.ModeRefuse), fault.AZDown(region, embedded.Databases, fault.ModeHang),
+			fault.Latency(region, zone(region), 200*time.Millisecond), fault.Loss(region, zone(region), .2),
 			fault.Slow(redis, 2*time.Second), fault.LostReply(redis, .3), fault.Slow(sqs, 5*time.Second), fault.LostReply(sqs, .3),
 			fault.Gray(mail, 1), fault.Gray(mail, .7), fault.Slow(mail, 8*time.Second), fault.LostReply(mail, .5))
 	}
@@ -166,12 +169,12 @@ func (c *composition) disaster(t testing.TB, w *drtest.World) {
 	for name, load := range map[string]struct {
 		do   embedded.Shopper
 		rate float64
-	}{"buy": {f.Buy(), compositionRate}, "look": {f.Look(), compositionRate / 2}} {
+	}{"buy": {f.Buy(), compositionRate / 2}, "buy once": {f.BuyOnce(), compositionRate / 2}, "look": {f.Look(), compositionRate / 2}} {
 		loads = append(loads, w.Load(drtest.Load{Name: name, Clients: 2, Rate: drtest.Poisson(load.rate / 2), Timeout: 10 * time.Second, Do: load.do}))
 	}
 	storm := w.Storm()
 	w.Play(storm)
-	c.deploy(w, f, lastOf(storm))
+	c.disturb(t.Context(), w, f, operator, lastOf(storm))
 	healed := time.Now()
 	unwell := wellAgain(f.Unrest, steadyFor)
 	for _, l := range loads {
@@ -217,16 +220,23 @@ func lastOf(s drtest.Scenario) (last time.Duration) {
 // deploys is how many times a World restarts the processes of a Region.
 const deploys = 3
 
-// deploy restarts the processes of a Region at instants that the seed draws, and returns when the faults are over.
-func (c *composition) deploy(w *drtest.World, f *embedded.Fleet, last time.Duration) {
+// disturb does what people do to a service, whatever the weather, at instants that the seed draws: it restarts the processes of a Region, and exercises a move of the
+// writer. It returns when the faults are over.
+func (c *composition) disturb(ctx context.Context, w *drtest.World, f *embedded.Fleet, operator *embedded.Operator, last time.Duration) {
 	rng := w.Stream("deployments")
 	start := time.Now()
+	within := func() time.Duration { return time.Duration(rng.Int64N(int64(last + 10*time.Second))) }
 	var at []time.Duration
 	for range deploys {
-		at = append(at, time.Duration(rng.Int64N(int64(last+10*time.Second))))
+		at = append(at, within())
 	}
-	for _, instant := range slices.Sorted(slices.Values(at)) {
+	exercise := within()
+	for _, instant := range slices.Sorted(slices.Values(append(at, exercise))) {
 		time.Sleep(time.Until(start.Add(instant)))
+		if instant == exercise {
+			operator.Exercise(ctx)
+			continue
+		}
 		f.Sites[[]string{embedded.East, embedded.West}[rng.IntN(2)]].Deploy()
 		c.deploys++
 	}

@@ -25,7 +25,12 @@ const (
 	West  = "us-west-2" // the warm standby
 	Third = "us-east-2" // witness, coordinator, flags
 	Web   = "users"     // where users sit
+
+	Databases = "db" // the zone of each Region that has its database
 )
+
+// databaseRTT is the way between two zones of a Region.
+const databaseRTT = time.Millisecond
 
 // Config configures a [Fleet]. The zero value is ready to use but for Dir.
 type Config struct {

@@ -51,6 +51,19 @@ func (o *Operator) Lost() map[string]time.Time {
 	return all
 }
 
+// Exercise moves the writer as planned, as people do to know that they can. It goes home when the operator looks next.
+func (o *Operator) Exercise(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, operatorEvery)
+	defer cancel()
+	writer := o.fleet.Writer()
+	if writer == nil {
+		return
+	}
+	if controller := writer.steady(); controller != nil {
+		_, _ = controller.Failover(ctx, o.fleet.Other(writer).Name, failover.Request{Reason: "an exercise", By: "ann", Second: "bob", Planned: true}) // refused in bad weather
+	}
+}
+
 // Unread returns the databases that were rebuilt unread.
 func (o *Operator) Unread() []Unread {
 	o.mu.Lock()
