@@ -182,7 +182,21 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 				a.history.AddRequest("sqs.us-east-1.amazonaws.com", 5*time.Second+time.Duration(i), 1)
 			}
 		}, ""},
-		"a stop that takes too long":   {func(a *closing) { a.longest = 31 * time.Second }, "a process took 31s to stop, want at most 30s"},
+		"a stop that takes too long":         {func(a *closing) { a.longest = 31 * time.Second }, "a process took 31s to stop, want at most 30s"},
+		"a call is given up":                 {func(a *closing) { a.dead = []deadCall{died("mail-kept")} }, `given up: call "mail-kept", whose order is there, is in the dead-letter queue of us-east-1: attempts after 10 attempts (no)`},
+		"a call of a lost order is given up": {func(a *closing) { a.dead = []deadCall{died("mail-lost")} }, ""},
+		"a Region is blamed for what it did": {func(a *closing) {
+			a.blamed = []embedded.Blame{{Process: "p", Region: embedded.East, Counted: 3, Failed: 3}}
+		}, ""},
+		"a Region is blamed for more than it did": {func(a *closing) {
+			a.blamed = []embedded.Blame{{Process: "p", Region: embedded.East, Counted: 4, Failed: 3}}
+		}, `blamed: process "p" holds 4 failures against us-east-1, where 3 requests failed`},
+		"work is taken on with the word to stop": {func(a *closing) {
+			a.taken, a.drain = []embedded.Late{{Process: "p", Request: "POST /orders", After: 1050 * time.Millisecond}}, time.Second
+		}, ""},
+		"work is taken on late": {func(a *closing) {
+			a.taken, a.drain = []embedded.Late{{Process: "p", Request: "POST /orders", After: 1200 * time.Millisecond}}, time.Second
+		}, `taken on late: process "p" took POST /orders 1.2s after it was told to stop`},
 		"refused by its stop":          {func(a *closing) { a.refusals = []embedded.Refusal{refusal(40*time.Second, time.Minute)} }, `failed by its stop: process "p" answered POST /orders with 503 at 40s, in quiet times`},
 		"refused by a young process":   {func(a *closing) { a.refusals = []embedded.Refusal{refusal(40*time.Second, time.Second)} }, ""},
 		"refused in an outage":         {func(a *closing) { a.refusals = []embedded.Refusal{refusal(61*time.Second, time.Minute)} }, ""},
@@ -199,6 +213,10 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 			}
 		})
 	}
+}
+
+func died(call string) deadCall {
+	return deadCall{embedded.East, queue.Envelope{ID: call, Death: &queue.Death{Reason: queue.ReasonAttempts, Attempts: 10, Error: "no"}}}
 }
 
 func refusal(at, age time.Duration) embedded.Refusal {
