@@ -119,7 +119,8 @@ type Terms struct {
 
 	// MaxRun, if positive, detaches calls from their callers: the function runs on after its caller's context ended,
 	// for at most MaxRun, and its result is stored for the caller's next try. The caller gets ErrDetached.
-	// The function's context keeps the caller's values, not its end.
+	// The function's context keeps the caller's values, not its end. When MaxRun is over its Err is [context.DeadlineExceeded]; a context made
+	// from it says [context.Canceled], and [context.Cause] of either matches [context.DeadlineExceeded].
 	MaxRun time.Duration
 }
 
@@ -395,7 +396,7 @@ func (h *health) ready() (wait time.Duration, ok bool) {
 	if h.downSince.Load() == 0 {
 		return 0, true
 	}
-	if left := probeEvery - time.Since(time.Unix(0, h.lastFail.Load())); left > 0 {
+	if left := probeEvery - time.Since(time.Unix(0, h.lastFail.Load())); left > 0 && left <= probeEvery { // else the clock was set back
 		return left, false
 	}
 	return probeEvery, true

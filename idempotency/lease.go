@@ -105,10 +105,10 @@ func (l *lease) onBeat() {
 			l.over = time.AfterFunc(time.Until(l.end), func() { l.cancel(errMaxRun) })
 		}
 	}
+	l.core.work.add() // before the mutex: who has stopped the lease finds this beat at work, or none
 	l.mu.Unlock()
-
-	l.core.work.add()
 	defer l.core.work.done()
+
 	ctx, cancel := context.WithTimeout(context.Background(), l.core.config.StoreTimeout)
 	defer cancel()
 	next := l.core.config.Heartbeat

@@ -36,6 +36,10 @@ type closing struct {
 	steps    []embedded.KeyStep
 	longest  time.Duration // stop of a process
 	refusals []embedded.Refusal
+	dead     []deadCall
+	blamed   []embedded.Blame
+	taken    []embedded.Late // requests that processes took on after they were told to stop
+	drain    time.Duration   // how long they may
 	errs     []error
 }
 
@@ -44,6 +48,7 @@ func (c *composition) closeBooks(ctx context.Context, w *drtest.World, f *embedd
 	a := &closing{
 		c: c, w: w, f: f, start: worldStart(w), history: w.History(), kept: map[string]service.Order{}, lost: operator.Lost(), unread: operator.Unread(), moves: f.Moves(),
 		stores: map[failover.Region]string{}, charged: f.Payments.Charges(), rules: f.Ledger.Rules, steps: f.KeySteps(), longest: f.LongestStop(), refusals: f.Refusals(),
+		dead: deadCalls(f), blamed: f.Blames(), taken: f.Late(), drain: f.Config.Settings.DrainDelay,
 	}
 	for _, o := range f.Orders() {
 		a.kept[o.ID] = o

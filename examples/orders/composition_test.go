@@ -164,8 +164,7 @@ func (c *composition) disaster(t testing.TB, w *drtest.World) {
 	})
 	operator := f.StartOperator()
 	w.Gauge("features below normal", func() float64 { return float64(f.Degraded()) })
-	w.Check(check.AppliedOnce("charge"), check.SingleWriter().Except(embedded.KeyHeartbeat),
-		check.Amplification(1.2+3/compositionRate).For("POST /orders"), check.Drained("features below normal", recoverWithin))
+	w.Check(promises()...)
 	var loads []*drtest.Traffic
 	for name, load := range map[string]struct {
 		do   embedded.Shopper
@@ -196,6 +195,14 @@ func (c *composition) disaster(t testing.TB, w *drtest.World) {
 	}
 	for _, err := range c.closeBooks(t.Context(), w, f, operator) {
 		t.Error(err)
+	}
+}
+
+// promises are the checks of every World, beside its books.
+func promises() []check.Check {
+	return []check.Check{
+		check.AppliedOnce("charge"), check.SingleWriter().Except(embedded.KeyHeartbeat),
+		check.Amplification(1.2 + 3/compositionRate).For("POST /orders"), check.Drained("features below normal", recoverWithin),
 	}
 }
 
