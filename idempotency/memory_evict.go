@@ -3,7 +3,7 @@ package idempotency
 import "math/rand/v2"
 
 // insert adds an entry for p if there is room, after a small sweep for expired ones. nil means full.
-func (m *Memory) insert(s *shard, p place, now int64) *entry {
+func (m *Memory) insert(s *shard, p *spot, now int64) *entry {
 	m.sweep(s, now)
 	if m.rows.Load() >= int64(m.config.MaxEntries) {
 		if !m.evict(s) {
@@ -14,17 +14,17 @@ func (m *Memory) insert(s *shard, p place, now int64) *entry {
 }
 
 // force is insert that exceeds the limit, if there is nothing to evict, rather than lose what is known of a call.
-func (m *Memory) force(s *shard, p place) *entry {
+func (m *Memory) force(s *shard, p *spot) *entry {
 	if m.rows.Load() >= int64(m.config.MaxEntries) {
 		m.evict(s)
 	}
 	return m.add(s, p)
 }
 
-func (m *Memory) add(s *shard, p place) *entry {
+func (m *Memory) add(s *shard, p *spot) *entry {
 	e := s.blank()
-	e.place = p
-	s.entries[p] = e
+	e.spot, e.chain = *p, s.entries[p.hash]
+	s.entries[p.hash] = e
 	m.rows.Add(1)
 	return e
 }
@@ -67,10 +67,26 @@ func (m *Memory) drop(s *shard, e *entry) {
 		s.open.remove(e)
 	}
 	e.ended()
-	delete(s.entries, e.place)
+	s.unlink(e)
 	m.rows.Add(-1)
 	*e = entry{}
 	s.keep(e)
+}
+
+// unlink takes e out of the entries.
+func (s *shard) unlink(e *entry) {
+	first := s.entries[e.spot.hash]
+	switch {
+	case first != e:
+		for first.chain != e {
+			first = first.chain
+		}
+		first.chain = e.chain
+	case e.chain != nil:
+		s.entries[e.spot.hash] = e.chain
+	default:
+		delete(s.entries, e.spot.hash)
+	}
 }
 
 // sweep drops expired records at the old ends of the lists. Every claim pays for a few, so that
