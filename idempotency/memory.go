@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/intrusive"
 )
 
 // MemoryConfig configures a [Memory]. The zero value is ready to use.
@@ -38,17 +40,17 @@ type Memory struct {
 // An entry is a row in a shard, in one of the shard's two lists.
 type entry struct {
 	row
-	place      place
-	read       int64 // when its result was stored, or replayed last
-	prev, next *entry
-	wake       chan struct{} // closed when the attempt ends; nil when nobody watches
+	place place
+	read  int64         // when its result was stored, or replayed last
+	wake  chan struct{} // closed when the attempt ends; nil when nobody watches
+	link  intrusive.Link[entry]
 }
 
 type shard struct {
 	mu      sync.Mutex // guards the following
 	entries map[place]*entry
-	done    list // results, least recently read first
-	open    list // in flight and held, oldest claim first
+	done    intrusive.List[entry] // results, least recently read first
+	open    intrusive.List[entry] // in flight and held, oldest claim first
 	fence   uint64
 	missed  map[place]Mark
 	marks   uint64
@@ -152,7 +154,7 @@ func (m *Memory) begin(s *shard, p place, c *Claim) (a Answer, full bool) {
 			return a, true
 		}
 		e.grant(c, now, m.minter(s, now))
-		s.open.push(e)
+		s.open.PushBack(e, &e.link)
 		a.Status = StatusGranted
 	} else {
 		a.Status = e.begin(c, now, m.minter(s, now))
@@ -193,7 +195,7 @@ func (m *Memory) Complete(_ context.Context, c Completion) (Answer, error) {
 	wasDone := e.state == StateDone
 	status := e.complete(&c, now)
 	if !wasDone && status == StatusGranted {
-		s.open.remove(e)
+		s.open.Remove(&e.link)
 		m.stored(s, e, now)
 		e.ended()
 	}
@@ -234,7 +236,7 @@ func (m *Memory) Release(_ context.Context, r Release) (Status, error) {
 		}
 		e = m.force(s, p)
 		e.row = held(&r, now)
-		s.open.push(e)
+		s.open.PushBack(e, &e.link)
 		s.missIf(r.Unsynced, p, r.Fence)
 		return StatusGranted, nil
 	}
