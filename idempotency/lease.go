@@ -13,7 +13,7 @@ import (
 type lease struct {
 	core      *core
 	store     Store
-	holder    Holder
+	holder    *Holder
 	retention time.Duration
 	cancel    context.CancelCauseFunc // of the attempt
 	end       time.Time               // of MaxRun; zero if there is none, or a timer for it
@@ -105,10 +105,10 @@ func (l *lease) onBeat() {
 			l.over = time.AfterFunc(time.Until(l.end), func() { l.cancel(errMaxRun) })
 		}
 	}
+	l.core.work.add() // before the mutex: who has stopped the lease finds this beat at work, or none
 	l.mu.Unlock()
-
-	l.core.work.add()
 	defer l.core.work.done()
+
 	ctx, cancel := context.WithTimeout(context.Background(), l.core.config.StoreTimeout)
 	defer cancel()
 	next := l.core.config.Heartbeat
@@ -125,7 +125,7 @@ func (l *lease) onBeat() {
 // extend renews the lease and saves checkpoint, if it is not nil.
 func (l *lease) extend(ctx context.Context, checkpoint []byte) error {
 	sent := time.Now()
-	status, err := l.store.Renew(ctx, Renewal{Holder: l.holder, Lease: l.core.config.Lease, Retention: l.retention, Checkpoint: checkpoint})
+	status, err := l.store.Renew(ctx, Renewal{Holder: *l.holder, Lease: l.core.config.Lease, Retention: l.retention, Checkpoint: checkpoint})
 	switch {
 	case err != nil:
 		l.core.failed(err)

@@ -47,8 +47,9 @@ type entry struct {
 type shard struct {
 	mu      sync.Mutex // guards the following
 	entries map[place]*entry
-	done    list // results, least recently read first
-	open    list // in flight and held, oldest claim first
+	done    list   // results, least recently read first
+	open    list   // in flight and held, oldest claim first
+	spare   *entry // dropped, by next
 	fence   uint64
 	missed  map[place]Mark
 	marks   uint64

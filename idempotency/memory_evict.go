@@ -22,11 +22,28 @@ func (m *Memory) force(s *shard, p place) *entry {
 }
 
 func (m *Memory) add(s *shard, p place) *entry {
-	e := &entry{place: p}
+	e := s.blank()
+	e.place = p
 	s.entries[p] = e
 	m.rows.Add(1)
 	return e
 }
+
+// blank returns an entry that was dropped, or one of several new ones: a store that is full makes none.
+func (s *shard) blank() *entry {
+	if s.spare == nil {
+		several := make([]entry, 1+min(15, len(s.entries)/4))
+		for i := range several {
+			s.keep(&several[i])
+		}
+	}
+	e := s.spare
+	s.spare, e.next = e.next, nil
+	return e
+}
+
+// keep keeps an empty entry for later use.
+func (s *shard) keep(e *entry) { s.spare, e.next = e, s.spare }
 
 // stored lists e, which has a result now.
 func (m *Memory) stored(s *shard, e *entry, now int64) {
@@ -41,7 +58,7 @@ func (s *shard) replayed(e *entry, now int64) {
 	s.done.touch(e)
 }
 
-// drop forgets e, whatever its state.
+// drop forgets e, whatever its state. The caller must not use it any more.
 func (m *Memory) drop(s *shard, e *entry) {
 	if e.state == StateDone {
 		s.done.remove(e)
@@ -52,6 +69,8 @@ func (m *Memory) drop(s *shard, e *entry) {
 	e.ended()
 	delete(s.entries, e.place)
 	m.rows.Add(-1)
+	*e = entry{}
+	s.keep(e)
 }
 
 // sweep drops expired records at the old ends of the lists. Every claim pays for a few, so that

@@ -117,7 +117,7 @@ func NewClient(t Transport, config ClientConfig) (*Client, error) {
 	c := &Client{config: config, transport: t, limits: t.Limits(), regions: max(1, len(sourcesOf(t)))}
 	c.accepts = c.limits
 	c.accepts.MessageBytes -= headroom
-	c.sender = sender{limits: c.limits, linger: config.Linger, send: c.sendBatch, busy: map[string]bool{}}
+	c.sender = sender{limits: c.limits, linger: config.Linger, prompt: prompt(t) && !c.limits.FIFO, send: c.sendBatch, busy: map[string]bool{}}
 	c.telemetry.init(c)
 	return c, nil
 }
@@ -267,22 +267,36 @@ const sendAttempts = 2
 
 // sendBatch sends b, then once more those entries that failed fast. A time-out is not repeated: the
 // spool is there for that, and the caller waits.
-func (c *Client) sendBatch(b *batch) {
+func (c *Client) sendBatch(ctx context.Context, b *batch) {
 	todo, out := b.items, b.out
 	for attempt := 1; ; attempt++ {
-		ctx, cancel := context.WithTimeout(context.Background(), c.config.SendTimeout*time.Duration(c.regions))
 		began := time.Now()
-		results := c.transport.Send(ctx, out)
-		cancel()
-		c.telemetry.sent(len(out), time.Since(began), results)
+		results := c.attempt(ctx, out)
+		took := time.Since(began)
+		c.telemetry.sent(len(out), took, results)
 		failed := keepResults(todo, results, attempt)
-		c.health.note(len(out), len(failed))
-		if len(failed) == 0 || attempt == sendAttempts || time.Since(began) >= c.config.SendTimeout || !c.spend() {
+		if ctx.Err() != nil { // a caller who has left says nothing about the queue
 			return
 		}
-		time.Sleep(10*time.Millisecond + rand.N(40*time.Millisecond))
+		c.health.note(len(out), len(failed))
+		if len(failed) == 0 || attempt == sendAttempts || took >= c.config.SendTimeout || !c.spend() {
+			return
+		}
+		if !sleep(ctx, 10*time.Millisecond+rand.N(40*time.Millisecond)) {
+			return
+		}
 		todo, out = failed, outgoings(failed)
 	}
+}
+
+// attempt sends once, within SendTimeout per Region. A queue that keeps nobody waiting needs no limit.
+func (c *Client) attempt(ctx context.Context, out []Outgoing) []SendResult {
+	if c.sender.prompt {
+		return c.transport.Send(ctx, out)
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.config.SendTimeout*time.Duration(c.regions))
+	defer cancel()
+	return c.transport.Send(ctx, out)
 }
 
 func (c *Client) spend() bool { return c.config.Spend == nil || c.config.Spend() }

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -11,10 +12,14 @@ import (
 // A sender gathers the messages of concurrent Defers into batches. It sends at once while nothing is in flight, so
 // that a lone caller waits for nobody; otherwise when a batch is full or linger has passed. At most one
 // message of a FIFO group is in flight, so that neither concurrent batches nor an entry that failed can reorder a group.
+//
+// A batch is sent by the caller that makes it due if that caller's context cannot end: it has to wait for an answer
+// anyway. Callers that may leave need somebody who stays, a carrier.
 type sender struct {
 	limits Limits
 	linger time.Duration
-	send   func(*batch) // fills the results of all its messages
+	prompt bool                          // the queue keeps nobody waiting: every caller sends its own message
+	send   func(context.Context, *batch) // fills the results of all its messages
 
 	pendings sync.Pool
 
@@ -22,7 +27,7 @@ type sender struct {
 	queue    []*pending
 	bytes    int // of queue
 	busy     map[string]bool
-	inFlight int // carriers
+	inFlight int // batches, and carriers about to cut one
 	starting int // of them, those that have not cut their batch
 	timer    *time.Timer
 	armed    bool
@@ -73,15 +78,17 @@ func (b *batch) recycle() {
 	batches.Put(b)
 }
 
-// submit queues p and waits for its result or ctx. Afterwards p is the caller's if ok; when ctx ended first it is
-// not, and unsent says that it was withdrawn before anything was sent.
+// submit sends p, or queues it and waits for its result or ctx. Afterwards p is the caller's if ok; when ctx ended first
+// it is not, and unsent says that it was withdrawn before anything was sent.
 func (s *sender) submit(ctx context.Context, p *pending) (ok, unsent bool) {
-	s.mu.Lock()
-	s.queue = append(s.queue, p)
-	s.bytes += len(p.out.Body)
-	s.flushLocked(s.inFlight == 0, false)
-	s.mu.Unlock()
+	if s.prompt {
+		s.sendNow(ctx, p)
+		return true, false
+	}
 	gone := ctx.Done()
+	if b := s.push(p, gone == nil); b != nil && s.lead(b, p) {
+		return true, false
+	}
 	if gone == nil { // a receive costs half of a choice
 		<-p.done
 		return true, false
@@ -101,6 +108,74 @@ func (s *sender) submit(ctx context.Context, p *pending) (ok, unsent bool) {
 	return false, false
 }
 
+// push queues p. It returns the batch that is due by that if the caller stays to send it.
+func (s *sender) push(p *pending, stays bool) *batch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue = append(s.queue, p)
+	s.bytes += len(p.out.Body)
+	if !s.flushLocked(s.inFlight == 0, stays) {
+		return nil
+	}
+	s.starting--
+	b := s.cutLocked()
+	if b != nil { // else all that is queued waits for its groups
+		s.inFlight++
+	}
+	return b
+}
+
+// lead sends b on the goroutine of the caller whose message own is, and reports whether own is in it. A panic of the transport is this
+// caller's; the others' outcome is unknown.
+func (s *sender) lead(b *batch, own *pending) (mine bool) {
+	sent := false
+	defer func() {
+		if !sent {
+			b.fail(errPanicked)
+			s.end(b, nil)
+		}
+	}()
+	s.send(context.Background(), b)
+	sent = true
+	return s.end(b, own)
+}
+
+var errPanicked = errors.New("transport panicked")
+
+func (b *batch) fail(err error) {
+	for _, p := range b.items {
+		p.result = SendResult{Err: &SendError{Outcome: SendUnknown, Err: err}}
+	}
+}
+
+// end is the end of a batch that no carrier sent.
+func (s *sender) end(b *batch, own *pending) (mine bool) {
+	s.mu.Lock()
+	s.freeLocked(b)
+	s.flushLocked(s.inFlight == 1, false)
+	s.doneLocked()
+	s.mu.Unlock()
+	return s.deliver(b, own)
+}
+
+// sendNow sends p by itself, under its caller's context.
+func (s *sender) sendNow(ctx context.Context, p *pending) {
+	s.mu.Lock()
+	s.inFlight++
+	s.mu.Unlock()
+	b := batches.Get().(*batch)
+	b.items, b.out = append(b.items, p), append(b.out, p.out)
+	defer s.sentNow(b)
+	s.send(ctx, b)
+}
+
+func (s *sender) sentNow(b *batch) {
+	b.recycle()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.doneLocked()
+}
+
 // withdraw takes p out of the queue if it is still there.
 func (s *sender) withdraw(p *pending) bool {
 	s.mu.Lock()
@@ -117,22 +192,27 @@ func (s *sender) withdraw(p *pending) bool {
 }
 
 // flushLocked starts carriers: one for every full batch, and with now also one for what is left; else it arms the timer.
-// The first is the caller if it is a carrier whose batch has ended; again says so. A carrier cuts its batch when it gets
+// The first is who calls it if that one is free to send; itself says so. A carrier cuts its batch when it gets
 // to run, so that callers who are ready by then are in it.
-func (s *sender) flushLocked(now, carrier bool) (again bool) {
+func (s *sender) flushLocked(now, free bool) (itself bool) {
 	full := max(len(s.queue)/s.limits.Batch, s.bytes/s.limits.BatchBytes)
 	for s.starting < full || now && s.starting == 0 && len(s.queue) > 0 {
 		s.starting++
-		if carrier && !again {
-			again = true
+		if free && !itself {
+			itself = true
 			continue
 		}
 		s.startLocked()
 	}
+	s.lingerLocked()
+	return itself
+}
+
+// lingerLocked arms the timer for those that nobody is about to take.
+func (s *sender) lingerLocked() {
 	if len(s.queue) > 0 && s.starting == 0 && !s.armed {
 		s.armLocked(s.linger)
 	}
-	return again
 }
 
 func (s *sender) armLocked(d time.Duration) {
@@ -195,6 +275,7 @@ func (s *sender) cutLocked() *batch {
 		b.recycle()
 		return nil
 	}
+	s.lingerLocked()
 	return b
 }
 
@@ -213,7 +294,7 @@ func (s *sender) carryOne(given chan bool) (again bool) {
 	b := s.cutLocked()
 	s.mu.Unlock()
 	if b != nil { // else every queued message waits for its group, whose batch flushes when it ends
-		s.send(b)
+		s.send(context.Background(), b)
 	}
 	s.mu.Lock()
 	s.freeLocked(b)
@@ -221,7 +302,7 @@ func (s *sender) carryOne(given chan bool) (again bool) {
 	rests := !again && s.endLocked(given)
 	short := len(s.queue) < s.limits.Batch
 	s.mu.Unlock()
-	s.deliver(b)
+	s.deliver(b, nil)
 	switch {
 	case rests:
 		again = <-given // at the latest when the last batch has ended
@@ -231,20 +312,28 @@ func (s *sender) carryOne(given chan bool) (again bool) {
 	return again
 }
 
-// endLocked ends a carrier's work and reports whether it rests, to be given another batch. The last one to work dismisses
-// those that rest, so that no goroutine outlives the calls.
+// endLocked ends a carrier's work and reports whether it rests, to be given another batch.
 func (s *sender) endLocked(given chan bool) (rests bool) {
+	if s.inFlight > 1 {
+		s.resting = append(s.resting, given)
+		rests = true
+	}
+	s.doneLocked()
+	return rests
+}
+
+// doneLocked ends a batch or a carrier's turn. The last of all dismisses the carriers that rest, so that no goroutine
+// outlives the calls.
+func (s *sender) doneLocked() {
 	s.inFlight--
 	if s.inFlight > 0 {
-		s.resting = append(s.resting, given)
-		return true
+		return
 	}
 	for _, c := range s.resting {
 		c <- false
 	}
 	s.resting = nil
 	s.restLocked()
-	return false
 }
 
 // freeLocked ends the batch's hold on its groups.
@@ -259,19 +348,23 @@ func (s *sender) freeLocked(b *batch) {
 	}
 }
 
-// deliver wakes the callers.
-func (s *sender) deliver(b *batch) {
+// deliver wakes the callers but own's, who is here, and reports whether own is among them.
+func (s *sender) deliver(b *batch, own *pending) (mine bool) {
 	if b == nil {
-		return
+		return false
 	}
 	for _, p := range b.items {
-		if p.left.Swap(true) { // its caller has left
+		switch {
+		case p == own:
+			mine = true
+		case p.left.Swap(true): // its caller has left
 			s.recycle(p)
-			continue
+		default:
+			p.done <- struct{}{}
 		}
-		p.done <- struct{}{}
 	}
 	b.recycle()
+	return mine
 }
 
 func (s *sender) restLocked() {
