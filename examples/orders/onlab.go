@@ -56,7 +56,7 @@ func runLab(ctx context.Context, o *options, out, errs io.Writer) (err error) {
 // onServers plays what the flags ask for. It is bounded: every step of it is.
 func (o *options) onServers(ctx context.Context, l *lab.Lab, out io.Writer) (*drill.Result, error) {
 	cfg := o.drillConfig(out)
-	cfg.RTO, cfg.Settle = 30*time.Second, time.Minute
+	cfg.RTO, cfg.Pause, cfg.Settle = 30*time.Second, 15*time.Second, time.Minute
 	if o.soak == 0 {
 		return drill.Run(ctx, l.System(), cfg)
 	}
