@@ -294,7 +294,7 @@ func (a *closing) stops() {
 		a.say("a process took %v to stop, want at most %v", longest, holdfast.StopTimeout)
 	}
 	for _, r := range a.f.Refusals() {
-		if at := a.since(r.At); a.quiet(at) {
+		if at := a.since(r.At); a.quiet(at) && r.Age >= settledIn {
 			a.say("failed by its stop: process %q answered %s with %s at %v, in quiet times", r.Process, r.Request, r.Answer, at)
 		}
 	}

@@ -112,6 +112,7 @@ type Refusal struct {
 	Request string // its method and path
 	Answer  string // its status and body
 	At      time.Time
+	Age     time.Duration // how long the process had taken requests when it was told to stop
 }
 
 // Refusals returns them, the oldest first.
@@ -121,10 +122,10 @@ func (c *Crew) Refusals() []Refusal {
 	return slices.Clone(c.refused)
 }
 
-func (c *Crew) refusedAtStop(process, request, answer string) {
+func (c *Crew) refusedAtStop(process, request, answer string, age time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.refused = append(c.refused, Refusal{process, request, answer, time.Now()})
+	c.refused = append(c.refused, Refusal{process, request, answer, time.Now(), age})
 }
 
 // A Late is a request that a process took on some time after it was told to stop.
