@@ -403,7 +403,6 @@ func (a *closing) stops() {
 	}
 }
 
-
 // quiet reports whether nothing has been wrong for a while that a request would notice.
 func (a *closing) quiet(at time.Duration) bool {
 	for _, f := range a.history.Faults() {
