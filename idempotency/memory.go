@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/intrusive"
 )
 
 // MemoryConfig configures a [Memory]. The zero value is ready to use.
@@ -38,19 +40,19 @@ type Memory struct {
 // An entry is a row in a shard, in one of the shard's two lists.
 type entry struct {
 	row
-	spot       spot
-	chain      *entry // the next one with this hash: hardly ever
-	read       int64  // when its result was stored, or replayed last
-	prev, next *entry
-	wake       chan struct{} // closed when the attempt ends; nil when nobody watches
+	spot  spot
+	chain *entry        // the next one with this hash, hardly ever; of a dropped one the next to be used again
+	read  int64         // when its result was stored, or replayed last
+	wake  chan struct{} // closed when the attempt ends; nil when nobody watches
+	link  intrusive.Link[entry]
 }
 
 type shard struct {
-	mu      sync.Mutex        // guards the following
-	entries map[uint64]*entry // by hash: smaller than by place, and nothing of an entry is read to forget it
-	done    list              // results, least recently read first
-	open    list              // in flight and held, oldest claim first
-	spare   *entry            // dropped, by next
+	mu      sync.Mutex            // guards the following
+	entries map[uint64]*entry     // by hash: smaller than by place, and nothing of an entry is read to forget it
+	done    intrusive.List[entry] // results, least recently read first
+	open    intrusive.List[entry] // in flight and held, oldest claim first
+	spare   *entry                // dropped, by chain
 	fence   uint64
 	missed  map[place]Mark
 	marks   uint64
@@ -161,7 +163,7 @@ func (m *Memory) begin(s *shard, p *spot, c *Claim) (a Answer, full bool) {
 			return a, true
 		}
 		e.grant(c, now, m.minter(s, now))
-		s.open.push(e)
+		s.open.PushBack(e, &e.link)
 		a.Status = StatusGranted
 	} else {
 		a.Status = e.begin(c, now, m.minter(s, now))
@@ -202,7 +204,7 @@ func (m *Memory) Complete(_ context.Context, c Completion) (Answer, error) {
 	wasDone := e.state == StateDone
 	status := e.complete(&c, now)
 	if !wasDone && status == StatusGranted {
-		s.open.remove(e)
+		s.open.Remove(&e.link)
 		m.stored(s, e, now)
 		e.ended()
 	}
@@ -243,7 +245,7 @@ func (m *Memory) Release(_ context.Context, r Release) (Status, error) {
 		}
 		e = m.force(s, &p)
 		e.row = held(&r, now)
-		s.open.push(e)
+		s.open.PushBack(e, &e.link)
 		s.missIf(r.Unsynced, &p, r.Fence)
 		return StatusGranted, nil
 	}

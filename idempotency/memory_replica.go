@@ -45,7 +45,7 @@ func (m *Memory) Put(_ context.Context, key Key, r Record) error {
 	if e.state == StateDone {
 		m.stored(s, e, now)
 	} else {
-		s.open.push(e)
+		s.open.PushBack(e, &e.link)
 	}
 	return nil
 }

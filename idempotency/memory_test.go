@@ -20,7 +20,7 @@ func TestRecordsOfOneHash(t *testing.T) {
 		for i := range spots {
 			e := m.add(s, &spots[i])
 			e.attempt = 10 + i
-			s.open.push(e)
+			s.open.PushBack(e, &e.link)
 		}
 		for n, gone := range order {
 			m.drop(s, s.find(&spots[gone]))
