@@ -68,6 +68,8 @@ func TestConflictingStoresHaveAFloor(t *testing.T) {
 		cfg := f.config(east, "busy")
 		cfg.Coordinator = busy
 		ctl := f.add(cfg).ctl
+		time.Sleep(time.Minute) // it has probed and voted
+		busy.stores.Store(0)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		_, err := ctl.Failover(ctx, west, Request{Reason: "drill", By: "ann", Second: "bob"})
