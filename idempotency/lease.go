@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/intrusive"
 )
 
 // A lease keeps an attempt's claim alive: a timer extends it every heartbeat, another one cancels the attempt when no
@@ -18,9 +20,8 @@ type lease struct {
 	cancel    context.CancelCauseFunc // of the attempt
 	end       time.Time               // of MaxRun; zero if there is none, or a timer for it
 
-	prev, next *lease // guarded by beats.mu
-	listed     bool   // so is this: the first beat is to come
-	due        time.Time
+	link intrusive.Link[lease] // in beats, while the first beat is to come; guarded by beats.mu
+	due  time.Time
 
 	mu        sync.Mutex  // guards the following
 	confirmed time.Time   // when the last confirmed extension was sent: the store granted it no earlier

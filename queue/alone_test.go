@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -69,63 +70,52 @@ func TestCallerLeavesAQueueInMemory(t *testing.T) {
 	})
 }
 
-// panicking panics when its second request begins, and holds up the first.
+// panicking panics in its first request, after a while.
 type panicking struct {
 	Transport
-	mu    sync.Mutex
-	sends int
+	sends atomic.Int64
 }
 
 func (p *panicking) Send(ctx context.Context, m []Outgoing) []SendResult {
-	p.mu.Lock()
-	p.sends++
-	n := p.sends
-	p.mu.Unlock()
-	switch n {
-	case 1:
+	if p.sends.Add(1) == 1 {
 		time.Sleep(time.Second / 2)
-	case 2:
 		panic("boom")
 	}
 	return p.Transport.Send(ctx, m)
 }
 
-// TestPanicIsTheSendersOwn: a caller that sends for others and whose transport panics sees the panic; the others learn that their outcome
-// is unknown, nobody waits for ever, and the client goes on.
+// TestPanicIsTheSendersOwn: a caller that sends by itself and whose transport panics sees the panic. Those that came meanwhile, and
+// later ones, do not, and nobody waits for ever.
 func TestPanicIsTheSendersOwn(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		c := must(NewClient(&panicking{Transport: must(NewMemory(MemoryConfig{}))}, ClientConfig{Linger: time.Second}))
-		var mu sync.Mutex
-		panics, unknowns, fine := 0, 0, 0
-		var wg sync.WaitGroup
-		for i := range 1 + batchMax {
-			wg.Go(func() {
-				time.Sleep(time.Duration(i) * time.Millisecond)
+	for _, fifo := range []bool{false, true} {
+		bubble(t, func(t *testing.T) {
+			c := must(NewClient(&panicking{Transport: must(NewMemory(MemoryConfig{FIFO: fifo}))}, ClientConfig{}))
+			var options []Option
+			if fifo {
+				options = []Option{Group("g")}
+			}
+			var panics, fine atomic.Int64
+			try := func() {
 				defer func() {
-					mu.Lock()
-					defer mu.Unlock()
 					if recover() != nil {
-						panics++
+						panics.Add(1)
 					}
 				}()
-				_, err := billing.Defer(context.Background(), c, charge{})
-				mu.Lock()
-				defer mu.Unlock()
-				switch {
-				case err == nil:
-					fine++
-				case outcome.Of(err) == outcome.Unknown && errors.Is(err, errPanicked):
-					unknowns++
-				}
-			})
-		}
-		wg.Wait()
-		if panics != 1 || unknowns != batchMax-1 || fine != 1 {
-			t.Errorf("%d panics, %d unknown, %d fine, want 1, %d, 1", panics, unknowns, fine, batchMax-1)
-		}
-		must(billing.Defer(context.Background(), c, charge{}))
-		c.sender.rest()
-	})
+				must(billing.Defer(context.Background(), c, charge{}, options...))
+				fine.Add(1)
+			}
+			var wg sync.WaitGroup
+			for range 5 {
+				wg.Go(try)
+			}
+			wg.Wait()
+			if panics.Load() != 1 || fine.Load() != 4 {
+				t.Errorf("%d panics, %d fine, want 1 and 4", panics.Load(), fine.Load())
+			}
+			try()
+			c.sender.rest()
+		})
+	}
 }
 
 // TestLingerOfThoseLeftBehind: messages that come while a full batch is about to be cut linger no longer than others, however long that

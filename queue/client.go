@@ -127,8 +127,12 @@ const headroom = 4 << 10
 
 // Defer implements [Deferrer]. Use [Call.Defer].
 func (c *Client) Defer(ctx context.Context, e Envelope) (Receipt, error) {
-	ctx, span := c.telemetry.start(ctx, &e)
-	r, err := c.deferCall(ctx, &e)
+	return c.deferTraced(ctx, &e)
+}
+
+func (c *Client) deferTraced(ctx context.Context, e *Envelope) (Receipt, error) {
+	ctx, span := c.telemetry.start(ctx, e)
+	r, err := c.deferCall(ctx, e)
 	c.telemetry.end(span, r, err)
 	return r, err
 }
@@ -173,10 +177,19 @@ func (c *Client) outgoing(ctx context.Context, e *Envelope, out *Outgoing) error
 	}
 	out.CallID, out.Body, out.Group, out.Tenant = e.ID, e.encode(), e.Group, e.Tenant
 	out.NotBefore, out.Expires = e.NotBefore, e.Expires
-	if problem := RefuseMessage(c.accepts, out); problem != "" {
+	if problem := refuseEncoded(&c.accepts, e, out); problem != "" {
 		return e.invalid("call", problem)
 	}
+	out.checked = out.Body
 	return nil
+}
+
+// refuseEncoded is RefuseMessage for the encoded e: only its Data can hold what SQS refuses.
+func refuseEncoded(l *Limits, e *Envelope, out *Outgoing) (problem string) {
+	if problem = refuseShape(l, out); problem != "" || e.KeyID != "" || plain(e.Data) == len(e.Data) {
+		return problem
+	}
+	return refuseCharacters(out.Body)
 }
 
 // place finds a place for the call in p, which it owns: scheduler, queue, spool.

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -13,12 +12,13 @@ import (
 // that a lone caller waits for nobody; otherwise when a batch is full or linger has passed. At most one
 // message of a FIFO group is in flight, so that neither concurrent batches nor an entry that failed can reorder a group.
 //
-// A batch is sent by the caller that makes it due if that caller's context cannot end: it has to wait for an answer
-// anyway. Callers that may leave need somebody who stays, a carrier.
+// A message that nobody would be gathered with is sent by its caller, on the caller's goroutine: when the queue keeps nobody
+// waiting, and when nothing is in flight and the caller's context cannot end. A caller that may leave needs somebody who
+// stays, a carrier; so does a batch, because a stack as deep as an SDK is better grown for a few goroutines than for all callers.
 type sender struct {
 	limits Limits
 	linger time.Duration
-	prompt bool                          // the queue keeps nobody waiting: every caller sends its own message
+	prompt bool                          // the queue keeps nobody waiting
 	send   func(context.Context, *batch) // fills the results of all its messages
 
 	pendings sync.Pool
@@ -81,12 +81,9 @@ func (b *batch) recycle() {
 // submit sends p, or queues it and waits for its result or ctx. Afterwards p is the caller's if ok; when ctx ended first
 // it is not, and unsent says that it was withdrawn before anything was sent.
 func (s *sender) submit(ctx context.Context, p *pending) (ok, unsent bool) {
-	if s.prompt {
-		s.sendNow(ctx, p)
-		return true, false
-	}
 	gone := ctx.Done()
-	if b := s.push(p, gone == nil); b != nil && s.lead(b, p) {
+	if b := s.push(p, gone == nil); b != nil {
+		s.sendNow(ctx, b)
 		return true, false
 	}
 	if gone == nil { // a receive costs half of a choice
@@ -108,72 +105,43 @@ func (s *sender) submit(ctx context.Context, p *pending) (ok, unsent bool) {
 	return false, false
 }
 
-// push queues p. It returns the batch that is due by that if the caller stays to send it.
+// push queues p, or returns it as a batch that its caller is to send: one that stays, if the queue may keep it waiting.
 func (s *sender) push(p *pending, stays bool) *batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.prompt || stays && s.inFlight == 0 && len(s.queue) == 0 {
+		s.inFlight++
+		b := batches.Get().(*batch)
+		s.addLocked(b, p)
+		return b
+	}
 	s.queue = append(s.queue, p)
 	s.bytes += len(p.out.Body)
-	if !s.flushLocked(s.inFlight == 0, stays) {
-		return nil
+	s.flushLocked(s.inFlight == 0, false)
+	return nil
+}
+
+// addLocked puts p in b.
+func (s *sender) addLocked(b *batch, p *pending) {
+	if p.out.Group != "" {
+		s.busy[p.out.Group] = true
 	}
-	s.starting--
-	b := s.cutLocked()
-	if b != nil { // else all that is queued waits for its groups
-		s.inFlight++
-	}
-	return b
-}
-
-// lead sends b on the goroutine of the caller whose message own is, and reports whether own is in it. A panic of the transport is this
-// caller's; the others' outcome is unknown.
-func (s *sender) lead(b *batch, own *pending) (mine bool) {
-	sent := false
-	defer func() {
-		if !sent {
-			b.fail(errPanicked)
-			s.end(b, nil)
-		}
-	}()
-	s.send(context.Background(), b)
-	sent = true
-	return s.end(b, own)
-}
-
-var errPanicked = errors.New("transport panicked")
-
-func (b *batch) fail(err error) {
-	for _, p := range b.items {
-		p.result = SendResult{Err: &SendError{Outcome: SendUnknown, Err: err}}
-	}
-}
-
-// end is the end of a batch that no carrier sent.
-func (s *sender) end(b *batch, own *pending) (mine bool) {
-	s.mu.Lock()
-	s.freeLocked(b)
-	s.flushLocked(s.inFlight == 1, false)
-	s.doneLocked()
-	s.mu.Unlock()
-	return s.deliver(b, own)
-}
-
-// sendNow sends p by itself, under its caller's context.
-func (s *sender) sendNow(ctx context.Context, p *pending) {
-	s.mu.Lock()
-	s.inFlight++
-	s.mu.Unlock()
-	b := batches.Get().(*batch)
 	b.items, b.out = append(b.items, p), append(b.out, p.out)
+}
+
+// sendNow sends b on its only caller's goroutine, whose panic a transport's panic is.
+func (s *sender) sendNow(ctx context.Context, b *batch) {
 	defer s.sentNow(b)
 	s.send(ctx, b)
 }
 
 func (s *sender) sentNow(b *batch) {
-	b.recycle()
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.freeLocked(b)
+	s.flushLocked(s.inFlight == 1, false)
 	s.doneLocked()
+	s.mu.Unlock()
+	b.recycle()
 }
 
 // withdraw takes p out of the queue if it is still there.
@@ -192,20 +160,20 @@ func (s *sender) withdraw(p *pending) bool {
 }
 
 // flushLocked starts carriers: one for every full batch, and with now also one for what is left; else it arms the timer.
-// The first is who calls it if that one is free to send; itself says so. A carrier cuts its batch when it gets
+// The first is the caller if it is a carrier whose batch has ended; again says so. A carrier cuts its batch when it gets
 // to run, so that callers who are ready by then are in it.
-func (s *sender) flushLocked(now, free bool) (itself bool) {
+func (s *sender) flushLocked(now, carrier bool) (again bool) {
 	full := max(len(s.queue)/s.limits.Batch, s.bytes/s.limits.BatchBytes)
 	for s.starting < full || now && s.starting == 0 && len(s.queue) > 0 {
 		s.starting++
-		if free && !itself {
-			itself = true
+		if carrier && !again {
+			again = true
 			continue
 		}
 		s.startLocked()
 	}
 	s.lingerLocked()
-	return itself
+	return again
 }
 
 // lingerLocked arms the timer for those that nobody is about to take.
@@ -262,10 +230,7 @@ func (s *sender) cutLocked() *batch {
 			rest = append(rest, p)
 			continue
 		}
-		if p.out.Group != "" {
-			s.busy[p.out.Group] = true
-		}
-		b.items, b.out = append(b.items, p), append(b.out, p.out)
+		s.addLocked(b, p)
 		bytes += len(p.out.Body)
 	}
 	clear(s.queue[len(rest):])
@@ -302,7 +267,7 @@ func (s *sender) carryOne(given chan bool) (again bool) {
 	rests := !again && s.endLocked(given)
 	short := len(s.queue) < s.limits.Batch
 	s.mu.Unlock()
-	s.deliver(b, nil)
+	s.deliver(b)
 	switch {
 	case rests:
 		again = <-given // at the latest when the last batch has ended
@@ -348,23 +313,19 @@ func (s *sender) freeLocked(b *batch) {
 	}
 }
 
-// deliver wakes the callers but own's, who is here, and reports whether own is among them.
-func (s *sender) deliver(b *batch, own *pending) (mine bool) {
+// deliver wakes the callers.
+func (s *sender) deliver(b *batch) {
 	if b == nil {
-		return false
+		return
 	}
 	for _, p := range b.items {
-		switch {
-		case p == own:
-			mine = true
-		case p.left.Swap(true): // its caller has left
+		if p.left.Swap(true) { // its caller has left
 			s.recycle(p)
-		default:
-			p.done <- struct{}{}
+			continue
 		}
+		p.done <- struct{}{}
 	}
 	b.recycle()
-	return mine
 }
 
 func (s *sender) restLocked() {

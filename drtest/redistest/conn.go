@@ -170,6 +170,9 @@ func (s *Server) run(c *conn, name string, args []string) {
 		engine.Dispatch(c.peer, args)
 		s.mu.Lock()
 	default:
+		if !c.multi {
+			c.engine.count(name, args)
+		}
 		if !s.runScript(c, name, args) {
 			engine.Dispatch(c.peer, args)
 		}

@@ -123,6 +123,7 @@ func (f *follower) runLocked(e logged) {
 		peer = deaf()
 		f.peers[e.conn] = peer
 	}
+	f.engine.count(strings.ToUpper(e.Args[0]), e.Args)
 	f.engine.Server().Dispatch(peer, e.Args)
 }
 

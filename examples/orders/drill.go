@@ -25,14 +25,21 @@ func runDrill(ctx context.Context, o *options, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, world.Close()) }()
 	fleet := embedded.Start(world, embedded.Config{Dir: dir, Settings: o.settings()})
-	defer fleet.Stop()
+	defer func() {
+		if ctx.Err() == nil { // what is left of an interrupted drill ends with this process: in an outage a stop in good order takes half a minute
+			fleet.Stop()
+			err = errors.Join(err, world.Close())
+		}
+	}()
 	fmt.Fprintf(out, "Two Regions and a witness, lease %v, probes every %v. Production has 20s and 5s; what follows scales with them.\n", o.lease, o.probe)
 	pulse := startPulse()
 	result, err := drill.Run(ctx, fleet.System(), o.drillConfig(out))
 	late := pulse.stop()
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return err
+	case err != nil:
 		return late.explain(err)
 	}
 	err = o.judge(result, out)

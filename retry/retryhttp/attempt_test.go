@@ -53,7 +53,7 @@ func TestAnAttemptsContextEndsHoweverItIsAsked(t *testing.T) {
 					if err := ctx.Err(); err != nil {
 						t.Errorf("Err = %v before the time is over", err)
 					}
-					time.Sleep(1)
+					time.Sleep(time.Nanosecond)
 					synctest.Wait()
 					if err := ctx.Err(); err != context.DeadlineExceeded || !errors.Is(context.Cause(ctx), context.DeadlineExceeded) || !closed(ctx.Done()) {
 						t.Errorf("Err = %v, Cause = %v, want a deadline, and Done closed", err, context.Cause(ctx))

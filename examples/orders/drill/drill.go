@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"time"
 
+	"github.com/holdfast-go/holdfast/drtest"
 	"github.com/holdfast-go/holdfast/drtest/history"
 	"github.com/holdfast-go/holdfast/failover"
 )
@@ -113,11 +115,7 @@ func (d *script) play(ctx context.Context) error {
 	}
 	d.tell("%s writes, %s stands by", d.Home, d.Standby)
 	load := d.users.load(d.World, d.cfg.Clients, d.cfg.Rate, 24*time.Hour)
-	defer func() {
-		for _, l := range load {
-			l.Stop()
-		}
-	}()
+	defer end(ctx, load)
 	d.tell("load: %.0f orders/s and as many reads, open, Poisson", d.cfg.Rate)
 	if err := sleep(ctx, d.cfg.Before); err != nil {
 		return err
@@ -142,6 +140,17 @@ func (d *script) play(ctx context.Context) error {
 		return err
 	}
 	return sleep(ctx, d.cfg.After)
+}
+
+// end stops the load, and waits for those who are under way unless the drill was interrupted.
+func end(ctx context.Context, load []*drtest.Traffic) {
+	var under sync.WaitGroup
+	for _, l := range load {
+		under.Go(l.Stop)
+	}
+	if ctx.Err() == nil {
+		under.Wait()
+	}
 }
 
 // moveAway waits until the standby writes. The group moves by itself, or after a person's word.
