@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/planted"
 )
 
 // StopTimeout is how long [Run] waits for each stage to stop.
@@ -32,6 +35,7 @@ type Stage []func(context.Context) error
 // context was cancelled is the normal end and not an error; ctx ending is none either. A panic in a function is not
 // recovered. Run panics if a function is nil, naming its position.
 func Run(ctx context.Context, stages ...Stage) error {
+	stages = inOrder(stages)
 	running := make([]*runningStage, len(stages))
 	for i, s := range stages {
 		running[i] = newRunningStage(ctx, s, i+1, len(stages))
@@ -50,6 +54,15 @@ func Run(ctx context.Context, stages ...Stage) error {
 		errs = append(errs, s.stop()...)
 	}
 	return errors.Join(errs...)
+}
+
+// inOrder is the order in which stages stop: another if a test has planted that.
+func inOrder(stages []Stage) []Stage {
+	if planted.Has(planted.DrainReversed) {
+		stages = slices.Clone(stages)
+		slices.Reverse(stages)
+	}
+	return stages
 }
 
 // A runningStage is a [Stage] between its start and its stop.

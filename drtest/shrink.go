@@ -58,13 +58,24 @@ func (s *shrinker) better(p plan) bool {
 		return false
 	}
 	s.tried[string(key)] = true
-	s.worlds++
-	x := s.e.try(p, nil)
-	if !x.repeats(s.target) {
-		return false
+	var x *trial
+	for range s.e.plays() {
+		s.worlds++
+		if x = s.e.try(p, nil); !x.repeats(s.target) {
+			return false
+		}
 	}
 	s.best = x
 	return true
+}
+
+// plays is how often a plan must go wrong, one time after the other, before it is taken for a smaller one: where a World may go another way when it is
+// played again, a plan that goes wrong now and then would be the smallest.
+func (e *explorer) plays() int {
+	if e.config.AcceptDivergence == "" {
+		return 1
+	}
+	return 3
 }
 
 // sound reports whether a plan is one that Explore could have drawn: what hits the core is over when it is healed.

@@ -207,7 +207,9 @@ func (s *Store) breakOff() (rebuild func()) {
 		s.alter(func() {
 			if s.broken && s.primary != nil {
 				s.stopped = false
+				epoch := s.epoch
 				s.copyLocked(s.primary)
+				s.epoch = epoch // as a stream would leave it: a primary that is fenced meanwhile can still be followed by this one
 			}
 		})
 	}

@@ -33,10 +33,10 @@ type Ledger interface {
 	Record(ctx context.Context, w UnknownWrite) error
 }
 
-// keptUnknown is how many records a MemoryLedger keeps.
+// keptUnknown is how many records a MemoryLedger keeps at least; a tenth more, and those are dropped together.
 const keptUnknown = 10_000
 
-// A MemoryLedger logs every record and keeps the newest 10,000 in memory. They die with the process.
+// A MemoryLedger logs every record and keeps at least the newest 10,000 in memory. They die with the process.
 type MemoryLedger struct {
 	log *slog.Logger
 
@@ -55,7 +55,7 @@ func (l *MemoryLedger) Record(_ context.Context, w UnknownWrite) error {
 		slog.String("region", w.Region), slog.String("epoch", FormatEpoch(w.Epoch)), slog.String("error", w.Error))
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.writes) == keptUnknown {
+	if len(l.writes) == keptUnknown+keptUnknown/10 {
 		l.writes = slices.Delete(l.writes, 0, keptUnknown/10)
 	}
 	l.writes = append(l.writes, w)

@@ -57,9 +57,11 @@ func (p *peer) patience() time.Duration {
 func (p *peer) note(d time.Duration, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.down.Store(err != nil)
-	if err != nil {
+	if wasDown := p.down.Swap(err != nil); err != nil {
 		p.probeAt = time.Now().Add(probeEvery)
+		if wasDown { // it may be there, and slower than it was: each try gets more time
+			p.wait = min(p.limit, 2*p.wait)
+		}
 		return
 	}
 	p.took[p.n%len(p.took)] = d

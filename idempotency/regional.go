@@ -26,7 +26,8 @@ type RegionalConfig struct {
 	// Region: others know nothing.
 	ReplicaOf func(writer string) string
 
-	// ReplicaTimeout is the longest wait for the second copy; the usual one is three times what 99 of 100 copies took lately.
+	// ReplicaTimeout is the longest wait for the second copy; the usual one is three times what 99 of 100 copies took lately, and grows
+	// again while copies fail.
 	// Zero means 300 ms. Beyond it the call goes on with one copy, and its key is noted for Resync.
 	ReplicaTimeout time.Duration
 
@@ -92,7 +93,7 @@ func NewRegional(route func() (regions []string, writer string), stores map[stri
 		if !ok {
 			return nil, fmt.Errorf("idempotency: NewRegional: the store of Region %q, a %T, is no Replica", region, s)
 		}
-		r.peers[region] = &peer{region: region, store: replica, limit: c.ReplicaTimeout, near: instant(s)}
+		r.peers[region] = &peer{region: region, store: sound(replica), limit: c.ReplicaTimeout, near: instant(s)}
 		r.near = r.near && instant(s)
 	}
 	if c.ReplicaOf == nil {

@@ -51,6 +51,9 @@ var telemetryModules = []string{"go.opentelemetry.io", "github.com/go-logr", "gi
 // free are trees that may import anything: they are test support and examples.
 var free = []string{"drtest", "examples"}
 
+// copied are trees that users copy into programs of their own, where nothing under internal/ can be imported.
+var copied = []string{"examples/orders/service"}
+
 // A pkg is one line of go list: a package of ours with what it imports and links.
 type pkg struct {
 	path    string // below the module; "" is the root
@@ -83,6 +86,7 @@ func TestCheckFindsWhatIsForbidden(t *testing.T) {
 		{"internal imports the root", pkg{path: "internal/outcome", imports: []string{module}}, "internal/outcome imports the root"},
 		{"root imports a core", pkg{path: "", imports: []string{module + "/retry"}}, "the root imports retry"},
 		{"library imports test support", pkg{path: "failover", imports: []string{module + "/drtest"}}, "failover imports drtest"},
+		{"users' copy imports internal", pkg{path: "examples/orders/service", imports: []string{module + "/internal/planted"}}, "examples/orders/service imports internal/planted"},
 		{"leaf imports test support", pkg{path: "failover/coordtest", imports: []string{module + "/drtest"}}, "failover/coordtest imports drtest"},
 	}
 	for _, tt := range tests {
@@ -108,8 +112,15 @@ func TestCheckFindsWhatIsForbidden(t *testing.T) {
 
 // check returns what p imports or links against the rules.
 func check(p pkg) (problems []string) {
+	if below(p.path, copied...) {
+		for _, imp := range p.imports {
+			if below(ours(imp), "internal") {
+				problems = append(problems, fmt.Sprintf("%s imports %s: users copy it, and cannot", label(p.path), label(ours(imp))))
+			}
+		}
+	}
 	if below(p.path, free...) {
-		return nil
+		return problems
 	}
 	for _, imp := range p.imports {
 		if why := forbidden(p.path, imp); why != "" {

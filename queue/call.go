@@ -57,11 +57,15 @@ type Deferrer interface {
 // [ErrNotDeferred], when nothing took it: its outcome says whether a copy may exist nevertheless, and deferring
 // again with [ID](receipt.CallID) is safe either way. The receipt names the call ID in every case.
 func (c Call[A]) Defer(ctx context.Context, d Deferrer, args A, options ...Option) (Receipt, error) {
-	e, buf, err := c.envelope(&args, options)
+	var e Envelope
+	buf, err := c.envelope(&e, &args, options)
 	if err != nil {
 		return Receipt{CallID: e.ID}, err
 	}
 	defer c.free(buf)
+	if client, ok := d.(*Client); ok && client != nil {
+		return client.deferTraced(ctx, &e) // spares copies of e
+	}
 	return d.Defer(ctx, e)
 }
 
@@ -76,7 +80,8 @@ func (c Call[A]) Defer(ctx context.Context, d Deferrer, args A, options ...Optio
 // With ClientConfig.Once, now runs under the key "<call name>/<call ID>", the same that the worker uses. When
 // ctx's deadline ended now, the call is still deferred, within SendTimeout.
 func (c Call[A]) Try(ctx context.Context, d Deferrer, args A, now func(context.Context, A) error, options ...Option) (Receipt, error) {
-	e, buf, err := c.envelope(&args, options)
+	var e Envelope
+	buf, err := c.envelope(&e, &args, options)
 	if err != nil {
 		return Receipt{CallID: e.ID}, err
 	}
@@ -84,25 +89,27 @@ func (c Call[A]) Try(ctx context.Context, d Deferrer, args A, now func(context.C
 	return d.Try(ctx, e, func(ctx context.Context) error { return now(ctx, args) })
 }
 
-// envelope encodes args and applies options. Its Data is in buf, to be given to free.
-func (c Call[A]) envelope(args *A, options []Option) (e Envelope, buf *arguments[A], err error) {
+// envelope fills e with args and options. Its Data is in buf, to be given to free.
+func (c Call[A]) envelope(e *Envelope, args *A, options []Option) (buf *arguments[A], err error) {
 	now := time.Now().UTC()
-	e = Envelope{Name: c.name, Time: now, Repeatable: c.repeatable, Version: envelopeVersion}
-	if err := apply(&e, options); err != nil {
-		return e, nil, err
+	e.Name, e.Time, e.Repeatable, e.Version = c.name, now, c.repeatable, envelopeVersion
+	if len(options) > 0 {
+		if err := apply(e, options); err != nil {
+			return nil, err
+		}
 	}
 	if e.ID == "" {
 		e.ID = newID(now)
 	}
 	if c.name == "" {
-		return e, nil, e.invalid("call", "was not made by Define")
+		return nil, e.invalid("call", "was not made by Define")
 	}
 	buf = c.arguments.Get().(*arguments[A])
 	if e.Data, err = buf.encode(args); err != nil {
 		c.free(buf)
-		return e, nil, e.invalid("arguments", err.Error())
+		return nil, e.invalid("arguments", err.Error())
 	}
-	return e, buf, nil
+	return buf, nil
 }
 
 // free gives buf back unless it has grown out of proportion.

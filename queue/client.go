@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/holdfast-go/holdfast/internal/outcome"
+	"github.com/holdfast-go/holdfast/internal/planted"
 	"github.com/holdfast-go/holdfast/internal/striped"
 	"github.com/holdfast-go/holdfast/internal/telemetry"
 )
@@ -112,10 +113,11 @@ func NewClient(t Transport, config ClientConfig) (*Client, error) {
 	if err := config.setDefaults(); err != nil {
 		return nil, err
 	}
+	config.Once = unguarded(config.Once, planted.TryUnguarded)
 	c := &Client{config: config, transport: t, limits: t.Limits(), regions: max(1, len(sourcesOf(t)))}
 	c.accepts = c.limits
 	c.accepts.MessageBytes -= headroom
-	c.sender = sender{limits: c.limits, linger: config.Linger, send: c.sendBatch, busy: map[string]bool{}}
+	c.sender = sender{limits: c.limits, linger: config.Linger, prompt: prompt(t) && !c.limits.FIFO, send: c.sendBatch, busy: map[string]bool{}}
 	c.telemetry.init(c)
 	return c, nil
 }
@@ -125,8 +127,12 @@ const headroom = 4 << 10
 
 // Defer implements [Deferrer]. Use [Call.Defer].
 func (c *Client) Defer(ctx context.Context, e Envelope) (Receipt, error) {
-	ctx, span := c.telemetry.start(ctx, &e)
-	r, err := c.deferCall(ctx, &e)
+	return c.deferTraced(ctx, &e)
+}
+
+func (c *Client) deferTraced(ctx context.Context, e *Envelope) (Receipt, error) {
+	ctx, span := c.telemetry.start(ctx, e)
+	r, err := c.deferCall(ctx, e)
 	c.telemetry.end(span, r, err)
 	return r, err
 }
@@ -171,10 +177,19 @@ func (c *Client) outgoing(ctx context.Context, e *Envelope, out *Outgoing) error
 	}
 	out.CallID, out.Body, out.Group, out.Tenant = e.ID, e.encode(), e.Group, e.Tenant
 	out.NotBefore, out.Expires = e.NotBefore, e.Expires
-	if problem := RefuseMessage(c.accepts, out); problem != "" {
+	if problem := refuseEncoded(&c.accepts, e, out); problem != "" {
 		return e.invalid("call", problem)
 	}
+	out.checked = out.Body
 	return nil
+}
+
+// refuseEncoded is RefuseMessage for the encoded e: only its Data can hold what SQS refuses.
+func refuseEncoded(l *Limits, e *Envelope, out *Outgoing) (problem string) {
+	if problem = refuseShape(l, out); problem != "" || e.KeyID != "" || plain(e.Data) == len(e.Data) {
+		return problem
+	}
+	return refuseCharacters(out.Body)
 }
 
 // place finds a place for the call in p, which it owns: scheduler, queue, spool.
@@ -265,22 +280,36 @@ const sendAttempts = 2
 
 // sendBatch sends b, then once more those entries that failed fast. A time-out is not repeated: the
 // spool is there for that, and the caller waits.
-func (c *Client) sendBatch(b *batch) {
+func (c *Client) sendBatch(ctx context.Context, b *batch) {
 	todo, out := b.items, b.out
 	for attempt := 1; ; attempt++ {
-		ctx, cancel := context.WithTimeout(context.Background(), c.config.SendTimeout*time.Duration(c.regions))
 		began := time.Now()
-		results := c.transport.Send(ctx, out)
-		cancel()
-		c.telemetry.sent(len(out), time.Since(began), results)
+		results := c.attempt(ctx, out)
+		took := time.Since(began)
+		c.telemetry.sent(len(out), took, results)
 		failed := keepResults(todo, results, attempt)
-		c.health.note(len(out), len(failed))
-		if len(failed) == 0 || attempt == sendAttempts || time.Since(began) >= c.config.SendTimeout || !c.spend() {
+		if ctx.Err() != nil { // a caller who has left says nothing about the queue
 			return
 		}
-		time.Sleep(10*time.Millisecond + rand.N(40*time.Millisecond))
+		c.health.note(len(out), len(failed))
+		if len(failed) == 0 || attempt == sendAttempts || took >= c.config.SendTimeout || !c.spend() {
+			return
+		}
+		if !sleep(ctx, 10*time.Millisecond+rand.N(40*time.Millisecond)) {
+			return
+		}
 		todo, out = failed, outgoings(failed)
 	}
+}
+
+// attempt sends once, within SendTimeout per Region. A queue that keeps nobody waiting needs no limit.
+func (c *Client) attempt(ctx context.Context, out []Outgoing) []SendResult {
+	if c.sender.prompt {
+		return c.transport.Send(ctx, out)
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.config.SendTimeout*time.Duration(c.regions))
+	defer cancel()
+	return c.transport.Send(ctx, out)
 }
 
 func (c *Client) spend() bool { return c.config.Spend == nil || c.config.Spend() }

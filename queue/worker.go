@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/holdfast-go/holdfast/internal/planted"
 	"github.com/holdfast-go/holdfast/internal/telemetry"
 )
 
@@ -30,7 +31,8 @@ type WorkerConfig struct {
 	// 30 s; below 1 s or over an hour is an error. A message of a worker that crashed comes back after it.
 	Lease time.Duration
 
-	// Poll is how long one request waits for messages. Zero means 20 s, the longest SQS does.
+	// Poll is how long one request waits for messages. Zero means 20 s, the longest SQS does. SQS waits for whole seconds: what is less is
+	// rounded up.
 	Poll time.Duration
 
 	// Drain is how long running handlers may go on after Run's context ended. Zero means 25 s, which leaves
@@ -164,6 +166,7 @@ func NewWorker(t Transport, mux *Mux, config WorkerConfig) (*Worker, error) {
 	if err := config.setDefaults(); err != nil {
 		return nil, err
 	}
+	config.Once = unguarded(config.Once, planted.StaleRuns)
 	w := &Worker{
 		config: config, handlers: map[string]*handlerState{}, stop: make(chan struct{}), finished: make(chan struct{}),
 		tenants: map[string]int{}, groups: map[groupKey]*group{}, follow: map[groupKey]time.Time{},
@@ -176,7 +179,7 @@ func NewWorker(t Transport, mux *Mux, config WorkerConfig) (*Worker, error) {
 	if len(w.handlers) == 0 {
 		return nil, errors.New("queue: NewWorker: the Mux has no handlers")
 	}
-	for _, s := range sourcesOf(t) {
+	for _, s := range hasty(sourcesOf(t)) {
 		src := &workerSource{source: s, limits: s.transport.Limits()}
 		src.deletes = settler[*held]{w: w, size: src.limits.Batch, linger: deleteLinger, flush: func(batch []*held) { w.deleteBatch(src, batch) }}
 		src.releases = settler[Release]{w: w, size: src.limits.Batch, linger: deleteLinger, flush: func(batch []Release) { w.releaseBatch(src, batch) }}

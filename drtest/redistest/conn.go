@@ -122,6 +122,9 @@ func (s *Server) admit(name string) (f Fault, ok bool) {
 	if status, _, hit := s.region.Disturbed(s.host, name); hit && (&Fault{}).matches(name) {
 		f.Error = refusal(status)
 	}
+	if delay, lost := s.region.Hindered(s.host, name); (&Fault{}).matches(name) {
+		f.Latency, f.DropReply = f.Latency+delay, f.DropReply || lost
+	}
 	return f, s.delay(f.Latency)
 }
 

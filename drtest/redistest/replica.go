@@ -20,6 +20,7 @@ type Write struct {
 	Args []string
 }
 
+// String returns the command with its arguments.
 func (w Write) String() string { return strings.Join(w.Args, " ") }
 
 // A logged is a command on its way to a follower.

@@ -1,13 +1,11 @@
 package idempotencyhttp
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -142,7 +140,8 @@ func (h *handler) guarded(w http.ResponseWriter, r *http.Request, id string) {
 		scopeMissing.write(w, r, "the key of a request without Authorization belongs to nobody", 0)
 		return
 	}
-	body, err := readAll(http.MaxBytesReader(w, r.Body, h.config.MaxBody), min(r.ContentLength, h.config.MaxBody))
+	rec := newRecorder(w, h.config.MaxBody)
+	body, err := rec.read(r)
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		bodyTooLarge.write(w, r, fmt.Sprintf("the body of a request with a key may have %d bytes", h.config.MaxBody), 0)
 		return
@@ -156,7 +155,7 @@ func (h *handler) guarded(w http.ResponseWriter, r *http.Request, id string) {
 		keyInvalid.write(w, r, err.Error(), 0)
 		return
 	}
-	h.run(w, r, key, body)
+	h.run(w, r, key, rec, body)
 }
 
 // scope returns whom r's key belongs to. ok is false if nobody can be named.
@@ -184,21 +183,7 @@ func hashed(s string) string {
 	return string(text[:])
 }
 
-// readAll is io.ReadAll of a body that says how long it is; negative means that it does not.
-func readAll(body io.Reader, length int64) ([]byte, error) {
-	if length < 0 {
-		return io.ReadAll(body)
-	}
-	b := bytes.NewBuffer(make([]byte, 0, min(length, maxTrusted)+bytes.MinRead)) // room to see the end
-	_, err := b.ReadFrom(body)
-	return b.Bytes(), err
-}
-
-// maxTrusted is how much memory a request gets for saying that it will be long.
-const maxTrusted = 64 << 10
-
-func (h *handler) run(w http.ResponseWriter, r *http.Request, key idempotency.Key, body []byte) {
-	rec := newRecorder(w, h.config.MaxBody)
+func (h *handler) run(w http.ResponseWriter, r *http.Request, key idempotency.Key, rec *recorder, body []byte) {
 	defer rec.leave() // whatever happens, a handler that runs on must not touch w
 	stored, info, err := idempotency.DoInfo(r.Context(), h.guard, key, func(ctx context.Context) ([]byte, error) {
 		inner := r.WithContext(ctx)

@@ -3,9 +3,11 @@ package idempotencyhttp
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"hash"
 	"io"
 	"net/http"
 	"slices"
+	"sync"
 
 	"github.com/holdfast-go/holdfast/idempotency"
 )
@@ -94,6 +96,14 @@ func keyFor(req *http.Request) (string, error) {
 	return a.Child(string(hex.AppendEncode(op, sum[:]))), nil
 }
 
+// A hasher is the state of a hash with room for what it comes to.
+type hasher struct {
+	hash.Hash
+	sum [sha256.Size]byte
+}
+
+var hashers = sync.Pool{New: func() any { return &hasher{Hash: sha256.New()} }}
+
 // bodySum returns the SHA-256 of the body, of nothing if it cannot be read twice.
 func bodySum(req *http.Request) (sum [sha256.Size]byte, err error) {
 	if req.Body == nil || req.Body == http.NoBody || req.GetBody == nil {
@@ -104,10 +114,12 @@ func bodySum(req *http.Request) (sum [sha256.Size]byte, err error) {
 		return sum, err
 	}
 	defer body.Close()
-	hash := sha256.New()
-	if _, err := io.Copy(hash, body); err != nil {
+	h := hashers.Get().(*hasher)
+	defer hashers.Put(h)
+	h.Reset()
+	if _, err := io.Copy(h.Hash, body); err != nil {
 		return sum, err
 	}
-	hash.Sum(sum[:0])
-	return sum, nil
+	h.Sum(h.sum[:0])
+	return h.sum, nil
 }

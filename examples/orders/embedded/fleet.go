@@ -25,7 +25,12 @@ const (
 	West  = "us-west-2" // the warm standby
 	Third = "us-east-2" // witness, coordinator, flags
 	Web   = "users"     // where users sit
+
+	Databases = "db" // the zone of each Region that has its database
 )
+
+// databaseRTT is the way between two zones of a Region.
+const databaseRTT = time.Millisecond
 
 // Config configures a [Fleet]. The zero value is ready to use but for Dir.
 type Config struct {
@@ -37,6 +42,9 @@ type Config struct {
 
 	// Lag is how far the standby's database stays behind, beside the way. Zero means 200 ms.
 	Lag time.Duration
+
+	// LostDisks is the share of former writers' databases, 0 to 1, whose disk the operator cannot read any more: what only they had is in no list.
+	LostDisks float64
 
 	// Capacity is how many orders a second a Region can take after it has taken over. Zero means unlimited.
 	Capacity int

@@ -20,7 +20,8 @@ type instance struct {
 	service atomic.Pointer[service.Service] // nil while it does not run
 	handler atomic.Pointer[server]          // nil while it takes no requests
 	killed  atomic.Bool                     // the World has ended this life; what still runs of it reaches nobody
-	told    atomic.Bool                     // to stop, in good order
+	told    atomic.Pointer[time.Time]       // when it was told to stop in good order, nil if it was not
+	began   atomic.Pointer[time.Time]       // when this life began to take requests
 	leave   atomic.Pointer[context.CancelCauseFunc]
 }
 
@@ -59,7 +60,7 @@ func (i *instance) live(ctx context.Context) (again bool, err error) {
 	}
 	defer crew.alive.Done()
 	i.killed.Store(false)
-	i.told.Store(false)
+	i.told.Store(nil)
 	defer context.AfterFunc(ctx, func() { i.killed.Store(true) })()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -82,8 +83,14 @@ func (i *instance) live(ctx context.Context) (again bool, err error) {
 	defer i.service.Store(nil)
 	told := make(chan time.Time, 1)
 	defer context.AfterFunc(ctx, func() {
-		i.told.Store(!i.killed.Load())
-		told <- time.Now()
+		now := time.Now()
+		if !i.killed.Load() {
+			i.told.Store(&now)
+			if blames := i.pool.blames; blames != nil {
+				crew.blamed(blames(i.name, svc))
+			}
+		}
+		told <- now
 	})()
 	err = svc.Run(ctx)
 	if ctx.Err() != nil && !i.killed.Load() {
@@ -103,10 +110,13 @@ func (i *instance) epoch() (uint64, time.Time) {
 func (i *instance) serve(w http.ResponseWriter, r *http.Request) {
 	if s := i.handler.Load(); s != nil && s.enter() {
 		defer s.leave()
+		if told := i.told.Load(); told != nil && time.Since(*told) > 0 {
+			i.pool.crew.tookOn(i.name, r.Method+" "+r.URL.Path, time.Since(*told))
+		}
 		answer := &answer{ResponseWriter: w}
 		s.h.ServeHTTP(answer, r)
-		if answer.status >= http.StatusInternalServerError && i.told.Load() {
-			i.pool.crew.refusedAtStop(i.name, r.Method+" "+r.URL.Path, fmt.Sprintf("%d %s", answer.status, answer.body))
+		if answer.status >= http.StatusInternalServerError && i.told.Load() != nil {
+			i.pool.crew.refusedAtStop(i.name, r.Method+" "+r.URL.Path, fmt.Sprintf("%d %s", answer.status, answer.body), i.told.Load().Sub(*i.began.Load()))
 		}
 		return
 	}
@@ -150,6 +160,8 @@ type server struct {
 
 // ListenAndServe takes requests until Shutdown.
 func (s *server) ListenAndServe() error {
+	now := time.Now()
+	s.instance.began.Store(&now)
 	s.instance.handler.Store(s)
 	<-s.closed
 	return http.ErrServerClosed

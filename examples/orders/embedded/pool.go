@@ -20,6 +20,7 @@ type Pool struct {
 	crew   *Crew
 	region *drtest.Region
 	parts  func(life context.Context, instance string) (service.Parts, func(), error)
+	blames func(process string, svc *service.Service) []Blame // nil: nobody asks
 
 	mu        sync.Mutex // guards the following; never held while waiting
 	instances []*instance
@@ -101,6 +102,8 @@ type Crew struct {
 	mu      sync.Mutex // guards the following, and alive against an Add after stopped
 	stopped bool
 	refused []Refusal
+	late    []Late
+	blames  []Blame
 }
 
 // A Refusal is an answer of 500 or more that a process gave while it stopped in good order.
@@ -109,6 +112,7 @@ type Refusal struct {
 	Request string // its method and path
 	Answer  string // its status and body
 	At      time.Time
+	Age     time.Duration // how long the process had taken requests when it was told to stop
 }
 
 // Refusals returns them, the oldest first.
@@ -118,10 +122,43 @@ func (c *Crew) Refusals() []Refusal {
 	return slices.Clone(c.refused)
 }
 
-func (c *Crew) refusedAtStop(process, request, answer string) {
+func (c *Crew) refusedAtStop(process, request, answer string, age time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.refused = append(c.refused, Refusal{process, request, answer, time.Now()})
+	c.refused = append(c.refused, Refusal{process, request, answer, time.Now(), age})
+}
+
+// A Late is a request that a process took on some time after it was told to stop.
+type Late struct {
+	Process string
+	Request string // its method and path
+	After   time.Duration
+}
+
+// Late returns them, the oldest first.
+func (c *Crew) Late() []Late {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.late)
+}
+
+func (c *Crew) tookOn(process, request string, after time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.late = append(c.late, Late{process, request, after})
+}
+
+// Blames returns what processes held against Regions when they were told to stop.
+func (c *Crew) Blames() []Blame {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.blames)
+}
+
+func (c *Crew) blamed(all []Blame) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.blames = append(c.blames, all...)
 }
 
 // NewCrew returns one that nobody is in.

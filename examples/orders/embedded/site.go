@@ -41,20 +41,23 @@ type Site struct {
 	fleet   *Fleet
 	primary atomic.Bool // takes writes, as the promotion and the operator left it
 
-	mu     sync.Mutex              // guards spools
-	spools map[string]*spool.Spool // of the running processes, by their directory
+	mu       sync.Mutex                                   // guards the following
+	spools   map[string]*spool.Spool                      // of the running processes, by their directory
+	failures map[string]map[failover.Region]*atomic.Int64 // of requests to queues, by the running process
 }
 
 // queueRetention is what sqsqueue's Check demands of a queue and its dead-letter queue.
 const queueRetention = 14 * 24 * time.Hour
 
 func (f *Fleet) newSite(r *drtest.Region) *Site {
-	s := &Site{Name: r.Name(), Region: r, fleet: f}
+	s := &Site{Name: r.Name(), Region: r, fleet: f, failures: map[string]map[failover.Region]*atomic.Int64{}}
+	db := r.Zone(Databases)
+	f.World.RTT(drtest.Matrix{{r.Name(), db.Name()}: databaseRTT})
 	if s.Name == East {
-		s.Store = r.Store("orders-east")
+		s.Store = db.Store("orders-east")
 		s.primary.Store(true)
 	} else {
-		s.Store = r.Store("orders-west", drtest.ReplicaOf(f.Sites[East].Store, drtest.Lag(f.Config.Lag)))
+		s.Store = db.Store("orders-west", drtest.ReplicaOf(f.Sites[East].Store, drtest.Lag(f.Config.Lag)))
 	}
 	s.Redis = redistest.Start(r)
 	s.SQS = sqstest.Start(r)
@@ -62,6 +65,7 @@ func (f *Fleet) newSite(r *drtest.Region) *Site {
 		s.Queues, s.Dead = append(s.Queues, mustQueue(s.SQS, lane)), append(s.Dead, mustQueue(s.SQS, lane+"-dead"))
 	}
 	s.Pool = NewPool(r, f.Crew, s.parts)
+	s.Pool.blames = s.blames
 	return s
 }
 
@@ -149,8 +153,13 @@ func (s *Site) parts(_ context.Context, name string) (p service.Parts, close fun
 		s.hold(name+" "+lanes[i]+"-spool", local)
 		closers = append(closers, local.Close)
 	}
+	failures := map[failover.Region]*atomic.Int64{}
+	s.mu.Lock()
+	s.failures[name] = failures
+	s.mu.Unlock()
 	for _, there := range f.Sites {
-		if err := s.connect(&p, there, &closers); err != nil {
+		failures[there.Name] = &atomic.Int64{}
+		if err := s.connect(&p, there, failures[there.Name], &closers); err != nil {
 			close()
 			return p, nil, err
 		}
@@ -179,7 +188,7 @@ type polled struct {
 }
 
 // connect adds what another Region has to the parts of a process here.
-func (s *Site) connect(p *service.Parts, there *Site, closers *[]func() error) error {
+func (s *Site) connect(p *service.Parts, there *Site, failed *atomic.Int64, closers *[]func() error) error {
 	db := OpenSQL(there.Store.Connector(s.Region))
 	db.SetMaxIdleConns(32)
 	client := connectRedis(there.Redis, s.Region)
@@ -194,9 +203,9 @@ func (s *Site) connect(p *service.Parts, there *Site, closers *[]func() error) e
 		if err != nil {
 			return err
 		}
-		lane.Queues[there.Name] = transport(q)
+		lane.Queues[there.Name] = heardQueue{q, failed}
 	}
-	p.SQL[there.Name], p.Keys[there.Name], p.Peers[there.Name] = db, loggedStore{keys(store), there.Name, &s.fleet.keyLog}, Address(there.Name)
+	p.SQL[there.Name], p.Keys[there.Name], p.Peers[there.Name] = db, loggedStore{store, there.Name, &s.fleet.keyLog}, Address(there.Name)
 	return nil
 }
 

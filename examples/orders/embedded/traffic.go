@@ -19,8 +19,16 @@ import (
 type Shopper func(context.Context, *drtest.Op) error
 
 // Buy places an order.
-func (f *Fleet) Buy() Shopper {
-	return f.shopper("POST /orders", func(op *drtest.Op) string {
+func (f *Fleet) Buy() Shopper { return f.buyer(patient) }
+
+// BuyOnce places an order and believes the first answer.
+func (f *Fleet) BuyOnce() Shopper { return f.buyer(1) }
+
+// patient is how often a careful client tries.
+const patient = 3
+
+func (f *Fleet) buyer(attempts int) Shopper {
+	return f.shopper("POST /orders", attempts, func(op *drtest.Op) string {
 		return fmt.Sprintf(`{"sku":"anvil","quantity":1,"email":%q}`, Email(op.Key()))
 	}, func(op *drtest.Op, resp *http.Response) {
 		op.Acked(OrderKey(strings.TrimPrefix(resp.Header.Get("Location"), "/orders/")))
@@ -33,10 +41,10 @@ func Email(key string) string {
 }
 
 // Look reads stock.
-func (f *Fleet) Look() Shopper { return f.shopper("GET /stock/anvil", nothing, degraded) }
+func (f *Fleet) Look() Shopper { return f.shopper("GET /stock/anvil", patient, nothing, degraded) }
 
 // List reads the user's newest orders.
-func (f *Fleet) List() Shopper { return f.shopper("GET /orders", nothing, degraded) }
+func (f *Fleet) List() Shopper { return f.shopper("GET /orders", patient, nothing, degraded) }
 
 func nothing(*drtest.Op) string { return "" }
 
@@ -48,9 +56,9 @@ func degraded(op *drtest.Op, resp *http.Response) {
 }
 
 // shopper repeats a request with its key, as a careful client does, until its patience ends.
-func (f *Fleet) shopper(class string, body func(*drtest.Op) string, done func(*drtest.Op, *http.Response)) Shopper {
+func (f *Fleet) shopper(class string, attempts int, body func(*drtest.Op) string, done func(*drtest.Op, *http.Response)) Shopper {
 	users := &http.Client{Transport: &retryhttp.Transport{Base: doubtful{f.front}, Policy: &retry.Policy{
-		Name: "users", MaxAttempts: 3, AttemptTimeout: 5 * time.Second,
+		Name: "users", MaxAttempts: attempts, AttemptTimeout: 5 * time.Second,
 		Backoff: retry.FullJitter(200*time.Millisecond, 2*time.Second),
 	}}}
 	method, path, _ := strings.Cut(class, " ")

@@ -14,7 +14,7 @@ import (
 func (s *Service) promotion(t failover.Transition) (*runbook.Runbook, error) {
 	keys := steps.SyncKeys("copy the idempotency keys", s.Keys.Resync, s.unsynced)
 	keys.Only = runbook.OnlyPlanned // else the old Region cannot be asked; what is missing there is copied when it is back
-	return runbook.New("make "+t.To+" the writer", append(s.parts.Promote(t), withKeys(keys)...)...)
+	return runbook.New("make "+t.To+" the writer", append(s.parts.Promote(t), keys)...)
 }
 
 // unsynced counts what Resync has to do: it knows only that there is something.

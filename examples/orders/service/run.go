@@ -14,7 +14,7 @@ import (
 // Run serves until ctx ends, then stops in an order in which nothing loses what it stands on: no new work comes, requests end,
 // detached handlers end, deferred calls end, what they deferred is flushed, then those on whose word all acted.
 func (s *Service) Run(ctx context.Context) error {
-	return holdfast.Run(ctx, inOrder(
+	return holdfast.Run(ctx,
 		holdfast.Stage{s.announce},
 		holdfast.Stage{s.serve},
 		holdfast.Stage{s.Guard.Run},
@@ -22,7 +22,7 @@ func (s *Service) Run(ctx context.Context) error {
 		holdfast.Stage{s.Client.Run, s.Charges.Run},
 		holdfast.Stage{s.Controller.Run, s.Modes.Run, failoversql.Beat(s.parts.Database, s.parts.SQL[s.parts.Self])},
 		holdfast.Stage{s.metrics.run},
-	)...)
+	)
 }
 
 // announce turns readiness off and gives load balancers time to see it.

@@ -18,7 +18,6 @@ import (
 	"github.com/holdfast-go/holdfast/failover/runbook"
 	"github.com/holdfast-go/holdfast/idempotency"
 	"github.com/holdfast-go/holdfast/idempotency/idempotencyhttp"
-	"github.com/holdfast-go/holdfast/internal/planted"
 	"github.com/holdfast-go/holdfast/queue"
 	"github.com/holdfast-go/holdfast/retry"
 	"github.com/holdfast-go/holdfast/retry/retryhttp"
@@ -121,17 +120,17 @@ func (s *Service) postpone() (err error) {
 // lane makes the two ends of one kind of deferred calls.
 func (s *Service) lane(name string, l Lane, mux *queue.Mux) (client *queue.Client, worker *queue.Worker, err error) {
 	ctl := s.Controller
-	regional, err := queue.NewRegional(ctl.Route, l.Queues, queue.RegionalConfig{Around: around(s.Breakers, ctl), Observe: ctl.Observe})
+	regional, err := queue.NewRegional(ctl.Route, l.Queues, queue.RegionalConfig{Around: s.Breakers.Do, Observe: ctl.Observe})
 	if err != nil {
 		return nil, nil, err
 	}
 	client, err = queue.NewClient(regional, queue.ClientConfig{Name: name, Spool: l.Spool, SpoolDurable: l.Spool != nil, // see Lane
-		Once: once(s.Guard, planted.TryUnguarded), Epoch: ctl.Epoch, Spend: s.Budget.Spend, Ledger: s.parts.Ledger, Logger: s.log, MeterProvider: s.meters})
+		Once: s.Guard.Once, Epoch: ctl.Epoch, Spend: s.Budget.Spend, Ledger: s.parts.Ledger, Logger: s.log, MeterProvider: s.meters})
 	if err != nil {
 		return nil, nil, err
 	}
 	worker, err = queue.NewWorker(regional, mux, queue.WorkerConfig{
-		Name: name, Workers: s.parts.Settings.workers(), Once: once(s.Guard, planted.StaleRuns), OnceRetention: s.Guard.OnceRetention(),
+		Name: name, Workers: s.parts.Settings.workers(), Once: s.Guard.Once, OnceRetention: s.Guard.OnceRetention(),
 		Ready: ctl.Ready, Epoch: ctl.Epoch, Ledger: s.parts.Ledger, Logger: s.log, MeterProvider: s.meters,
 	})
 	return client, worker, err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/failover/runbook"
+	"github.com/holdfast-go/holdfast/internal/planted"
 )
 
 // Approve waits for n people other than the requester.
@@ -36,6 +37,10 @@ func DrainStranded(name string, left func(context.Context) (int, error)) runbook
 // SyncKeys runs resync, such as idempotency's Regional.Resync, and again until nothing is unsynced, as left counts it. It runs at least once, whatever
 // left says: a process knows of its own keys, and those that are missing may have been another's.
 func SyncKeys(name string, resync func(context.Context) error, left func(context.Context) (int, error)) runbook.Step {
+	if planted.Has(planted.NoResync) {
+		resync = func(context.Context) error { return nil }
+		left = func(context.Context) (int, error) { return 0, nil }
+	}
 	return once(runbook.Step{Name: name, Phase: "sync"}, func(ctx context.Context) error {
 		for {
 			if err := resync(ctx); err != nil {
