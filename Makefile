@@ -20,6 +20,11 @@ help: ## print this list
 .PHONY: test
 test: lint $(TESTSUM) ## everything, with the race detector, against real servers that it starts and stops
 	@scripts/with-servers $(TESTSUM) $(MODULES) -- -race -count=1 -timeout=15m ./...
+	@$(MAKE) -s planted
+
+.PHONY: planted
+planted: ## replay what the search has found of each planted bug: without the race detector, which costs ten times as much
+	@go test ./examples/orders -run '^TestPlanted$$' -count=1 -timeout=10m
 
 .PHONY: check
 check: lint $(TESTSUM) ## the quick half: lint, and the tests that need no server and no patience

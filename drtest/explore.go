@@ -93,7 +93,8 @@ type ExploreConfig struct {
 	MinClients int
 
 	// AcceptDivergence says why a World of this search may go another way when it is played again, as "go-redis
-	// draws its back-off from the process". Divergence is then part of the finding; else it fails the test.
+	// draws its back-off from the process". Divergence is then part of the finding; else it fails the test. Shrinking
+	// then keeps only what goes wrong three times in a row.
 	AcceptDivergence string
 }
 

@@ -3,6 +3,7 @@ package failover
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -46,4 +47,34 @@ func TestCallersAndOwnRefusalsAreNeutral(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A contended coordinator: every store conflicts.
+type contended struct {
+	Coordinator
+	stores atomic.Int64
+}
+
+func (c *contended) CompareAndSwap(context.Context, uint64, Record) error {
+	c.stores.Add(1)
+	return ErrConflict
+}
+
+// Stores of the record that conflict are repeated, and at least 50 ms lie between two of them.
+func TestConflictingStoresHaveAFloor(t *testing.T) {
+	inFleet(t, func(t *testing.T, f *fleet) {
+		f.standard()
+		busy := &contended{Coordinator: f.coord}
+		cfg := f.config(east, "busy")
+		cfg.Coordinator = busy
+		ctl := f.add(cfg).ctl
+		time.Sleep(time.Minute) // it has probed and voted
+		busy.stores.Store(0)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_, err := ctl.Failover(ctx, west, Request{Reason: "drill", By: "ann", Second: "bob"})
+		if n := busy.stores.Load(); n < 90 || n > 201 || err == nil {
+			t.Errorf("Failover = %v after %d stores in 10 s, want one in 50 to 100 ms", err, n)
+		}
+	})
 }

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/holdfast-go/holdfast/internal/planted"
@@ -31,7 +30,7 @@ func blaming(config RegionalConfig) RegionalConfig {
 			return call(ctx)
 		})
 		if err != nil && !ran {
-			observe(region, errors.New(err.Error()), 0) // without its marks: the Region seems to have said so
+			observe(region, &SendError{Region: region, Outcome: SendUnknown, Err: err}, 0) // as if it had been sent
 		}
 		return err
 	}

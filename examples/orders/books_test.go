@@ -397,14 +397,11 @@ func (a *closing) stops() {
 		a.say("a process took %v to stop, want at most %v", a.longest, holdfast.StopTimeout)
 	}
 	for _, r := range a.refusals {
-		if at := a.since(r.At); r.Age >= grownUp && a.quiet(at) {
+		if at := a.since(r.At); a.quiet(at) && r.Age >= settledIn {
 			a.say("failed by its stop: process %q answered %s with %s at %v, in quiet times", r.Process, r.Request, r.Answer, at)
 		}
 	}
 }
-
-// grownUp is how old a process is that takes everything on: before, its features may wait for the first word of what they need.
-const grownUp = 5 * time.Second
 
 // quiet reports whether nothing has been wrong for a while that a request would notice.
 func (a *closing) quiet(at time.Duration) bool {

@@ -49,6 +49,10 @@ func (a *closing) blames() {
 	}
 }
 
+// settledIn is how long a new process may take until it has learnt the group's decision and got its lease. Until then it refuses writes, whether it is told to stop
+// or not: two deployments at each other's heels are not the second one's fault.
+const settledIn = 5 * time.Second
+
 // lateBy is how long after the word to stop a request may still get in: that of the same instant.
 const lateBy = 100 * time.Millisecond
 

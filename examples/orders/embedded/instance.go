@@ -21,8 +21,8 @@ type instance struct {
 	handler atomic.Pointer[server]          // nil while it takes no requests
 	killed  atomic.Bool                     // the World has ended this life; what still runs of it reaches nobody
 	told    atomic.Pointer[time.Time]       // when it was told to stop in good order, nil if it was not
+	began   atomic.Pointer[time.Time]       // when this life began to take requests
 	leave   atomic.Pointer[context.CancelCauseFunc]
-	born    atomic.Pointer[time.Time] // this life
 }
 
 // Why a process is told to stop, beside the end of its Region.
@@ -59,8 +59,6 @@ func (i *instance) live(ctx context.Context) (again bool, err error) {
 		return false, nil // its Region came back when all was over
 	}
 	defer crew.alive.Done()
-	born := time.Now()
-	i.born.Store(&born)
 	i.killed.Store(false)
 	i.told.Store(nil)
 	defer context.AfterFunc(ctx, func() { i.killed.Store(true) })()
@@ -118,7 +116,7 @@ func (i *instance) serve(w http.ResponseWriter, r *http.Request) {
 		answer := &answer{ResponseWriter: w}
 		s.h.ServeHTTP(answer, r)
 		if answer.status >= http.StatusInternalServerError && i.told.Load() != nil {
-			i.pool.crew.refusedAtStop(i.name, r.Method+" "+r.URL.Path, fmt.Sprintf("%d %s", answer.status, answer.body), time.Since(*i.born.Load()))
+			i.pool.crew.refusedAtStop(i.name, r.Method+" "+r.URL.Path, fmt.Sprintf("%d %s", answer.status, answer.body), i.told.Load().Sub(*i.began.Load()))
 		}
 		return
 	}
@@ -162,6 +160,8 @@ type server struct {
 
 // ListenAndServe takes requests until Shutdown.
 func (s *server) ListenAndServe() error {
+	now := time.Now()
+	s.instance.began.Store(&now)
 	s.instance.handler.Store(s)
 	<-s.closed
 	return http.ErrServerClosed

@@ -112,7 +112,7 @@ type Refusal struct {
 	Request string // its method and path
 	Answer  string // its status and body
 	At      time.Time
-	Age     time.Duration // of the process
+	Age     time.Duration // how long the process had taken requests when it was told to stop
 }
 
 // Refusals returns them, the oldest first.
