@@ -33,7 +33,7 @@ func (instantly) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // inMemory returns the service on stores in memory, its controller running, its parts, and the database of its Region as others use it.
-func inMemory(b *testing.B) (svc *service.Service, p service.Parts, db *sql.DB) {
+func inMemory(b testing.TB) (svc *service.Service, p service.Parts, db *sql.DB) {
 	p = service.Parts{
 		Regions: []failover.Region{embedded.East, embedded.West}, Self: embedded.East, Home: embedded.East, Witnesses: []failover.Region{embedded.Third},
 		Instance: "bench", Coordinator: failover.NewMemoryCoordinator(embedded.East, embedded.West), Database: embedded.Database{},
@@ -93,7 +93,7 @@ type contender struct {
 const turn = 200
 
 // serve lets c serve a turn of posts with keys of their own. CPU time and allocations are the process's.
-func (c *contender) serve(b *testing.B, posts []*http.Request) {
+func (c *contender) serve(b testing.TB, posts []*http.Request) {
 	answers := make([]*httptest.ResponseRecorder, len(posts))
 	for i := range answers {
 		answers[i] = httptest.NewRecorder()
@@ -118,7 +118,7 @@ func (c *contender) serve(b *testing.B, posts []*http.Request) {
 }
 
 // posts returns a turn of orders as a server hands them over, each with a context that can be cancelled.
-func posts(b *testing.B, first int) []*http.Request {
+func posts(b testing.TB, first int) []*http.Request {
 	list := make([]*http.Request, turn)
 	for i := range list {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -131,15 +131,39 @@ func posts(b *testing.B, first int) []*http.Request {
 	return list
 }
 
-// BenchmarkPost measures POST /orders with all packages and the same handler without them, in turns, so that a busy machine bears on both. It reports
-// the medians of the turns, and what the packages add.
-func BenchmarkPost(b *testing.B) {
+// contenders returns the handler without the packages and the one with all of them.
+func contenders(b testing.TB) (plain, all *contender) {
 	svc, p, db := inMemory(b)
 	hand := &byHand{db: db, payments: p.Payments, client: &http.Client{Transport: instantly{}}, placed: svc.Placed}
 	mux := http.NewServeMux()
 	mux.Handle("POST /orders", hand)
-	plain := &contender{Handler: mux, empty: hand.outbox.empty}
-	all := &contender{Handler: svc.Handler(), empty: func() { empty(b, p.Calls, p.Charges) }}
+	plain = &contender{Handler: mux, empty: hand.outbox.empty}
+	return plain, &contender{Handler: svc.Handler(), empty: func() { empty(b, p.Calls, p.Charges) }}
+}
+
+// addedAllocations is what the packages may add to a post: docs/decisions/092 says by which package. The bar is 40.
+const addedAllocations = 48
+
+// The packages add no more allocations to a post than they are known to.
+func TestPostAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	plain, all := contenders(t)
+	for n := range 10 {
+		for i, c := range []*contender{plain, all} {
+			c.serve(t, posts(t, (2*n+i)*turn))
+		}
+	}
+	if added := median(all.allocs) - median(plain.allocs); added > addedAllocations {
+		t.Errorf("the packages add %.1f allocations to a post of %.1f, want at most %d", added, median(plain.allocs), addedAllocations)
+	}
+}
+
+// BenchmarkPost measures POST /orders with all packages and the same handler without them, in turns, so that a busy machine bears on both. It reports
+// the medians of the turns, and what the packages add.
+func BenchmarkPost(b *testing.B) {
+	plain, all := contenders(b)
 	n := 0
 	for b.Loop() {
 		for _, c := range []*contender{plain, all} {
@@ -168,7 +192,7 @@ func median(values []float64) float64 {
 }
 
 // empty takes all messages out of lanes, as workers do: a queue that only grows is not what is measured.
-func empty(b *testing.B, lanes ...service.Lane) {
+func empty(b testing.TB, lanes ...service.Lane) {
 	ctx := context.Background()
 	for _, lane := range lanes {
 		for _, q := range lane.Queues {
