@@ -27,7 +27,8 @@
 //
 // # Where a call goes
 //
-// Concurrent calls share batches. What no Region took within SendTimeout goes to the [Spool], and from there to any Region
+// Concurrent calls share batches. One that nobody is gathered with is sent on its caller's goroutine if the queue is in memory, or the
+// caller's context cannot end; a panic of the transport is then the caller's. What no Region took within SendTimeout goes to the [Spool], and from there to any Region
 // that answers; the [Receipt] says which of them it was. Without a spool Defer returns [ErrNotDeferred], with an
 // outcome: not run, or unknown. Calls of a FIFO group follow each other into the spool, so that none overtakes.
 //
