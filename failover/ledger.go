@@ -71,8 +71,10 @@ func (l *MemoryLedger) All() []UnknownWrite {
 
 // A FileLedger appends every record to a file as a line of JSON and syncs it before Record returns.
 type FileLedger struct {
-	mu   sync.Mutex // keeps lines whole
 	file *os.File
+
+	mu   sync.Mutex // keeps lines whole; guards torn
+	torn bool       // the last line may be incomplete
 }
 
 // OpenFileLedger opens or creates the file at path. Close it when its writers have stopped.
@@ -107,9 +109,14 @@ func (l *FileLedger) Record(_ context.Context, w UnknownWrite) error {
 	if err != nil {
 		return fmt.Errorf("failover: ledger: %w", err)
 	}
+	line = append(line, '\n')
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, err = l.file.Write(append(line, '\n'))
+	if l.torn {
+		line = append([]byte{'\n'}, line...)
+	}
+	n, err := l.file.Write(line)
+	l.torn = err != nil && (l.torn || n > 0)
 	if err = errors.Join(err, l.file.Sync()); err != nil {
 		return fmt.Errorf("failover: ledger: %w", err)
 	}

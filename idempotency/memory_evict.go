@@ -36,7 +36,7 @@ func (m *Memory) add(s *shard, p *spot) *entry {
 // blank returns an entry that was dropped, or one of several new ones: a store that is full makes none.
 func (s *shard) blank() *entry {
 	if s.spare == nil {
-		several := make([]entry, 1+min(15, len(s.entries)/4))
+		several := make([]entry, 1+min(31, len(s.entries)/2))
 		for i := range several {
 			s.keep(&several[i])
 		}

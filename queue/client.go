@@ -126,38 +126,61 @@ func NewClient(t Transport, config ClientConfig) (*Client, error) {
 const headroom = 4 << 10
 
 // Defer implements [Deferrer]. Use [Call.Defer].
-func (c *Client) Defer(ctx context.Context, e Envelope) (Receipt, error) {
-	return c.deferTraced(ctx, &e)
+func (c *Client) Defer(ctx context.Context, e Envelope) (r Receipt, err error) {
+	var d deferral
+	ctx, err = d.begin(ctx, c, &e)
+	if err == nil {
+		err = d.finish(ctx, &r)
+	}
+	return r, d.end(&r, err)
 }
 
-func (c *Client) deferTraced(ctx context.Context, e *Envelope) (Receipt, error) {
-	ctx, span := c.telemetry.start(ctx, e)
-	r, err := c.deferCall(ctx, e)
-	c.telemetry.end(span, r, err)
-	return r, err
+// A deferral is one call on its way. It keeps nothing of its envelope but names.
+type deferral struct {
+	client   *Client
+	call, id string
+	span     trace.Span
+	pending  *pending
 }
 
-func (c *Client) deferCall(ctx context.Context, e *Envelope) (Receipt, error) {
-	refused := Receipt{CallID: e.ID}
-	if err := ctx.Err(); err != nil {
-		return refused, c.notDeferred(e, &SendError{Region: c.limits.Region, Err: context.Cause(ctx)})
+// begin makes the message of e, and the context of its span.
+func (d *deferral) begin(ctx context.Context, c *Client, e *Envelope) (context.Context, error) {
+	d.client, d.call, d.id = c, e.Name, e.ID
+	ctx, d.span = c.telemetry.start(ctx, e)
+	if ctx.Err() != nil {
+		return ctx, d.notDeferred(&SendError{Region: c.limits.Region, Err: context.Cause(ctx)})
 	}
-	p := c.sender.newPending()
-	p.since = e.Time
-	if err := c.outgoing(ctx, e, &p.out); err != nil {
-		c.sender.recycle(p)
-		return refused, err
+	d.pending = c.sender.newPending()
+	d.pending.since = e.Time
+	if err := d.outgoing(ctx, e, &d.pending.out); err != nil {
+		c.sender.recycle(d.pending)
+		return ctx, err
 	}
-	r, err := c.place(ctx, e, p)
+	return ctx, nil
+}
+
+// finish finds a place for the message and fills r.
+func (d *deferral) finish(ctx context.Context, r *Receipt) error {
+	if err := d.place(ctx, r); err != nil {
+		return err
+	}
+	d.client.config.Ledger.Accept(d.id)
+	return nil
+}
+
+// end counts the call and returns err. A receipt names its call in every case, and says nothing else of a refused one.
+func (d *deferral) end(r *Receipt, err error) error {
 	if err != nil {
-		return refused, err
+		*r = Receipt{}
 	}
-	c.config.Ledger.Accept(e.ID)
-	return r, nil
+	r.CallID = d.id
+	d.client.telemetry.end(d.span, r.Via, err)
+	return err
 }
 
 // outgoing stamps, seals, encodes and checks the call, into out.
-func (c *Client) outgoing(ctx context.Context, e *Envelope, out *Outgoing) error {
+func (d *deferral) outgoing(ctx context.Context, e *Envelope, out *Outgoing) error {
+	c := d.client
 	e.Source, e.Region = c.config.Name, c.limits.Region
 	if c.config.Epoch != nil {
 		e.Epoch, _ = c.config.Epoch()
@@ -171,7 +194,7 @@ func (c *Client) outgoing(ctx context.Context, e *Envelope, out *Outgoing) error
 			err = errors.New("codec sealed without a key ID")
 		}
 		if err != nil {
-			return c.notDeferred(e, &SendError{Err: fmt.Errorf("seal: %w", err)})
+			return d.notDeferred(&SendError{Err: fmt.Errorf("seal: %w", err)})
 		}
 		e.Data, e.KeyID = sealed, key
 	}
@@ -192,25 +215,28 @@ func refuseEncoded(l *Limits, e *Envelope, out *Outgoing) (problem string) {
 	return refuseCharacters(out.Body)
 }
 
-// place finds a place for the call in p, which it owns: scheduler, queue, spool.
-func (c *Client) place(ctx context.Context, e *Envelope, p *pending) (Receipt, error) {
+// place finds a place for the message, which it gives away: scheduler, queue, spool.
+func (d *deferral) place(ctx context.Context, r *Receipt) error {
+	c, p := d.client, d.pending
 	schedule := c.config.Scheduler != nil && time.Until(p.out.NotBefore) > c.limits.MaxDelay
 	if !schedule && (c.config.Spool == nil || !c.spoolFirst(p.out.Group)) {
-		return c.queue(ctx, e, p)
+		return d.queue(ctx, r)
 	}
 	out := p.out
 	c.sender.recycle(p)
 	if schedule {
-		return c.schedule(ctx, e, out)
+		return d.schedule(ctx, &out, r)
 	}
-	return c.spool(ctx, e, out, nil)
+	return d.spool(ctx, &out, nil, r)
 }
 
-func (c *Client) schedule(ctx context.Context, e *Envelope, out Outgoing) (Receipt, error) {
-	if err := c.config.Scheduler(ctx, out); err != nil {
-		return Receipt{}, c.notDeferred(e, &SendError{Outcome: unlessNotRun(err), Err: fmt.Errorf("scheduler: %w", err)})
+func (d *deferral) schedule(ctx context.Context, out *Outgoing, r *Receipt) error {
+	c := d.client
+	if err := c.config.Scheduler(ctx, *out); err != nil {
+		return d.notDeferred(&SendError{Outcome: unlessNotRun(err), Err: fmt.Errorf("scheduler: %w", err)})
 	}
-	return Receipt{CallID: e.ID, Via: ViaQueue, Region: c.limits.Region, Durable: true}, nil
+	r.Via, r.Region, r.Durable = ViaQueue, c.limits.Region, true
+	return nil
 }
 
 func unlessNotRun(err error) SendOutcome {
@@ -226,35 +252,43 @@ func (c *Client) spoolFirst(group string) bool {
 	return group != "" && c.config.Spool.Holds(group) || c.health.avoid()
 }
 
-// queue sends p with the next batch, and spools it if no Region takes it.
-func (c *Client) queue(ctx context.Context, e *Envelope, p *pending) (Receipt, error) {
+// queue sends the message with the next batch, and spools it if no Region takes it.
+func (d *deferral) queue(ctx context.Context, r *Receipt) error {
+	c, p := d.client, d.pending
 	ok, unsent := c.sender.submit(ctx, p)
 	if !ok {
 		o := SendUnknown
 		if unsent {
 			o = SendNotRun
 		}
-		return Receipt{}, c.notDeferred(e, &SendError{Region: c.limits.Region, Outcome: o, Err: context.Cause(ctx)})
+		return d.notDeferred(&SendError{Region: c.limits.Region, Outcome: o, Err: context.Cause(ctx)})
 	}
 	if p.copies {
-		c.config.Ledger.Explain(e.ID, RuleSendUnknown)
+		c.config.Ledger.Explain(d.id, RuleSendUnknown)
 	}
-	if result := &p.result; result.Err == nil {
-		r := Receipt{CallID: e.ID, Via: result.Via, Region: result.Region, MessageID: result.MessageID, Durable: result.Durable}
+	err := p.result.Err
+	if err == nil {
+		r.Via, r.Region, r.MessageID, r.Durable = p.result.Via, p.result.Region, p.result.MessageID, p.result.Durable
 		c.sender.recycle(p)
-		return r, nil
+		return nil
 	}
-	out, err := p.out, p.result.Err
-	c.sender.recycle(p)
-	if c.config.Spool == nil || outcome.Permanent(err) {
-		return Receipt{}, c.notDeferred(e, err)
+	return d.unsent(ctx, err, r)
+}
+
+// unsent spools a message that no queue took, for that error.
+func (d *deferral) unsent(ctx context.Context, err error, r *Receipt) error {
+	out := d.pending.out
+	d.client.sender.recycle(d.pending)
+	if d.client.config.Spool == nil || outcome.Permanent(err) {
+		return d.notDeferred(err)
 	}
-	return c.spool(ctx, e, out, err)
+	return d.spool(ctx, &out, err, r)
 }
 
 // spool writes out to disk. sent is the error of the queue, nil if it was not asked.
-func (c *Client) spool(ctx context.Context, e *Envelope, out Outgoing, sent error) (Receipt, error) {
-	if err := c.config.Spool.Append(ctx, out); err != nil {
+func (d *deferral) spool(ctx context.Context, out *Outgoing, sent error, r *Receipt) error {
+	c := d.client
+	if err := c.config.Spool.Append(ctx, *out); err != nil {
 		o := unlessNotRun(err)
 		if errors.Is(err, ErrSpoolFull) && outcome.Of(err) != outcome.Unknown {
 			o = SendNotRun
@@ -263,16 +297,17 @@ func (c *Client) spool(ctx context.Context, e *Envelope, out Outgoing, sent erro
 		if sent != nil {
 			refused = errors.Join(sent, refused)
 		}
-		return Receipt{}, c.notDeferred(e, refused)
+		return d.notDeferred(refused)
 	}
 	if sent != nil && outcome.Of(sent) == outcome.Unknown {
-		c.config.Ledger.Explain(e.ID, RuleSendUnknown)
+		c.config.Ledger.Explain(d.id, RuleSendUnknown)
 	}
-	return Receipt{CallID: e.ID, Via: ViaSpool, Durable: c.config.SpoolDurable}, nil
+	r.Via, r.Durable = ViaSpool, c.config.SpoolDurable
+	return nil
 }
 
-func (c *Client) notDeferred(e *Envelope, err error) error {
-	return &NotDeferredError{Call: e.Name, CallID: e.ID, Err: err}
+func (d *deferral) notDeferred(err error) error {
+	return &NotDeferredError{Call: d.call, CallID: d.id, Err: err}
 }
 
 // sendAttempts is how often a batch is sent in all while its failures come fast.

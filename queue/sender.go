@@ -107,18 +107,19 @@ func (s *sender) submit(ctx context.Context, p *pending) (ok, unsent bool) {
 
 // push queues p, or returns it as a batch that its caller is to send: one that stays, if the queue may keep it waiting.
 func (s *sender) push(p *pending, stays bool) *batch {
+	var b *batch
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.prompt || stays && s.inFlight == 0 && len(s.queue) == 0 {
 		s.inFlight++
-		b := batches.Get().(*batch)
+		b = batches.Get().(*batch)
 		s.addLocked(b, p)
-		return b
+	} else {
+		s.queue = append(s.queue, p)
+		s.bytes += len(p.out.Body)
+		s.flushLocked(s.inFlight == 0, false)
 	}
-	s.queue = append(s.queue, p)
-	s.bytes += len(p.out.Body)
-	s.flushLocked(s.inFlight == 0, false)
-	return nil
+	s.mu.Unlock()
+	return b
 }
 
 // addLocked puts p in b.

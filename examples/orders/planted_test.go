@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/holdfast-go/holdfast/drtest"
 	"github.com/holdfast-go/holdfast/drtest/fault"
@@ -58,7 +59,7 @@ func TestPlanted(t *testing.T) {
 			config := c.config(drtest.NoSearch)
 			if *searchFlag {
 				config.Seeds = plantedSeeds
-				config.World.Seed = *firstFlag
+				config.World.Seed, config.ShrinkBudget = *firstFlag, 30*time.Second
 				t.Setenv("HOLDFAST_UPDATE", "1")
 			}
 			config.Bug = string(b.bug)

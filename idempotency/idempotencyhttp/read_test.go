@@ -65,3 +65,25 @@ func TestTheHandlersHeaderIsItsOwn(t *testing.T) {
 		}
 	}
 }
+
+// A handler that keeps its ResponseWriter, which it must not, does not change what is stored.
+func TestTheResponseIsCompleteWhenTheHandlerReturns(t *testing.T) {
+	for _, size := range []int{10, 5000} {
+		rec := newRecorder(httptest.NewRecorder(), 8192)
+		if _, err := rec.read(&http.Request{Body: http.NoBody}); err != nil {
+			t.Fatal(err)
+		}
+		text := bytes.Repeat([]byte("x"), size)
+		_, _ = rec.Write(text)
+		stored, err := rec.finish(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := rec.Write([]byte("late")); n != 0 || err == nil {
+			t.Errorf("Write after the handler returned = %d, %v, want an error", n, err)
+		}
+		if s, err := parseSnapshot(stored); err != nil || !bytes.Equal(s.body, text) || !bytes.Equal(rec.body.Bytes(), text) {
+			t.Errorf("stored %q, %v and held back %q, want %d times x", s.body, err, rec.body.Bytes(), size)
+		}
+	}
+}

@@ -29,7 +29,7 @@ type recorder struct {
 	values      [4]string // of header
 	beforeRoom  [3]field
 	writtenRoom [6]field
-	room        [512]byte // for the body of the request, and behind it what is held back
+	room        [768]byte // for the body of the request, then what is held back, then what is stored
 
 	mu       sync.Mutex // guards the following and every use of w: ServeHTTP must not return during one
 	w        http.ResponseWriter
@@ -40,9 +40,10 @@ type recorder struct {
 	direct   string // why the response goes to the client directly; "" while it is held back
 	hijacked bool
 	answered bool // w has been written to
+	finished bool // the handler has returned: what is held back is the response, and what is stored lies behind it
 }
 
-var errGone = errors.New("idempotencyhttp: the client has gone")
+var errGone = errors.New("idempotencyhttp: the client has gone, or the handler has returned")
 
 func newRecorder(w http.ResponseWriter, limit int64) *recorder {
 	r := &recorder{limit: limit, w: w}
@@ -137,6 +138,9 @@ func (r *recorder) Write(p []byte) (int, error) {
 	defer r.mu.Unlock()
 	if r.hijacked {
 		return 0, http.ErrHijacked
+	}
+	if r.finished && r.direct == "" {
+		return 0, errGone
 	}
 	r.writeHeaderLocked(http.StatusOK)
 	if !bodyAllowed(r.status) && len(p) > 0 {
@@ -293,13 +297,14 @@ func (r *recorder) finish(stored func(int) bool) ([]byte, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.writeHeaderLocked(http.StatusOK)
+	r.finished = true
 	if err := verdict(r.status, r.err, stored); err != nil {
 		return nil, err
 	}
 	if r.direct != "" {
-		return encode(r.status, nil, r.direct, nil), nil
+		return encode(nil, r.status, nil, r.direct, nil), nil
 	}
-	return encode(r.status, r.ownFieldsLocked(), "", r.body.Bytes()), nil
+	return encode(r.body.AvailableBuffer(), r.status, r.ownFieldsLocked(), "", r.body.Bytes()), nil
 }
 
 // verdict returns nil if a response is stored.

@@ -22,11 +22,14 @@ type head struct {
 
 var errSnapshot = errors.New("malformed snapshot")
 
-// encode makes a snapshot. It sorts own, which may be nil.
-func encode(status int, own fields, gone string, body []byte) []byte {
+// encode appends a snapshot to b, or makes one that has enough room. It sorts own, which may be nil.
+func encode(b []byte, status int, own fields, gone string, body []byte) []byte {
 	var room [1024]byte // for most heads; larger ones take memory
 	text := appendHead(room[:0], status, own, gone)
-	b := binary.AppendUvarint(make([]byte, 0, len(text)+len(body)+binary.MaxVarintLen32), uint64(len(text)))
+	if length := len(text) + len(body) + binary.MaxVarintLen32; length > cap(b)-len(b) {
+		b = make([]byte, 0, length)
+	}
+	b = binary.AppendUvarint(b, uint64(len(text)))
 	return append(append(b, text...), body...)
 }
 

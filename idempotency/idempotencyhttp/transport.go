@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/holdfast-go/holdfast/idempotency"
+	"github.com/holdfast-go/holdfast/internal/uuid"
 )
 
 // Transport is an http.RoundTripper that gives every POST, PUT, PATCH and DELETE request a key, unless it has one.
@@ -93,7 +94,7 @@ func keyFor(req *http.Request) (string, error) {
 	var room [256]byte // for most; longer ones take memory
 	op := append(append(room[:0], req.Method...), ' ')
 	op = append(append(op, req.URL.RequestURI()...), ' ')
-	return a.Child(string(hex.AppendEncode(op, sum[:]))), nil
+	return uuid.Child(a.Key.Scope, a.Key.Op, a.Key.ID, hex.AppendEncode(op, sum[:])), nil // a.Child, without a string
 }
 
 // A hasher is the state of a hash with room for what it comes to.

@@ -37,7 +37,7 @@ const envoyMaxRetries = "x-envoy-max-retries"
 // RoundTrip implements [http.RoundTripper].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	c := &call{transport: t, request: req, repeatable: t.mayRepeat(req)}
-	seq, err := t.Policy.Start(req.Context(), c.retryable)
+	seq, err := t.Policy.Start(req.Context(), c.judge())
 	if err != nil {
 		closeBody(req)
 		return nil, err
@@ -103,16 +103,32 @@ type call struct {
 	first      attempt // of those under AttemptTimeout
 }
 
-// retryable judges a failure. A request that may run twice is repeated whatever is known of its first run.
-func (c *call) retryable(failure error) bool {
-	if !c.rewindable() || !c.repeatable && outcome.Of(failure) != outcome.NotRun {
-		return false
+// judge returns what judges a failure. A request that may run twice is repeated whatever is known of its first run.
+func (c *call) judge() func(error) bool {
+	p := c.transport.Policy
+	switch {
+	case !c.rewindable():
+		return never
+	case p != nil && p.Retryable != nil:
+		return func(failure error) bool {
+			return (c.repeatable || notRun(failure)) && p.Retryable(failure)
+		}
+	case c.repeatable:
+		return worthwhile
 	}
-	if p := c.transport.Policy; p != nil && p.Retryable != nil {
-		return p.Retryable(failure)
-	}
+	return worthwhileIfNotRun
+}
+
+func never(error) bool { return false }
+
+func notRun(failure error) bool { return outcome.Of(failure) == outcome.NotRun }
+
+// worthwhile reports whether the next attempt may end otherwise.
+func worthwhile(failure error) bool {
 	return !errors.Is(failure, context.Canceled) && !hopeless(failure)
 }
+
+func worthwhileIfNotRun(failure error) bool { return notRun(failure) && worthwhile(failure) }
 
 // rewindable reports whether the request can be sent again.
 func (c *call) rewindable() bool { return !hasBody(c.request) || c.request.GetBody != nil }

