@@ -90,10 +90,14 @@ func (o *options) check(rest []string) error {
 // onLab reports whether servers are started to be broken.
 func (o *options) onLab() bool { return o.parts == "real" && (o.drill || o.soak != 0) }
 
+// workers is how many deferred calls of a kind a process runs at a time: each waits most of the time, for its keys in the other Region.
+const workers = 64
+
 // settings shortens everything with the lease and the probes, so that a minute shows what takes an hour.
 func (o *options) settings() service.Settings {
 	return service.Settings{
 		LeaseTTL: o.lease, PollEvery: o.probe, ProbeEvery: o.probe, ProbeTimeout: 4 * o.probe, MaxFlight: o.lease / 2, Cooldown: 2 * o.lease, MaxMoves: 1000,
 		SettleAfter: o.lease, ByApproval: o.approval,
+		Workers: workers,
 	}
 }

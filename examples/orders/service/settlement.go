@@ -47,11 +47,3 @@ func (s Settings) settleAfter() time.Duration {
 	}
 	return s.SettleAfter
 }
-
-// workers are many: each waits most of the time, for the keys in the other Region.
-func (s Settings) workers() int {
-	if s.Workers == 0 {
-		return 64
-	}
-	return s.Workers
-}
