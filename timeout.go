@@ -41,6 +41,7 @@ type TimeoutError struct {
 	Err   error         // what the call returned
 }
 
+// Error names the limit and the call's error.
 func (e *TimeoutError) Error() string {
 	return fmt.Sprintf("holdfast: ended after the limit of %v: %v", e.After, e.Err)
 }

@@ -22,6 +22,7 @@ const (
 	OrderLIFO              // the one that came last: under overload some calls are on time instead of none
 )
 
+// String returns "fifo" or "lifo".
 func (o Order) String() string { return nameOf("Order", o, "fifo", "lifo") }
 
 // BulkheadConfig configures a [Bulkhead]. The zero value is ready to use.

@@ -36,6 +36,7 @@ type OpenError struct {
 	By     string    // who opened it; empty when the breaker did
 }
 
+// Error names the breaker, its state, when the next call may pass and why it opened.
 func (e *OpenError) Error() string {
 	return fmt.Sprintf("breaker %s: %s, next try in %v: %s", e.label(), e.State, e.RetryAfter(), e.cause())
 }
@@ -88,6 +89,7 @@ type FullError struct {
 	Err         error         // why it stopped waiting when its context ended; nil if there was no place or MaxWait passed
 }
 
+// Error names the bulkhead, how full it is and when to come again.
 func (e *FullError) Error() string {
 	switch {
 	case e.Err != nil:

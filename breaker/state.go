@@ -15,6 +15,7 @@ const (
 	StateRamp                  // a random share passes, see Config.Ramp
 )
 
+// String returns "closed", "half-open", "open" or "ramp".
 func (s State) String() string { return nameOf("State", s, "closed", "half-open", "open", "ramp") }
 
 // A Mode says who decides: the breaker or an operator. See [Breaker.Force].
@@ -27,6 +28,7 @@ const (
 	ModeObserve             // decides as in ModeAuto and admits every call all the same, counting those it would have rejected
 )
 
+// String returns "auto", "open", "closed" or "observe".
 func (m Mode) String() string { return nameOf("Mode", m, "auto", "open", "closed", "observe") }
 
 // nameOf is the text of an enumeration's value.

@@ -20,6 +20,7 @@ const (
 	VerdictTripNow                // open at once, whatever the window holds
 )
 
+// String returns the name in lower case.
 func (v Verdict) String() string {
 	return nameOf("Verdict", v, "failure", "success", "neutral", "trip now")
 }

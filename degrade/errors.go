@@ -29,6 +29,7 @@ type RefusedError struct {
 	Wait  time.Duration // when to ask again; an estimate unless Cause is CauseMaintenance
 }
 
+// Error names the feature, what was refused at which level and why, and when to come again.
 func (e *RefusedError) Error() string {
 	if e.Cause == CauseOverload {
 		return fmt.Sprintf("degrade: %q: %v refused for %s, try again in %v", e.Name, e.Op, e.Cause, e.Wait.Round(time.Second))
@@ -66,6 +67,7 @@ type FallbackError struct {
 	Fallback error
 }
 
+// Error names the feature and says how both calls failed.
 func (e *FallbackError) Error() string {
 	if e.Primary == nil {
 		return fmt.Sprintf("degrade: feature %q: fallback: %v", e.Name, e.Fallback)

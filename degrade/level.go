@@ -99,6 +99,7 @@ const (
 
 var opNames = [...]string{"read", "write", "optional work"}
 
+// String returns the name in lower case.
 func (o Op) String() string {
 	if int(o) < len(opNames) {
 		return opNames[o]
@@ -129,6 +130,7 @@ const (
 
 var sourceNames = [...]string{"primary", "fallback", "stale", "stub"}
 
+// String returns the name in lower case.
 func (s Source) String() string {
 	if int(s) < len(sourceNames) {
 		return sourceNames[s]

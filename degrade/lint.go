@@ -9,6 +9,7 @@ type Problem struct {
 	Text    string `json:"text"`
 }
 
+// String returns the problem in one line.
 func (p Problem) String() string {
 	kind := "warning"
 	if p.Error {

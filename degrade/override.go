@@ -25,6 +25,7 @@ const (
 
 var scopeNames = [...]string{"instance", "region", "fleet"}
 
+// String returns the name in lower case.
 func (s Scope) String() string {
 	if int(s) < len(scopeNames) {
 		return scopeNames[s]

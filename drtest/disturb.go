@@ -13,7 +13,7 @@ import (
 	"github.com/holdfast-go/holdfast/drtest/simnet"
 )
 
-// A disturbance is a fault that makes hosts refuse requests, or get them twice.
+// A disturbance is a fault that makes hosts refuse requests, get them twice, take long for them or lose the answers.
 type disturbance struct {
 	f     fault.Fault
 	start time.Time
@@ -67,7 +67,7 @@ func (d *disturbance) hit() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch d.f.Kind {
-	case fault.KindControlPlaneDown:
+	case fault.KindControlPlaneDown, fault.KindSlow:
 		return true
 	case fault.KindCapacityLimit:
 		return d.fullLocked()
@@ -95,9 +95,13 @@ func (d *disturbance) answer() (status int, retryAfter time.Duration) {
 	return d.f.Status, d.f.RetryAfter
 }
 
-// refuses reports whether the disturbance keeps requests from their server, rather than adding others.
+// refuses reports whether the disturbance keeps requests from their server.
 func (d *disturbance) refuses() bool {
-	return d.f.Kind != fault.KindDuplicate && d.f.Kind != fault.KindPoison
+	switch d.f.Kind {
+	case fault.KindDuplicate, fault.KindPoison, fault.KindSlow, fault.KindLostReply:
+		return false
+	}
+	return true
 }
 
 // covers reports whether an operation is the one a fault names, or lies below its path.
@@ -120,6 +124,22 @@ func (r *Region) disturbed(q request) (status int, retryAfter time.Duration, ok 
 		}
 	}
 	return 0, 0, false
+}
+
+// Hindered asks the Slow and LostReply faults of a host about one operation, for servers that do not speak HTTP: how much longer it
+// takes, and whether its answer is lost.
+func (r *Region) Hindered(host, op string) (delay time.Duration, lost bool) {
+	return r.hindered(request{r, host, func() string { return op }, func() bool { return false }})
+}
+
+func (r *Region) hindered(q request) (delay time.Duration, lost bool) {
+	for _, d := range r.w.disturbing() {
+		if kind := d.f.Kind; (kind == fault.KindSlow || kind == fault.KindLostReply) && d.concerns(q) && d.hit() {
+			delay += d.f.Delay
+			lost = lost || kind == fault.KindLostReply
+		}
+	}
+	return delay, lost
 }
 
 func (w *World) disturbing() []*disturbance {
@@ -164,8 +184,16 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c, ok := e.handler.(ControlPlaner)
 		return ok && c.ControlPlane(r)
 	}}
+	delay, lost := e.region.hindered(q)
+	if w := e.region.w; delay > 0 && !w.sleepUntil(e.region.lifetime(), w.now()+delay) {
+		panic(http.ErrAbortHandler) // its process is dead
+	}
 	status, retryAfter, ok := e.region.disturbed(q)
-	if !ok {
+	switch {
+	case !ok && lost:
+		e.handle(newRecorder(), r, q)
+		panic(http.ErrAbortHandler)
+	case !ok:
 		e.handle(w, r, q)
 		return
 	}

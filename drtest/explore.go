@@ -50,6 +50,11 @@ type ExploreConfig struct {
 	// processes. Nil means all.
 	Targets []string
 
+	// Patterns are timelines of faults that are rare together when each is drawn by itself, and matter together: a replica that falls
+	// behind just before its primary is lost. Half of the seeds have one of them, somewhere in the safety phase, up to a half shorter or longer, and
+	// the rest is drawn around it. Every event needs a length, and none a condition; Kinds and Targets do not restrict them.
+	Patterns []Scenario
+
 	// Core is what must be whole for the service to work: Regions, hosts, stores and processes. When the
 	// safety phase ends, faults on the core alone are over; others may stay for ever. Nil, without CoreRegions, means
 	// that all faults are over then.
@@ -145,12 +150,35 @@ func (c ExploreConfig) withDefaults(t *testing.T) (ExploreConfig, error) {
 			}
 		}
 	}
+	for i, p := range c.Patterns {
+		if err := c.fits(p); err != nil {
+			return problem(fmt.Sprintf("Patterns[%d]", i), "%v", err)
+		}
+	}
 	for i, k := range c.Kinds {
 		if !slices.Contains(fault.Kinds(), k) {
 			return problem(fmt.Sprintf("Kinds[%d]", i), "unknown fault %q", string(k))
 		}
 	}
 	return c, nil
+}
+
+// fits returns why a pattern cannot be laid into a safety phase.
+func (c ExploreConfig) fits(p Scenario) error {
+	if err := p.Validate(); err != nil {
+		return err
+	}
+	for i, e := range p.Events {
+		switch longest := (c.Safety - c.warmUp()) * 2 / 3; {
+		case e.Cond != nil:
+			return &ScenarioError{p.Name, i, "when", "a pattern has no conditions"}
+		case e.Length == 0 && e.Fault.Lasts():
+			return &ScenarioError{p.Name, i, "for", "an event of a pattern needs a length"}
+		case e.end() > longest:
+			return &ScenarioError{p.Name, i, "for", fmt.Sprintf("ends after %v, and a pattern may take %v of a safety phase of %v", e.end(), longest, c.Safety)}
+		}
+	}
+	return nil
 }
 
 // minSafety leaves room for a fault to begin, to act and to end.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"runtime"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -99,4 +101,57 @@ func TestExploreRepeatsWithEveryFault(t *testing.T) {
 			t.Errorf("no %s fault in %d seeds", k, seeds)
 		}
 	}
+}
+
+// A pattern comes whole, in half of the seeds, at another moment and pace each time; one that no safety phase can hold is refused.
+func TestExplorePatterns(t *testing.T) {
+	pattern := drtest.Timeline("loss", drtest.At(0, fault.ReplicationPause("db-dr")).For(20*time.Second), drtest.At(10*time.Second, fault.RegionDown("us-east-1", fault.ModeRefuse)).For(20*time.Second))
+	config := drtest.ExploreConfig{
+		World: drtest.Config{Fidelity: drtest.FidelityMessages, Settle: time.Second}, Seeds: 40, Safety: time.Minute, Kinds: []fault.Kind{fault.KindGray},
+		Patterns: []drtest.Scenario{pattern}, Dir: t.TempDir(),
+	}
+	with, starts := 0, map[time.Duration]bool{}
+	x := drtest.Explore(t, config, func(t testing.TB, w *drtest.World) {
+		db := w.Region("us-east-1").Store("db")
+		w.Region("us-west-2").Store("db-dr", drtest.ReplicaOf(db))
+		api(w)
+		s := w.Storm()
+		if err := s.Validate(); err != nil {
+			t.Error(err)
+		}
+		w.Play(s)
+		paused, down := eventOf(s, fault.KindReplicationPause), eventOf(s, fault.KindRegionDown)
+		switch {
+		case (paused == nil) != (down == nil):
+			t.Errorf("half a pattern: %v", s.Go())
+		case paused != nil:
+			with, starts[paused.Start] = with+1, true
+			if d := down.Start - paused.Start; d < 5*time.Second || d > 15*time.Second || down.Start+down.Length > time.Minute {
+				t.Errorf("a pattern out of shape: %v", s.Go())
+			}
+		}
+	})
+	if with < 10 || with > 30 || len(starts) < with/2 || x.Fired[fault.KindRegionDown] != with {
+		t.Errorf("%d of 40 seeds have the pattern, at %d moments, and it came %d times", with, len(starts), x.Fired[fault.KindRegionDown])
+	}
+	for want, event := range map[string]drtest.Event{
+		"when: a pattern has no conditions":     drtest.When(drtest.OnFailures(1), fault.Gray("api", 1)).For(time.Second),
+		"for: an event of a pattern needs a le": drtest.At(0, fault.Gray("api", 1)),
+		"a pattern may take 33.333333333s of a": drtest.At(0, fault.Gray("api", 1)).For(40 * time.Second),
+		"fault.share: 7 is not":                 drtest.At(0, fault.Gray("api", 7)),
+	} {
+		config.Patterns = []drtest.Scenario{drtest.Timeline("p", event)}
+		if _, _, err := drtest.Explored(t, config, empty); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+func empty(testing.TB, *drtest.World) {}
+
+func eventOf(s drtest.Scenario, k fault.Kind) *drtest.Event {
+	if i := slices.IndexFunc(s.Events, func(e drtest.Event) bool { return e.Fault.Kind == k }); i >= 0 {
+		return &s.Events[i]
+	}
+	return nil
 }

@@ -16,7 +16,7 @@ func (w *World) inject(index int, f fault.Fault) (undo func()) {
 		return w.overlay(f, func(s *simnet.Shape) { burden(s, f) })
 	case fault.KindAZDown:
 		return w.zoneDown(index, f)
-	case fault.KindGray, fault.KindThrottle, fault.KindCapacityLimit, fault.KindControlPlaneDown:
+	case fault.KindGray, fault.KindThrottle, fault.KindSlow, fault.KindLostReply, fault.KindCapacityLimit, fault.KindControlPlaneDown:
 		return w.disturb(index, f)
 	case fault.KindDuplicate, fault.KindPoison:
 		return w.repeat(index, f)

@@ -37,6 +37,8 @@ const (
 	zoneRecovery  = 200 * time.Millisecond
 	zoneRefusing  = 0.1
 	throttleAfter = time.Second
+	mostSlow      = 5 * time.Second
+	mostMislaid   = 0.3
 )
 
 // everyFault lists what can happen to the parts of a World, in one order. How much of something a host can take, and
@@ -111,7 +113,7 @@ func linkFaults(a, b string) []fault.Fault {
 // hostFaults lists what can happen to a host. Requests arrive twice, or beside others that nobody can read, where
 // that is in the nature of the protocol.
 func (w *World) hostFaults(host string) []fault.Fault {
-	out := []fault.Fault{fault.Gray(host, 1), fault.Throttle(host, 1, 503, throttleAfter)}
+	out := []fault.Fault{fault.Gray(host, 1), fault.Throttle(host, 1, 503, throttleAfter), fault.Slow(host, mostSlow), fault.LostReply(host, mostMislaid)}
 	for _, how := range []fault.Failure{fault.FailExpired, fault.FailUnknownAuthority, fault.FailHang} {
 		if f := fault.TLS(host, how); w.able(f) {
 			out = append(out, f)

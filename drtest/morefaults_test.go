@@ -19,6 +19,7 @@ import (
 
 	"github.com/holdfast-go/holdfast/drtest"
 	"github.com/holdfast-go/holdfast/drtest/fault"
+	"github.com/holdfast-go/holdfast/drtest/history"
 )
 
 // fresh is a client that opens a connection for each request.
@@ -466,5 +467,74 @@ func TestPlayRefusesWhatATargetCannotHave(t *testing.T) {
 				t.Errorf("%v: %v, want %q", tt.f, err, tt.want)
 			}
 		}
+	})
+}
+
+// A slow host takes longer for what the fault names, and a client that gives up does not stop it.
+func TestSlow(t *testing.T) {
+	fidelities(t, func(t *testing.T, fidelity drtest.Fidelity) {
+		drtest.Run(t, drtest.Config{Fidelity: fidelity}, func(t *testing.T, w *drtest.World) {
+			h := &count{}
+			w.Region("east").Serve("api", h)
+			client := w.Region("east").HTTPClient()
+			took := func(path string) time.Duration {
+				start := time.Now()
+				if _, err := get(t.Context(), client, "http://api"+path); err != nil {
+					t.Errorf("GET %s = %v", path, err)
+				}
+				return time.Since(start).Round(time.Second)
+			}
+			play(w, drtest.At(0, fault.Slow("api", 5*time.Second).On("GET /orders")).For(time.Minute))
+			time.Sleep(time.Second)
+			if slow, other := took("/orders/7"), took("/stock"); slow != 5*time.Second || other != 0 {
+				t.Errorf("the slow operation took %v, another %v, want 5s and 0s", slow, other)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if _, err := get(ctx, client, "http://api/orders"); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("with a deadline of a second: %v", err)
+			}
+			time.Sleep(2 * time.Minute)
+			if h.all.Load() != 3 {
+				t.Errorf("%d requests were worked on, want 3: one of them for nobody", h.all.Load())
+			}
+			if after := took("/orders"); after != 0 {
+				t.Errorf("after the fault it takes %v", after)
+			}
+		})
+	})
+}
+
+// A host that loses its answers has done what it was asked for, and its clients do not know.
+func TestLostReply(t *testing.T) {
+	fidelities(t, func(t *testing.T, fidelity drtest.Fidelity) {
+		drtest.Run(t, drtest.Config{Fidelity: fidelity}, func(t *testing.T, w *drtest.World) {
+			h := &count{}
+			w.Region("east").Serve("api", h)
+			client := w.Region("users").HTTPClient()
+			post := func() error {
+				resp, err := client.Post("http://api/orders", "text/plain", strings.NewReader("order"))
+				if err == nil {
+					_ = resp.Body.Close()
+				}
+				return err
+			}
+			play(w, drtest.At(0, fault.LostReply("api", 1).On("POST /orders")).For(10*time.Second))
+			time.Sleep(time.Second)
+			err := post()
+			if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) || h.readable.Load() != 1 {
+				t.Errorf("POST = %v, %d orders arrived, want a connection that ends, and 1", err, h.readable.Load())
+			}
+			if drtest.Outcome(err) != history.OutcomeUnknown {
+				t.Errorf("%v is taken for %v, want unknown", err, drtest.Outcome(err))
+			}
+			if _, err := get(t.Context(), client, "http://api/orders"); err != nil {
+				t.Errorf("another operation: %v", err)
+			}
+			time.Sleep(20 * time.Second)
+			if err := post(); err != nil || h.readable.Load() != 2 {
+				t.Errorf("after the fault: %v, %d orders", err, h.readable.Load())
+			}
+		})
 	})
 }

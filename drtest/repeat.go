@@ -47,9 +47,9 @@ func (w *World) handlerLocked(host string) http.Handler {
 func (e *endpoint) handle(w http.ResponseWriter, r *http.Request, q request) {
 	var twice, poison bool
 	for _, d := range e.region.w.disturbing() {
-		if !d.refuses() && d.concerns(q) && d.hit() {
-			twice = twice || d.f.Kind == fault.KindDuplicate
-			poison = poison || d.f.Kind == fault.KindPoison
+		if kind := d.f.Kind; (kind == fault.KindDuplicate || kind == fault.KindPoison) && d.concerns(q) && d.hit() {
+			twice = twice || kind == fault.KindDuplicate
+			poison = poison || kind == fault.KindPoison
 		}
 	}
 	if !twice && !poison {

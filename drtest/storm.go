@@ -62,7 +62,7 @@ func (s *storm) begin(w *World) plan {
 	}
 	s.plan.core = core
 	if !s.plan.fixed {
-		g := generator{s.e.config, core, simnet.Stream(s.plan.seed, "explore"), simnet.Stream(s.plan.seed, "explore when")}
+		g := generator{s.e.config, core, simnet.Stream(s.plan.seed, "explore"), simnet.Stream(s.plan.seed, "explore when"), simnet.Stream(s.plan.seed, "explore pattern")}
 		s.plan.scenario, s.plan.heal, s.plan.fixed = g.scenario(s.plan.seed, w.menu(s.e.config)), s.e.config.Safety, true
 	}
 	healed := w.now() + s.plan.heal
@@ -180,14 +180,15 @@ func (s *storm) drew(c *Cond) bool {
 // A generator draws timelines.
 type generator struct {
 	ExploreConfig
-	core []string   // see plan
-	rng  *rand.Rand // draws all but conditions
-	when *rand.Rand
+	core    []string   // see plan
+	rng     *rand.Rand // draws all but what follows
+	when    *rand.Rand // conditions
+	pattern *rand.Rand
 }
 
 // scenario draws a timeline from a menu.
 func (g generator) scenario(seed uint64, menu []fault.Fault) Scenario {
-	s := Scenario{Name: fmt.Sprintf("seed %d", seed)}
+	s := Scenario{Name: fmt.Sprintf("seed %d", seed), Events: g.patterned()}
 	byKind := map[fault.Kind][]fault.Fault{}
 	for _, f := range menu {
 		byKind[f.Kind] = append(byKind[f.Kind], f)
@@ -206,6 +207,42 @@ func (g generator) scenario(seed uint64, menu []fault.Fault) Scenario {
 	}
 	slices.SortStableFunc(s.Events, func(a, b Event) int { return int(a.Start - b.Start) })
 	return s
+}
+
+// patterned draws a pattern, when it begins and how long it takes; nil for none.
+func (g generator) patterned() []Event {
+	if len(g.Patterns) == 0 || g.pattern.IntN(oneInPatterned) != 0 {
+		return nil
+	}
+	p := g.Patterns[g.pattern.IntN(len(g.Patterns))]
+	events := stretched(p, .5+g.pattern.Float64())
+	last := time.Duration(0)
+	for _, e := range events {
+		last = max(last, e.end())
+	}
+	room := max(g.Safety-g.warmUp()-last, time.Second)
+	start := g.warmUp() + rounded(time.Duration(g.pattern.Int64N(int64(room))))
+	for i := range events {
+		events[i].Start += start
+	}
+	return events
+}
+
+// stretched returns the events of a pattern at another pace; as they are if two of them then meet, for they are rounded.
+func stretched(p Scenario, by float64) []Event {
+	events := slices.Clone(p.Events)
+	for i := range events {
+		e := &events[i]
+		for _, d := range []*time.Duration{&e.Start, &e.Length, &e.RampUp} {
+			if *d > 0 {
+				*d = rounded(time.Duration(float64(*d) * by))
+			}
+		}
+	}
+	if (Scenario{p.Name, events}).Validate() != nil {
+		return slices.Clone(p.Events)
+	}
+	return events
 }
 
 // swarm draws which kinds of faults this seed has: each with a chance of a half, and at least one.
@@ -255,6 +292,8 @@ var moments = [...]Cond{
 
 // How events are drawn, as one in so many.
 const (
+	oneInPatterned = 2 // of the Worlds, has a pattern
+
 	oneInWaits   = 4 // waits for a moment
 	oneInNear    = 2 // begins at an edge of an event before
 	oneInWeaker  = 2 // has less than its full strength, if it has a degree

@@ -9,7 +9,9 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/holdfast-go/holdfast/drtest/simnet"
@@ -180,7 +182,10 @@ func readBody(req *http.Request) ([]byte, error) {
 	return io.ReadAll(req.Body)
 }
 
-var errAborted = errors.New("drtest: handler aborted the response")
+var (
+	errAborted       = errors.New("drtest: handler aborted the response")
+	errCut     error = &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
+)
 
 // answer runs the handler on a goroutine of its own and waits for it or for the end of ctx.
 func (e *endpoint) answer(ctx context.Context, there simnet.Route, rec *recorder, req *http.Request, body []byte) error {
@@ -190,7 +195,9 @@ func (e *endpoint) answer(ctx context.Context, there simnet.Route, rec *recorder
 	e.region.w.workers.run(func() {
 		defer cancel()
 		defer func() {
-			if p := recover(); p != nil {
+			if p := recover(); p == http.ErrAbortHandler {
+				served <- errCut
+			} else if p != nil {
 				served <- fmt.Errorf("%w: %v", errAborted, p)
 			}
 		}()

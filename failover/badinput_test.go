@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"os"
@@ -246,5 +247,37 @@ func TestFileLedgerSurvivesATornLine(t *testing.T) {
 	text, _ := os.ReadFile(path)
 	if lines := strings.Split(string(text), "\n"); len(lines) != 3 || !strings.HasPrefix(lines[1], `{"id":"w1"`) {
 		t.Errorf("ledger %q, want the new record on a line of its own", text)
+	}
+}
+
+// A record that a disk took a part of does not spoil the next one's line. A pipe that is full takes a part.
+func TestFileLedgerEndsATornLine(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	l := &FileLedger{file: w}
+	_ = w.SetWriteDeadline(time.Now().Add(time.Second)) // much more than it takes to fill the pipe
+	if err := l.Record(t.Context(), UnknownWrite{ID: "torn", Error: strings.Repeat("x", 1<<20)}); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("Record into a full pipe = %v", err)
+	}
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		for s := bufio.NewReader(r); ; {
+			line, err := s.ReadString('\n')
+			if err != nil {
+				return
+			}
+			lines <- line
+		}
+	}()
+	_ = w.SetWriteDeadline(time.Time{})
+	_ = l.Record(t.Context(), UnknownWrite{ID: "whole"}) // an error: pipes cannot be synced
+	<-lines
+	if line := <-lines; !strings.HasPrefix(line, `{"id":"whole"`) {
+		t.Errorf("the line after a torn one: %.60s", line)
 	}
 }

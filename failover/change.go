@@ -16,7 +16,11 @@ const casFloor = 50 * time.Millisecond
 // refuses or ctx ends. It returns the record as this call stored it. edit returns the audit entry of the change; one without
 // a Why is not logged (a change of executor is no change of phase). It may run several times.
 func (c *Controller) change(ctx context.Context, edit func(*Record) (audit.Record, error)) (Record, error) {
-	unsure := map[string]Record{} // stores that did not say that they succeeded, by stamp
+	return c.changeUnsure(ctx, map[string]Record{}, edit)
+}
+
+// changeUnsure is change by one whose earlier stores may yet arrive. unsure holds those that did not say that they succeeded, by stamp.
+func (c *Controller) changeUnsure(ctx context.Context, unsure map[string]Record, edit func(*Record) (audit.Record, error)) (Record, error) {
 	for {
 		coord, seen := c.coordinator()
 		rec, err := c.load(ctx, coord)

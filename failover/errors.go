@@ -19,7 +19,8 @@ var (
 	ErrNoRegion = errors.New("failover: no region left")
 	// ErrStale matches the refusal of a read because no Region's copy is known to be fresh enough.
 	ErrStale = errors.New("failover: stale")
-	// ErrRegionDrained is the cause of contexts cancelled because their Region was switched away.
+	// ErrRegionDrained is the cause of a write's context that has not ended when its Region is drained, MaxFlight after the process has
+	// learned that it was switched away. As a rule the write's own time is over before.
 	ErrRegionDrained = errors.New("failover: region drained")
 )
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/intrusive"
 )
 
 // A flight is the context of one write: its caller's, which also ends when the write's time is over and when its Region is drained. It takes the
@@ -14,7 +16,7 @@ type flight struct {
 	cancel          context.CancelCauseFunc
 	end             time.Time
 
-	prev, next *flight // guarded by flights.mu
+	link intrusive.Link[flight] // guarded by flights.mu
 }
 
 // Deadline is the caller's or the end of the write's time.
@@ -44,11 +46,10 @@ func (flightOver) Unwrap() error { return context.DeadlineExceeded }
 
 // flights are the writes under way in one Region.
 type flights struct {
-	mu     sync.Mutex // guards the following
-	oldest *flight
-	newest *flight
-	timer  *time.Timer // nil until the first flight
-	due    time.Time   // when the timer fires; zero if it does not
+	mu    sync.Mutex // guards the following
+	all   intrusive.List[flight]
+	timer *time.Timer // nil until the first flight
+	due   time.Time   // when the timer fires; zero if it does not
 }
 
 // begin returns the context of a write that may take until end. The caller ends it with land.
@@ -57,35 +58,21 @@ func (fs *flights) begin(ctx context.Context, end time.Time) *flight {
 	f.Context, f.cancel = context.WithCancelCause(ctx)
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if f.prev = fs.newest; f.prev != nil {
-		f.prev.next = f
-	} else {
-		fs.oldest = f
-	}
-	fs.newest = f
+	fs.all.PushBack(f, &f.link)
 	fs.armLocked(end)
 	return f
 }
 
 // land ends a flight.
 func (fs *flights) land(f *flight) {
-	fs.unlink(f)
+	fs.forget(f)
 	f.cancel(nil)
 }
 
-func (fs *flights) unlink(f *flight) {
+func (fs *flights) forget(f *flight) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if f.prev != nil {
-		f.prev.next = f.next
-	} else {
-		fs.oldest = f.next
-	}
-	if f.next != nil {
-		f.next.prev = f.prev
-	} else {
-		fs.newest = f.prev
-	}
+	fs.all.Remove(&f.link)
 }
 
 // armLocked sees to it that the timer fires at end, or before. A write that lands leaves it as it is: most timers fire once in
@@ -102,36 +89,38 @@ func (fs *flights) armLocked(end time.Time) {
 	fs.timer.Reset(time.Until(end))
 }
 
-// onTimer ends the flights whose time is over. It runs on the timer's goroutine.
+// onTimer ends the flights whose time is over. It runs on the timer's goroutine. One look at all of them finds which are over and when the next
+// one is: a flight that begins later sets the timer itself, also if its own time is over by then.
 func (fs *flights) onTimer() {
-	now := time.Now()
-	fs.endAll(errFlightOver, func(f *flight) bool { return !now.Before(f.end) })
 	fs.mu.Lock()
-	defer fs.mu.Unlock()
+	now := time.Now()
 	fs.due = time.Time{}
-	for f := fs.oldest; f != nil; f = f.next {
+	var over []*flight
+	for f := fs.all.First(); f != nil; f = f.link.Next() {
 		if now.Before(f.end) {
 			fs.armLocked(f.end)
+		} else {
+			over = append(over, f)
 		}
 	}
+	fs.mu.Unlock()
+	endAll(over, errFlightOver)
 }
 
 // drain ends all flights.
 func (fs *flights) drain() {
-	fs.endAll(ErrRegionDrained, func(*flight) bool { return true })
+	fs.mu.Lock()
+	var all []*flight
+	for f := fs.all.First(); f != nil; f = f.link.Next() {
+		all = append(all, f)
+	}
+	fs.mu.Unlock()
+	endAll(all, ErrRegionDrained)
 }
 
 // endAll cancels outside of the lock: contexts made from a flight run what waits for their end.
-func (fs *flights) endAll(cause error, ends func(*flight) bool) {
-	var ended []*flight
-	fs.mu.Lock()
-	for f := fs.oldest; f != nil; f = f.next {
-		if ends(f) {
-			ended = append(ended, f)
-		}
-	}
-	fs.mu.Unlock()
-	for _, f := range ended {
+func endAll(flights []*flight, cause error) {
+	for _, f := range flights {
 		f.cancel(cause)
 	}
 }

@@ -79,3 +79,26 @@ func TestFlightsEndWithCallerAndDrain(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 	})
 }
+
+// A flight that begins while the timer runs, and whose time is over by then, ends all the same.
+func TestFlightsThatBeginTooLateEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var fs flights
+		first := fs.begin(t.Context(), time.Now().Add(time.Second))
+		end := time.Now().Add(time.Second)
+		var late *flight
+		fs.mu.Lock()
+		stop := first.cancel
+		first.cancel = func(cause error) { // while the timer's function runs
+			first.cancel = stop
+			stop(cause)
+			late = fs.begin(t.Context(), end)
+		}
+		fs.mu.Unlock()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if late == nil || late.Err() != context.DeadlineExceeded {
+			t.Errorf("a flight that began as the timer ran, at its end: Err = %v", late.Err())
+		}
+	})
+}

@@ -33,10 +33,10 @@ type Ledger interface {
 	Record(ctx context.Context, w UnknownWrite) error
 }
 
-// keptUnknown is how many records a MemoryLedger keeps.
+// keptUnknown is how many records a MemoryLedger keeps at least; a tenth more, and those are dropped together.
 const keptUnknown = 10_000
 
-// A MemoryLedger logs every record and keeps the newest 10,000 in memory. They die with the process.
+// A MemoryLedger logs every record and keeps at least the newest 10,000 in memory. They die with the process.
 type MemoryLedger struct {
 	log *slog.Logger
 
@@ -55,7 +55,7 @@ func (l *MemoryLedger) Record(_ context.Context, w UnknownWrite) error {
 		slog.String("region", w.Region), slog.String("epoch", FormatEpoch(w.Epoch)), slog.String("error", w.Error))
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.writes) == keptUnknown {
+	if len(l.writes) == keptUnknown+keptUnknown/10 {
 		l.writes = slices.Delete(l.writes, 0, keptUnknown/10)
 	}
 	l.writes = append(l.writes, w)
@@ -71,8 +71,10 @@ func (l *MemoryLedger) All() []UnknownWrite {
 
 // A FileLedger appends every record to a file as a line of JSON and syncs it before Record returns.
 type FileLedger struct {
-	mu   sync.Mutex // keeps lines whole
 	file *os.File
+
+	mu   sync.Mutex // keeps lines whole; guards torn
+	torn bool       // the last line may be incomplete
 }
 
 // OpenFileLedger opens or creates the file at path. Close it when its writers have stopped.
@@ -107,9 +109,14 @@ func (l *FileLedger) Record(_ context.Context, w UnknownWrite) error {
 	if err != nil {
 		return fmt.Errorf("failover: ledger: %w", err)
 	}
+	line = append(line, '\n')
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, err = l.file.Write(append(line, '\n'))
+	if l.torn {
+		line = append([]byte{'\n'}, line...)
+	}
+	n, err := l.file.Write(line)
+	l.torn = err != nil && (l.torn || n > 0)
 	if err = errors.Join(err, l.file.Sync()); err != nil {
 		return fmt.Errorf("failover: ledger: %w", err)
 	}

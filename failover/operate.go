@@ -15,7 +15,7 @@ import (
 type Request struct {
 	Reason string // required
 	By     string // required: who asks
-	Second string // who approves at once; another person than By. Empty: the request waits for Approve
+	Second string // who approves at once; another person than By, and not only blanks. Empty: the request waits for Approve
 
 	// Planned asks for a move without loss: reads move first, writes are cut, and the move goes on only when everything
 	// acknowledged is present on the target; else, after two minutes, it goes back. It is refused while the target is further behind than that.
@@ -34,6 +34,8 @@ func (q Request) check(c *Controller, to Region) error {
 		return refuse("Request.Reason is empty")
 	case strings.TrimSpace(q.By) == "":
 		return refuse("Request.By is empty")
+	case q.Second != "" && strings.TrimSpace(q.Second) == "":
+		return refuse("Request.Second is blank")
 	case samePerson(q.Second, q.By):
 		return refuse("Request.Second is the requester")
 	case q.AcceptLoss != nil && !q.AcceptLoss.complete():
@@ -78,11 +80,12 @@ const looks = 3
 // changeForPeople is change with votes that are no older than a poll when edit sees the record: the exposure guard counts them, takes old ones for none,
 // and people do not ask again by themselves.
 func (c *Controller) changeForPeople(ctx context.Context, edit func(*Record) (audit.Record, error)) (Record, error) {
+	unsure := map[string]Record{} // over all looks: a store of an earlier one may arrive late
 	for look := 1; ; look++ {
 		if err := c.refreshVotes(ctx); err != nil {
 			return Record{}, err
 		}
-		rec, err := c.change(ctx, func(r *Record) (audit.Record, error) {
+		rec, err := c.changeUnsure(ctx, unsure, func(r *Record) (audit.Record, error) {
 			if look < looks && c.votesOld() {
 				return audit.Record{}, errVotesOld
 			}

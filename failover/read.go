@@ -3,7 +3,7 @@ package failover
 import (
 	"context"
 	"fmt"
-	"sync"
+	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -219,54 +219,88 @@ func (c *Client[T]) fresh(region int, s *snapshot, plan *readPlan, now time.Time
 
 // hedgedRead runs fn in the first Region of order and, after a delay or when that one gets no answer, in the second.
 func hedgedRead[T, R any](ctx context.Context, c *Client[T], order []int, after time.Duration, fn func(context.Context, T) (R, error)) (R, error) {
-	type result struct {
-		value    R
-		panicked any
-		Tried
-	}
-	who := callerOf(ctx)
-	running, cancel := context.WithCancel(ctx)
-	results := make(chan result, 2)
-	var wg sync.WaitGroup
-	defer wg.Wait()
+	h := &hedge[T, R]{client: c, fn: fn, who: callerOf(ctx), results: make(chan hedged[R], 2)}
+	ctx, cancel := context.WithCancel(ctx)
+	defer h.wait()
 	defer cancel()
-	start := func(region int) {
-		wg.Go(func() {
-			r := result{Tried: Tried{Region: c.ctl.cfg.Regions[region]}}
-			defer func() {
-				r.panicked = recover()
-				results <- r
-			}()
-			r.value, r.Class, r.Err = readIn(running, c, region, caller{ctx: running, toLive: who.toLive}, fn)
-		})
-	}
-	start(order[0])
+	h.start(ctx, order[0])
 	timer := time.NewTimer(after)
 	defer timer.Stop()
 	var tried []Tried
-	for started := 1; ; {
+	for {
 		select {
 		case <-timer.C:
 			if c.cfg.Spend == nil || c.cfg.Spend() {
-				start(order[1])
-				started = 2
+				h.start(ctx, order[1])
 			}
-		case r := <-results:
-			if r.panicked != nil {
-				panic(r.panicked) // on the caller's goroutine, where it would be without a hedge
-			}
+		case r := <-h.results:
+			h.ended(r)
 			if r.Class == ClassOK || r.Class == ClassAnswer {
+				cancel()
+				h.wait()
 				return r.value, r.Err
 			}
 			tried = append(tried, r.Tried)
-			if started == 1 && c.tryNext(who, r.Class) {
-				start(order[1])
-				started = 2
+			switch {
+			case h.started == 1 && c.tryNext(h.who, r.Class):
 				timer.Stop()
-			} else if len(tried) == started {
+				h.start(ctx, order[1])
+			case h.running == 0:
 				var zero R
 				return zero, &RegionsError{Name: c.cfg.Name, Tried: tried}
 			}
 		}
+	}
+}
+
+// A hedge is a read in up to two Regions.
+type hedge[T, R any] struct {
+	client           *Client[T]
+	fn               func(context.Context, T) (R, error)
+	who              caller
+	results          chan hedged[R]
+	started, running int
+}
+
+// hedged is how the read in one Region ended.
+type hedged[R any] struct {
+	value    R
+	returned bool // else it panicked, or called Goexit if panicked is nil
+	panicked any
+	Tried
+}
+
+func (h *hedge[T, R]) start(ctx context.Context, region int) {
+	h.started++
+	h.running++
+	go func() { // waited for, see wait
+		r := hedged[R]{Tried: Tried{Region: h.client.ctl.cfg.Regions[region]}}
+		defer func() {
+			if !r.returned {
+				r.panicked = recover()
+			}
+			h.results <- r
+		}()
+		r.value, r.Class, r.Err = readIn(ctx, h.client, region, caller{ctx: ctx, toLive: h.who.toLive}, h.fn)
+		r.returned = true
+	}()
+}
+
+// ended takes note of r. What has not returned goes on here, on the caller's goroutine, where it would be without a hedge.
+func (h *hedge[T, R]) ended(r hedged[R]) {
+	h.running--
+	switch {
+	case r.returned:
+	case r.panicked == nil:
+		runtime.Goexit()
+	default:
+		panic(r.panicked)
+	}
+}
+
+// wait waits for those that still run. Their context has ended.
+func (h *hedge[T, R]) wait() {
+	for h.running > 0 {
+		h.ended(<-h.results)
 	}
 }

@@ -50,9 +50,12 @@ func planWrite(opts []WriteOption) (p writePlan) {
 }
 
 // Write calls fn with the client of this process's own Region if that is the writer and this process may write now. fn hands the
-// [Fence] to the resource, which checks it in the transaction of the write. fn's context ends with the lease, at the latest after
-// MaxFlight, and with the cause [ErrRegionDrained] when the Region is switched away. fn never runs in a Region that is not the writer;
+// [Fence] to the resource, which checks it in the transaction of the write. fn never runs in a Region that is not the writer;
 // it may run twice if the write is declared Idempotent or the first run had no effect and the epoch has moved.
+//
+// fn's context ends with the lease, at the latest after MaxFlight: also a write that is under way when its Region is switched away has this
+// time, see [ErrRegionDrained]. Its Err is [context.DeadlineExceeded] then. A context made from it says [context.Canceled], and
+// [context.Cause] of either is an error that matches [context.DeadlineExceeded]: ask the cause whether it was time.
 //
 // Errors: a [*FencedError] when this process may not write; fn's own when the Region answered; a [*RegionsError] when the write did not
 // run; an [*UnknownOutcomeError] when it may have, after the [Ledger] has one record of it.

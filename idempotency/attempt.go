@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/uuid"
 )
 
 // An Attempt is one run of a guarded function. Its methods are safe for concurrent use.
@@ -35,7 +37,9 @@ func From(ctx context.Context) (a *Attempt, ok bool) {
 }
 
 // Child returns the ID for a call that the function makes to another service; see [ChildID].
-func (a *Attempt) Child(op string) string { return childID(&a.Key, op) }
+func (a *Attempt) Child(op string) string {
+	return uuid.Child(a.Key.Scope, a.Key.Op, a.Key.ID, op)
+}
 
 // Lease returns how long the attempt owns its key for certain, by this process's monotonic clock; it
 // grows with every heartbeat. Zero or less means that it may be somebody else's by now.

@@ -9,12 +9,13 @@ import (
 	"time"
 )
 
-// A detachedRun runs the function on its own goroutine, so that it survives its caller.
+// A detachedRun runs the function on another goroutine, so that it survives its caller.
 type detachedRun struct {
 	*run
 	values   valuesOnly    // the caller's
+	runner   *runner       // nil if the goroutine is the run's own
 	end      atomic.Int32  // who came first
-	finished chan struct{} // closed when the fields below are written
+	finished chan struct{} // gets a token when the run has ended, and the fields below are written, before the caller left
 
 	stored   []byte
 	info     Info
@@ -32,9 +33,9 @@ const (
 
 func (r *run) detached() (stored []byte, info Info, err error) {
 	d := &r.apart
-	d.run, d.finished = r, make(chan struct{})
+	d.run = r
 	r.core.work.add()
-	go d.main()
+	r.core.runners.run(d)
 	select {
 	case <-d.finished:
 		return d.result()
@@ -47,25 +48,37 @@ func (r *run) detached() (stored []byte, info Info, err error) {
 	r.left = true
 	e := r.refuse(endDetached, ErrDetached, context.Cause(r.ctx))
 	e.Fence, e.Wait = r.holder.Fence, askAgain(time.Since(r.flight.begun), r.config.Lease)
-	return nil, Info{Attempt: r.record.Attempt, Fence: r.holder.Fence}, e
+	return nil, Info{Attempt: r.past.attempt, Fence: r.holder.Fence}, e
 }
 
+// main runs the function, whichever way it ends.
 func (d *detachedRun) main() {
-	growStack(d.terms.MaxRun)
 	defer d.core.work.done()
-	defer close(d.finished)
 	defer func() {
 		if !d.returned {
 			if d.panicked = recover(); d.panicked != nil {
 				d.logPanic() // the caller, if there is one, sees its value, but not where it came from
 			}
 		}
-		d.end.CompareAndSwap(runsOn, runEnded)
+		d.ended()
 	}()
 	d.values.Context = d.ctx
 	d.stored, d.info, d.err = d.inline(&d.values, time.Now().Add(d.terms.MaxRun))
 	d.returned = true
 }
+
+// ended tells the caller, unless it has left. From then on the run is the caller's.
+func (d *detachedRun) ended() {
+	usable := d.usable()
+	if d.end.CompareAndSwap(runsOn, runEnded) {
+		d.finished <- struct{}{}
+	} else if usable {
+		d.core.runners.free(d.runner)
+	}
+}
+
+// usable reports whether there is a runner that survives the run: Goexit ends its goroutine.
+func (d *detachedRun) usable() bool { return d.runner != nil && (d.returned || d.panicked != nil) }
 
 func (d *detachedRun) logPanic() {
 	d.log.Error("idempotency: detached call panicked", slog.String("guard", d.config.Name),
@@ -74,6 +87,9 @@ func (d *detachedRun) logPanic() {
 
 // result hands the run's end to the caller: also its panic or Goexit, as if it had run here.
 func (d *detachedRun) result() ([]byte, Info, error) {
+	if d.usable() {
+		d.core.runners.free(d.runner)
+	}
 	if d.returned {
 		return d.stored, d.info, d.err
 	}
@@ -81,13 +97,4 @@ func (d *detachedRun) result() ([]byte, Info, error) {
 		runtime.Goexit()
 	}
 	panic(d.panicked)
-}
-
-// growStack makes room on a new goroutine's stack for a handler, in one step while there is next to nothing on it. Growing from 2 KiB as
-// frames come copies them at every doubling.
-//
-//go:noinline
-func growStack(n time.Duration) byte {
-	var room [15 << 10]byte
-	return room[uint64(n)%uint64(len(room))]
 }

@@ -35,6 +35,7 @@ type Error struct {
 	Err    error         // the cause; may be nil
 }
 
+// Error names the guard, the key, the reason and when to come again.
 func (e *Error) Error() string {
 	text := fmt.Sprintf("idempotency %q: key %q", e.Name, shorten(e.ID))
 	if e.Op != "" {
@@ -99,6 +100,7 @@ type StoredError struct {
 	Err     error // the member of Config.Errors that the original matched; nil for none
 }
 
+// Error returns Message.
 func (e *StoredError) Error() string { return e.Message }
 
 // Unwrap returns Err.

@@ -187,9 +187,16 @@ type grant struct {
 	stored    []byte // replay this
 	granter   Store  // nil if the attempt is unprotected
 	holder    Holder
-	record    Record
+	past      past
 	sent      time.Time // when the granting request was sent
 	reconcile bool
+}
+
+// A past is what a record says of the attempts of its key.
+type past struct {
+	attempt    int // which one this is
+	prior      State
+	checkpoint []byte
 }
 
 // begin fills in g. It is a function of its own because what the claim takes on the stack is then gone when the user's function runs, which may make
@@ -300,7 +307,7 @@ func (c *call) send(store Store, claim Claim) (Answer, error) {
 
 // granted checks what the store gave: a lease that has all but passed on its way is worth nothing.
 func (c *call) granted(store Store, claim Claim, r Record, sent time.Time, ambiguous bool) (grant, error) {
-	g := grant{granter: store, record: r, sent: sent, holder: Holder{Key: c.key, Owner: claim.Owner, Fence: r.Fence}}
+	g := grant{granter: store, past: past{r.Attempt, r.Prior, r.Checkpoint}, sent: sent, holder: Holder{Key: c.key, Owner: claim.Owner, Fence: r.Fence}}
 	if time.Since(sent) > c.config.Lease-c.config.Heartbeat {
 		c.unclaimLater(g.holder)
 		e := c.refuse(endUnavailable, ErrUnavailable, errors.New("the claim took as long as the lease"))

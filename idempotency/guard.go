@@ -119,7 +119,8 @@ type Terms struct {
 
 	// MaxRun, if positive, detaches calls from their callers: the function runs on after its caller's context ended,
 	// for at most MaxRun, and its result is stored for the caller's next try. The caller gets ErrDetached.
-	// The function's context keeps the caller's values, not its end.
+	// The function's context keeps the caller's values, not its end. When MaxRun is over its Err is [context.DeadlineExceeded]; a context made
+	// from it says [context.Canceled], and [context.Cause] of either matches [context.DeadlineExceeded].
 	MaxRun time.Duration
 }
 
@@ -132,6 +133,7 @@ type core struct {
 	log     *slog.Logger
 	flights flights
 	work    tracker // detached functions and heartbeats
+	runners runners // of detached functions
 	later   tracker // results and ends of attempts that wait for the store
 	unsent  tracker // claims whose reply was lost, to be released: many in an outage, and worth less
 	beats   beats
@@ -348,20 +350,26 @@ func (*bare) adopt(any) error                 { return nil }
 // Run waits until ctx ends and then for the functions that outlived their callers and the results that
 // are still to be stored; it returns nil. A store that is out does not hold the stop up: after 20 s Run gives up the results that it has not taken, and
 // their leases end what they would have. If the store has a Run(context.Context) error method, Run
-// runs it as well and returns its error. Without Run the guard works, and what is left at the end of the process is lost.
+// runs it as well and returns its error. Without Run the guard works, and what is left at the end of the process is lost. While Run runs it also keeps
+// goroutines for detached functions, up to 64 that wait, which is cheaper than one for each.
 func (g *Guard) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	var err error
 	if s, ok := g.store.(interface{ Run(context.Context) error }); ok {
 		wg.Go(func() { err = s.Run(ctx) })
 	}
+	g.runners.open()
 	<-ctx.Done()
+	last := g.runners.close()
 	leave := time.Now().Add(stopPatience)
 	g.leave.Store(&leave)
 	g.work.wait()
 	g.later.wait()
 	g.unsent.wait()
 	g.work.wait() // heartbeats of what was waited for
+	if last {
+		g.runners.all.wait()
+	}
 	wg.Wait()
 	return err
 }
@@ -388,7 +396,7 @@ func (h *health) ready() (wait time.Duration, ok bool) {
 	if h.downSince.Load() == 0 {
 		return 0, true
 	}
-	if left := probeEvery - time.Since(time.Unix(0, h.lastFail.Load())); left > 0 {
+	if left := probeEvery - time.Since(time.Unix(0, h.lastFail.Load())); left > 0 && left <= probeEvery { // else the clock was set back
 		return left, false
 	}
 	return probeEvery, true

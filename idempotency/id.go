@@ -3,11 +3,12 @@ package idempotency
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"strings"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/uuid"
 )
 
 // NewID returns a new call ID, a UUIDv7 (RFC 9562): 36 characters, unique, and holding the time it was made, by
@@ -19,21 +20,7 @@ func NewID() string {
 	ms := uint64(time.Now().UnixMilli())
 	binary.BigEndian.PutUint32(u[:], uint32(ms>>16))
 	binary.BigEndian.PutUint16(u[4:], uint16(ms))
-	return formatUUID(u, 7)
-}
-
-// formatUUID sets version and variant and writes u in the usual form.
-func formatUUID(u [16]byte, version byte) string {
-	u[6] = u[6]&0x0f | version<<4
-	u[8] = u[8]&0x3f | 0x80
-	var text [36]byte
-	hex.Encode(text[:8], u[:4])
-	hex.Encode(text[9:13], u[4:6])
-	hex.Encode(text[14:18], u[6:8])
-	hex.Encode(text[19:23], u[8:10])
-	hex.Encode(text[24:], u[10:])
-	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
-	return string(text[:])
+	return uuid.Format(u, 7)
 }
 
 // mintedAt returns when NewID made id, or the part of id behind its last slash, as queues name their
@@ -63,15 +50,4 @@ func ChildID(ctx context.Context, op string) string {
 		return NewID()
 	}
 	return a.Child(op)
-}
-
-// childID hashes each part behind its length, so that no two lists of parts run together.
-func childID(k *Key, op string) string {
-	var room [512]byte // for most keys; longer ones take memory
-	b := room[:0]
-	for _, part := range [...]string{"holdfast child key", k.Scope, k.Op, k.ID, op} {
-		b = append(binary.BigEndian.AppendUint64(b, uint64(len(part))), part...)
-	}
-	sum := sha256.Sum256(b)
-	return formatUUID([16]byte(sum[:16]), 8)
 }

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/intrusive"
 )
 
 // A lease keeps an attempt's claim alive: a timer extends it every heartbeat, another one cancels the attempt when no
@@ -13,14 +15,13 @@ import (
 type lease struct {
 	core      *core
 	store     Store
-	holder    Holder
+	holder    *Holder
 	retention time.Duration
 	cancel    context.CancelCauseFunc // of the attempt
 	end       time.Time               // of MaxRun; zero if there is none, or a timer for it
 
-	prev, next *lease // guarded by beats.mu
-	listed     bool   // so is this: the first beat is to come
-	due        time.Time
+	link intrusive.Link[lease] // in beats, while the first beat is to come; guarded by beats.mu
+	due  time.Time
 
 	mu        sync.Mutex  // guards the following
 	confirmed time.Time   // when the last confirmed extension was sent: the store granted it no earlier
@@ -105,10 +106,10 @@ func (l *lease) onBeat() {
 			l.over = time.AfterFunc(time.Until(l.end), func() { l.cancel(errMaxRun) })
 		}
 	}
+	l.core.work.add() // before the mutex: who has stopped the lease finds this beat at work, or none
 	l.mu.Unlock()
-
-	l.core.work.add()
 	defer l.core.work.done()
+
 	ctx, cancel := context.WithTimeout(context.Background(), l.core.config.StoreTimeout)
 	defer cancel()
 	next := l.core.config.Heartbeat
@@ -125,7 +126,7 @@ func (l *lease) onBeat() {
 // extend renews the lease and saves checkpoint, if it is not nil.
 func (l *lease) extend(ctx context.Context, checkpoint []byte) error {
 	sent := time.Now()
-	status, err := l.store.Renew(ctx, Renewal{Holder: l.holder, Lease: l.core.config.Lease, Retention: l.retention, Checkpoint: checkpoint})
+	status, err := l.store.Renew(ctx, Renewal{Holder: *l.holder, Lease: l.core.config.Lease, Retention: l.retention, Checkpoint: checkpoint})
 	switch {
 	case err != nil:
 		l.core.failed(err)

@@ -8,16 +8,19 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfast-go/holdfast/internal/intrusive"
 )
 
 // MemoryConfig configures a [Memory]. The zero value is ready to use.
 type MemoryConfig struct {
-	// MaxEntries is how many records are kept. At the limit the result that was read longest ago makes room;
+	// MaxEntries is how many records are kept. At the limit the result that was read longest ago, of a part of them all, makes room;
 	// a call in flight or held never does, and a claim fails with ErrStoreFull when there is nothing else.
 	// Zero means 100,000.
 	MaxEntries int
 
-	// MaxBytes is how many bytes of results are kept, with the same eviction. Zero means 64 MiB.
+	// MaxBytes is how many bytes of results are kept, with the same eviction. A result is kept even if that is not enough room for it. Zero
+	// means 64 MiB.
 	MaxBytes int
 }
 
@@ -37,16 +40,19 @@ type Memory struct {
 // An entry is a row in a shard, in one of the shard's two lists.
 type entry struct {
 	row
-	place      place
-	prev, next *entry
-	wake       chan struct{} // closed when the attempt ends; nil when nobody watches
+	spot  spot
+	chain *entry        // the next one with this hash, hardly ever; of a dropped one the next to be used again
+	read  int64         // when its result was stored, or replayed last
+	wake  chan struct{} // closed when the attempt ends; nil when nobody watches
+	link  intrusive.Link[entry]
 }
 
 type shard struct {
-	mu      sync.Mutex // guards the following
-	entries map[place]*entry
-	done    list // results, least recently read first
-	open    list // in flight and held, oldest claim first
+	mu      sync.Mutex            // guards the following
+	entries map[uint64]*entry     // by hash: smaller than by place, and nothing of an entry is read to forget it
+	done    intrusive.List[entry] // results, least recently read first
+	open    intrusive.List[entry] // in flight and held, oldest claim first
+	spare   *entry                // dropped, by chain
 	fence   uint64
 	missed  map[place]Mark
 	marks   uint64
@@ -74,7 +80,7 @@ func NewMemory(c MemoryConfig) (*Memory, error) {
 	now := time.Now()
 	m := &Memory{config: c, base: now, micros: now.UnixMicro(), seed: maphash.MakeSeed(), mask: uint64(n - 1), shards: make([]shard, n)}
 	for i := range m.shards {
-		m.shards[i].entries = map[place]*entry{}
+		m.shards[i].entries = map[uint64]*entry{}
 		m.shards[i].missed = map[place]Mark{}
 	}
 	return m, nil
@@ -89,17 +95,26 @@ func setDefault[T comparable](field *T, value T) {
 
 func (m *Memory) now() int64 { return int64(time.Since(m.base)) }
 
-func (m *Memory) shard(p *place) *shard {
-	if m.mask == 0 {
-		return &m.shards[0]
+// A spot is where a record is looked for.
+type spot struct {
+	place
+	hash uint64
+}
+
+// at returns k's spot and its shard.
+func (m *Memory) at(k *Key) (s *shard, p spot) {
+	p = spot{k.place(), maphash.String(m.seed, k.ID)}
+	for _, part := range [...]string{k.Op, k.Scope} {
+		if p.hash = bits.RotateLeft64(p.hash, 32) * 0x9e3779b97f4a7c15; part != "" {
+			p.hash += maphash.String(m.seed, part)
+		}
 	}
-	return &m.shards[maphash.String(m.seed, p.id)&m.mask]
+	return &m.shards[p.hash&m.mask], p
 }
 
 // locked locks the shard of k.
-func (m *Memory) locked(k *Key) (s *shard, p place, now int64) {
-	p = k.place()
-	s = m.shard(&p)
+func (m *Memory) locked(k *Key) (s *shard, p spot, now int64) {
+	s, p = m.at(k)
 	now = m.now()
 	s.mu.Lock()
 	return s, p, now
@@ -110,24 +125,22 @@ func (m *Memory) Len() int { return int(m.rows.Load()) }
 
 // peek returns the result of a done call. It is Begin for replays, without a claim.
 func (m *Memory) peek(k *Key) (result []byte, ok bool) {
-	p := k.place()
-	s := m.shard(&p)
+	s, p := m.at(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.entries[p]
-	if e == nil || e.state != StateDone || len(e.result) == 0 || e.fingerprint != k.Fingerprint || e.expires <= m.now() {
+	e, now := s.find(&p), m.now()
+	if e == nil || e.state != StateDone || len(e.result) == 0 || e.fingerprint != k.Fingerprint || e.expires <= now {
 		return nil, false
 	}
-	s.done.touch(e)
+	s.replayed(e, now)
 	return e.result, true
 }
 
 // Begin implements [Store].
 func (m *Memory) Begin(_ context.Context, c Claim) (Answer, error) {
-	p := c.Key.place()
-	s := m.shard(&p)
+	s, p := m.at(&c.Key)
 	for {
-		a, full := m.begin(s, p, &c)
+		a, full := m.begin(s, &p, &c)
 		if !full {
 			return a, nil
 		}
@@ -137,7 +150,7 @@ func (m *Memory) Begin(_ context.Context, c Claim) (Answer, error) {
 	}
 }
 
-func (m *Memory) begin(s *shard, p place, c *Claim) (a Answer, full bool) {
+func (m *Memory) begin(s *shard, p *spot, c *Claim) (a Answer, full bool) {
 	now := m.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,19 +163,19 @@ func (m *Memory) begin(s *shard, p place, c *Claim) (a Answer, full bool) {
 			return a, true
 		}
 		e.grant(c, now, m.minter(s, now))
-		s.open.push(e)
+		s.open.PushBack(e, &e.link)
 		a.Status = StatusGranted
 	} else {
 		a.Status = e.begin(c, now, m.minter(s, now))
 		if e.state == StateDone {
-			s.done.touch(e)
+			s.replayed(e, now)
 		}
 	}
 	if a.Status == StatusGranted && c.Unsynced {
 		s.miss(p, e.fence)
 	}
 	if a.Status == StatusDone && c.Noted {
-		a.Missed = s.missed[p].Count
+		a.Missed = s.missed[p.place].Count
 	}
 	a.Record = e.record(now)
 	return a, false
@@ -181,20 +194,18 @@ func (m *Memory) Complete(_ context.Context, c Completion) (Answer, error) {
 	m.makeRoom(len(c.Result))
 	s, p, now := m.locked(&c.Key)
 	defer s.mu.Unlock()
-	e := m.live(s, p, now)
+	e := m.live(s, &p, now)
 	if e == nil {
-		e = m.force(s, p)
+		e = m.force(s, &p)
 		e.row = completed(&c, now)
-		m.bytes.Add(int64(len(e.result)))
-		s.done.push(e)
+		m.stored(s, e, now)
 		return m.completed(s, e, &c, StatusGranted, now), nil
 	}
 	wasDone := e.state == StateDone
 	status := e.complete(&c, now)
 	if !wasDone && status == StatusGranted {
-		m.bytes.Add(int64(len(e.result)))
-		s.open.remove(e)
-		s.done.push(e)
+		s.open.Remove(&e.link)
+		m.stored(s, e, now)
 		e.ended()
 	}
 	return m.completed(s, e, &c, status, now), nil
@@ -202,7 +213,7 @@ func (m *Memory) Complete(_ context.Context, c Completion) (Answer, error) {
 
 func (m *Memory) completed(s *shard, e *entry, c *Completion, status Status, now int64) Answer {
 	if status == StatusGranted && c.Unsynced {
-		s.miss(e.place, e.fence)
+		s.miss(&e.spot, e.fence)
 	}
 	return Answer{Status: status, Record: e.record(now)}
 }
@@ -211,13 +222,13 @@ func (m *Memory) completed(s *shard, e *entry, c *Completion, status Status, now
 func (m *Memory) Renew(_ context.Context, r Renewal) (Status, error) {
 	s, p, now := m.locked(&r.Key)
 	defer s.mu.Unlock()
-	e := m.live(s, p, now)
+	e := m.live(s, &p, now)
 	if e == nil {
 		return StatusFenced, nil
 	}
 	status := e.renew(&r, now)
 	if status == StatusGranted && r.Unsynced {
-		s.miss(p, e.fence)
+		s.miss(&p, e.fence)
 	}
 	return status, nil
 }
@@ -226,21 +237,21 @@ func (m *Memory) Renew(_ context.Context, r Renewal) (Status, error) {
 func (m *Memory) Release(_ context.Context, r Release) (Status, error) {
 	s, p, now := m.locked(&r.Key)
 	defer s.mu.Unlock()
-	e := m.live(s, p, now)
+	e := m.live(s, &p, now)
 	if e == nil {
 		if !r.Hold {
-			s.missIf(r.Unsynced, p, r.Fence)
+			s.missIf(r.Unsynced, &p, r.Fence)
 			return StatusAbsent, nil
 		}
-		e = m.force(s, p)
+		e = m.force(s, &p)
 		e.row = held(&r, now)
-		s.open.push(e)
-		s.missIf(r.Unsynced, p, r.Fence)
+		s.open.PushBack(e, &e.link)
+		s.missIf(r.Unsynced, &p, r.Fence)
 		return StatusGranted, nil
 	}
 	status, remove := e.release(&r, now)
 	if status == StatusGranted {
-		s.missIf(r.Unsynced, p, e.fence)
+		s.missIf(r.Unsynced, &p, e.fence)
 		e.ended()
 	}
 	if remove {
@@ -253,7 +264,7 @@ func (m *Memory) Release(_ context.Context, r Release) (Status, error) {
 func (m *Memory) Watch(_ context.Context, key Key) (<-chan struct{}, func(), error) {
 	s, p, now := m.locked(&key)
 	defer s.mu.Unlock()
-	e := m.live(s, p, now)
+	e := m.live(s, &p, now)
 	if e == nil || e.state != StateInFlight {
 		ended := make(chan struct{})
 		close(ended)
@@ -272,9 +283,18 @@ func (e *entry) ended() {
 	}
 }
 
+// find returns p's entry, or nil.
+func (s *shard) find(p *spot) *entry {
+	e := s.entries[p.hash]
+	for e != nil && e.spot.place != p.place {
+		e = e.chain
+	}
+	return e
+}
+
 // live returns p's entry and drops it if its retention has passed.
-func (m *Memory) live(s *shard, p place, now int64) *entry {
-	e := s.entries[p]
+func (m *Memory) live(s *shard, p *spot, now int64) *entry {
+	e := s.find(p)
 	if e != nil && e.expires <= now {
 		m.drop(s, e)
 		return nil

@@ -1,7 +1,13 @@
 package idempotency
 
+import (
+	"math/rand/v2"
+
+	"github.com/holdfast-go/holdfast/internal/intrusive"
+)
+
 // insert adds an entry for p if there is room, after a small sweep for expired ones. nil means full.
-func (m *Memory) insert(s *shard, p place, now int64) *entry {
+func (m *Memory) insert(s *shard, p *spot, now int64) *entry {
 	m.sweep(s, now)
 	if m.rows.Load() >= int64(m.config.MaxEntries) {
 		if !m.evict(s) {
@@ -12,60 +18,110 @@ func (m *Memory) insert(s *shard, p place, now int64) *entry {
 }
 
 // force is insert that exceeds the limit, if there is nothing to evict, rather than lose what is known of a call.
-func (m *Memory) force(s *shard, p place) *entry {
+func (m *Memory) force(s *shard, p *spot) *entry {
 	if m.rows.Load() >= int64(m.config.MaxEntries) {
 		m.evict(s)
 	}
 	return m.add(s, p)
 }
 
-func (m *Memory) add(s *shard, p place) *entry {
-	e := &entry{place: p}
-	s.entries[p] = e
+func (m *Memory) add(s *shard, p *spot) *entry {
+	e := s.blank()
+	e.spot, e.chain = *p, s.entries[p.hash]
+	s.entries[p.hash] = e
 	m.rows.Add(1)
 	return e
 }
 
-// drop forgets e, whatever its state.
+// blank returns an entry that was dropped, or one of several new ones: a store that is full makes none.
+func (s *shard) blank() *entry {
+	if s.spare == nil {
+		several := make([]entry, 1+min(31, len(s.entries)/2))
+		for i := range several {
+			s.keep(&several[i])
+		}
+	}
+	e := s.spare
+	s.spare, e.chain = e.chain, nil
+	return e
+}
+
+// keep keeps an empty entry for later use.
+func (s *shard) keep(e *entry) { s.spare, e.chain = e, s.spare }
+
+// stored lists e, which has a result now.
+func (m *Memory) stored(s *shard, e *entry, now int64) {
+	e.read = now
+	s.done.PushBack(e, &e.link)
+	m.bytes.Add(int64(len(e.result)))
+}
+
+// replayed makes e the result that was read last.
+func (s *shard) replayed(e *entry, now int64) {
+	e.read = now
+	s.done.MoveToBack(&e.link)
+}
+
+// drop forgets e, whatever its state. The caller must not use it any more.
 func (m *Memory) drop(s *shard, e *entry) {
 	if e.state == StateDone {
-		s.done.remove(e)
+		s.done.Remove(&e.link)
 		m.bytes.Add(-int64(len(e.result)))
 	} else {
-		s.open.remove(e)
+		s.open.Remove(&e.link)
 	}
 	e.ended()
-	delete(s.entries, e.place)
+	s.unlink(e)
 	m.rows.Add(-1)
+	*e = entry{}
+	s.keep(e)
+}
+
+// unlink takes e out of the entries.
+func (s *shard) unlink(e *entry) {
+	first := s.entries[e.spot.hash]
+	switch {
+	case first != e:
+		for first.chain != e {
+			first = first.chain
+		}
+		first.chain = e.chain
+	case e.chain != nil:
+		s.entries[e.spot.hash] = e.chain
+	default:
+		delete(s.entries, e.spot.hash)
+	}
 }
 
 // sweep drops expired records at the old ends of the lists. Every claim pays for a few, so that
 // what traffic adds, traffic removes.
 func (m *Memory) sweep(s *shard, now int64) {
-	for _, l := range [...]*list{&s.done, &s.open} {
+	for _, l := range [...]*intrusive.List[entry]{&s.done, &s.open} {
 		for range sweepPerClaim {
-			if l.oldest == nil || l.oldest.expires > now {
+			e := l.First()
+			if e == nil || e.expires > now {
 				break
 			}
-			m.drop(s, l.oldest)
+			m.drop(s, e)
 		}
 	}
 }
 
 // evict drops the shard's result that was read longest ago.
 func (m *Memory) evict(s *shard) bool {
-	if s.done.oldest == nil {
-		return false
+	e := s.done.First()
+	if e != nil {
+		m.drop(s, e)
 	}
-	m.drop(s, s.done.oldest)
-	return true
+	return e != nil
 }
 
 // evictAnywhere makes room when a shard has nothing to give. The caller holds no lock.
 func (m *Memory) evictAnywhere() bool {
 	now := m.now()
+	first := rand.IntN(len(m.shards))
 	for i := range m.shards {
-		s := &m.shards[i]
+		s := &m.shards[(first+i)%len(m.shards)]
 		s.mu.Lock()
 		before := len(s.entries)
 		for _, e := range s.entries {
@@ -91,50 +147,38 @@ func (m *Memory) makeRoom(n int) {
 	}
 }
 
+// evictLooks is in how many shards the result that was read longest ago is looked for.
+const evictLooks = 5
+
+// evictResult drops the oldest result of a few shards. Always the same ones would lose even what they have just stored, while all others keep what
+// nobody has read for long.
 func (m *Memory) evictResult() bool {
+	var from *shard
+	var oldest int64
+	first := rand.IntN(len(m.shards))
 	for i := range m.shards {
-		s := &m.shards[i]
-		s.mu.Lock()
-		freed := m.evict(s)
-		s.mu.Unlock()
-		if freed {
-			return true
+		s := &m.shards[(first+i)%len(m.shards)]
+		if read, ok := s.oldestRead(); ok && (from == nil || read < oldest) {
+			from, oldest = s, read
+		}
+		if from != nil && i >= evictLooks-1 {
+			break
 		}
 	}
-	return false
+	if from == nil {
+		return false
+	}
+	from.mu.Lock()
+	defer from.mu.Unlock()
+	return m.evict(from)
 }
 
-// A list is a doubly linked list of entries; an entry is in at most one.
-type list struct{ oldest, newest *entry }
-
-func (l *list) push(e *entry) {
-	e.prev, e.next = l.newest, nil
-	if l.newest != nil {
-		l.newest.next = e
-	} else {
-		l.oldest = e
+// oldestRead returns when the shard's oldest result was read; ok is false if it has none.
+func (s *shard) oldestRead() (read int64, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.done.First(); e != nil {
+		return e.read, true
 	}
-	l.newest = e
-}
-
-func (l *list) remove(e *entry) {
-	if e.prev != nil {
-		e.prev.next = e.next
-	} else {
-		l.oldest = e.next
-	}
-	if e.next != nil {
-		e.next.prev = e.prev
-	} else {
-		l.newest = e.prev
-	}
-	e.prev, e.next = nil, nil
-}
-
-// touch makes e the newest.
-func (l *list) touch(e *entry) {
-	if l.newest != e {
-		l.remove(e)
-		l.push(e)
-	}
+	return 0, false
 }

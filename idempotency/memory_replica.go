@@ -8,12 +8,12 @@ import (
 )
 
 // miss marks p as missed by the peer.
-func (s *shard) miss(p place, f Fence) {
+func (s *shard) miss(p *spot, f Fence) {
 	s.marks++ // never reused: a mark cleared and set again is another mark
-	s.missed[p] = Mark{Key: Key{Scope: p.scope, Op: p.op, ID: p.id}, Fence: f, Count: s.marks}
+	s.missed[p.place] = Mark{Key: Key{Scope: p.scope, Op: p.op, ID: p.id}, Fence: f, Count: s.marks}
 }
 
-func (s *shard) missIf(unsynced bool, p place, f Fence) {
+func (s *shard) missIf(unsynced bool, p *spot, f Fence) {
 	if unsynced {
 		s.miss(p, f)
 	}
@@ -23,7 +23,7 @@ func (s *shard) missIf(unsynced bool, p place, f Fence) {
 func (m *Memory) Load(_ context.Context, key Key) (Record, error) {
 	s, p, now := m.locked(&key)
 	defer s.mu.Unlock()
-	if e := m.live(s, p, now); e != nil {
+	if e := m.live(s, &p, now); e != nil {
 		return e.record(now), nil
 	}
 	return Record{}, nil
@@ -34,19 +34,18 @@ func (m *Memory) Put(_ context.Context, key Key, r Record) error {
 	m.makeRoom(len(r.Result))
 	s, p, now := m.locked(&key)
 	defer s.mu.Unlock()
-	if e := m.live(s, p, now); e != nil {
+	if e := m.live(s, &p, now); e != nil {
 		if !outranks(&r, &e.row) {
 			return nil
 		}
 		m.drop(s, e)
 	}
-	e := m.force(s, p)
+	e := m.force(s, &p)
 	e.row = rowOf(&r, now)
 	if e.state == StateDone {
-		m.bytes.Add(int64(len(e.result)))
-		s.done.push(e)
+		m.stored(s, e, now)
 	} else {
-		s.open.push(e)
+		s.open.PushBack(e, &e.link)
 	}
 	return nil
 }
@@ -55,7 +54,7 @@ func (m *Memory) Put(_ context.Context, key Key, r Record) error {
 func (m *Memory) Discard(_ context.Context, key Key, f Fence) error {
 	s, p, now := m.locked(&key)
 	defer s.mu.Unlock()
-	if e := m.live(s, p, now); e != nil && e.state != StateDone && e.fence.Compare(f) <= 0 {
+	if e := m.live(s, &p, now); e != nil && e.state != StateDone && e.fence.Compare(f) <= 0 {
 		m.drop(s, e)
 	}
 	return nil
@@ -85,8 +84,8 @@ func (s *shard) marked() []Mark {
 func (m *Memory) Synced(_ context.Context, mark Mark) error {
 	s, p, _ := m.locked(&mark.Key)
 	defer s.mu.Unlock()
-	if noted := s.missed[p]; noted.Count == mark.Count || mark.Count == 0 && noted.Fence == mark.Fence {
-		delete(s.missed, p)
+	if noted := s.missed[p.place]; noted.Count == mark.Count || mark.Count == 0 && noted.Fence == mark.Fence {
+		delete(s.missed, p.place)
 	}
 	return nil
 }

@@ -57,9 +57,11 @@ func (p *peer) patience() time.Duration {
 func (p *peer) note(d time.Duration, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.down.Store(err != nil)
-	if err != nil {
+	if wasDown := p.down.Swap(err != nil); err != nil {
 		p.probeAt = time.Now().Add(probeEvery)
+		if wasDown { // it may be there, and slower than it was: each try gets more time
+			p.wait = min(p.limit, 2*p.wait)
+		}
 		return
 	}
 	p.took[p.n%len(p.took)] = d
@@ -87,15 +89,20 @@ func (p *peer) knowsLater(ctx context.Context, h Holder) (bool, error) {
 	return err == nil && found.State != StateAbsent && found.Fence.Compare(h.Fence) > 0, err
 }
 
-// try is a step by a function.
+// try is a step by a function that a call waits for.
 func try[T any](ctx context.Context, p *peer, take func(context.Context) (T, error)) (T, error) {
-	s := p.step(ctx)
+	return tryWithin(ctx, p, p.patience(), take)
+}
+
+// tryWithin is a step by a function that may take as long as d.
+func tryWithin[T any](ctx context.Context, p *peer, d time.Duration, take func(context.Context) (T, error)) (T, error) {
+	s := p.stepWithin(ctx, d)
 	v, err := take(s.ctx)
 	s.end(err)
 	return v, err
 }
 
-// A step is one that is taken at a peer within its patience.
+// A step is one that is taken at a peer within a time, for calls its patience.
 type step struct {
 	peer   *peer
 	caller context.Context
@@ -104,10 +111,12 @@ type step struct {
 	start  time.Time
 }
 
-func (p *peer) step(ctx context.Context) step {
+func (p *peer) step(ctx context.Context) step { return p.stepWithin(ctx, p.patience()) }
+
+func (p *peer) stepWithin(ctx context.Context, d time.Duration) step {
 	s := step{peer: p, caller: ctx, ctx: ctx}
 	if !p.near {
-		s.ctx, s.cancel = context.WithTimeout(ctx, p.patience())
+		s.ctx, s.cancel = context.WithTimeout(ctx, d)
 		s.start = time.Now()
 	}
 	return s

@@ -26,7 +26,8 @@ type RegionalConfig struct {
 	// Region: others know nothing.
 	ReplicaOf func(writer string) string
 
-	// ReplicaTimeout is the longest wait for the second copy; the usual one is three times what 99 of 100 copies took lately.
+	// ReplicaTimeout is the longest wait for the second copy; the usual one is three times what 99 of 100 copies took lately, and grows
+	// again while copies fail.
 	// Zero means 300 ms. Beyond it the call goes on with one copy, and its key is noted for Resync.
 	ReplicaTimeout time.Duration
 

@@ -24,6 +24,8 @@ type region struct {
 	delay time.Duration
 	after int // steps until it goes down by itself; 0 = never
 	steps int
+
+	breaks func(step int) bool // whether it fails; nil = none does
 }
 
 func newRegion(t *testing.T) *region {
@@ -53,7 +55,7 @@ func via[T any](ctx context.Context, r *region, do func(idempotency.Replica) (T,
 			r.down = true
 		}
 	}
-	down, delay, inner := r.down, r.delay, r.Replica
+	down, delay, inner := r.down || r.breaks != nil && r.breaks(r.steps), r.delay, r.Replica
 	r.mu.Unlock()
 	if delay > 0 {
 		timer := time.NewTimer(delay)

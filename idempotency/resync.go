@@ -51,8 +51,9 @@ func (r *Regional) rest(ctx context.Context, d time.Duration) bool {
 // has: the writer and its replica then hold the same, but for calls made meanwhile. Call it in a planned move, when writes
 // have stopped. Regions that are neither are copied from as far as they answer; while there is no writer, every Region has to answer.
 //
-// Keys are copied 16 at a time, in each direction after the other. A key takes two to four round trips, the listing what the store says:
-// redisstore eight. With 60 ms to the other Region and nothing to copy that is about 0.6 s.
+// Keys are copied 32 at a time, in each direction after the other. A key takes two to four round trips, the listing what the store says:
+// redisstore eight. With 60 ms to the other Region and nothing to copy that is about 0.6 s. Nobody waits for a single key: each may take
+// 2 s, far more than a call waits for the second copy, and is tried twice. The first that fails both times ends the Resync.
 //
 // Damaged keys keep no other from being copied. They are counted, and an error that matches [ErrCorrupt] names one: repair or
 // delete it. Until then UnprotectedSince stays.
@@ -146,13 +147,20 @@ func (r *Regional) whole(episodes int64) {
 		slog.Duration("unprotected", time.Since(time.Unix(0, since))))
 }
 
-// copiesAtOnce is how many keys are copied at a time.
-const copiesAtOnce = 16
+const (
+	copiesAtOnce = 32              // keys that are copied at a time
+	copyWithin   = 2 * time.Second // for a step of a copy: what a call waits for is learnt in good times, and under load would let every copy fail
+	copyAttempts = 2               // a kept connection may be broken since an outage
+)
 
 // drain copies from's missed keys to to, [copiesAtOnce] at a time. It counts those that are damaged and goes on. A peer that does not
 // answer is asked for one record and no more: listing costs many round trips.
 func (r *Regional) drain(ctx context.Context, from, to *peer, damaged *damageError) error {
-	if _, err := try(ctx, to, func(ctx context.Context) (Record, error) { return to.store.Load(ctx, ping) }); err != nil {
+	err := insist(ctx, func() error {
+		_, err := tryWithin(ctx, to, copyWithin, func(ctx context.Context) (Record, error) { return to.store.Load(ctx, ping) })
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -180,7 +188,7 @@ func (r *Regional) drain(ctx context.Context, from, to *peer, damaged *damageErr
 			slots <- struct{}{}
 			copies.Go(func() {
 				defer func() { <-slots }()
-				settle(m, r.drainOne(ctx, from.store, to, m))
+				settle(m, drainOne(ctx, from.store, to, m))
 			})
 		}
 		if ctx.Err() != nil {
@@ -200,22 +208,39 @@ func (e *damageError) add(m Mark, err error) {
 // ping is a key that no call has.
 var ping = Key{Op: "holdfast", ID: "resync"}
 
-func (r *Regional) drainOne(ctx context.Context, from Replica, to *peer, m Mark) error {
-	if err := r.copyRecord(ctx, from, to, m); err != nil {
-		return err
-	}
-	return from.Synced(ctx, m)
+func drainOne(ctx context.Context, from Replica, to *peer, m Mark) error {
+	return insist(ctx, func() error {
+		if err := copyRecord(ctx, from, to, copyWithin, m); err != nil {
+			return err
+		}
+		return from.Synced(ctx, m)
+	})
 }
 
-// copyRecord brings one key from a store to a peer. It then looks whether the record has changed on the way: a step that
-// met the peer before the copy did would otherwise be undone there by what it replaced.
+// insist takes a step of a copy again if it fails.
+func insist(ctx context.Context, step func() error) (err error) {
+	for range copyAttempts {
+		if err = step(); err == nil || ctx.Err() != nil || errors.Is(err, ErrCorrupt) {
+			break
+		}
+	}
+	return err
+}
+
+// copyRecord brings one key from a store to a call's second copy.
 func (r *Regional) copyRecord(ctx context.Context, from Replica, to *peer, m Mark) error {
+	return copyRecord(ctx, from, to, to.patience(), m)
+}
+
+// copyRecord brings one key from a store to a peer, in steps that may take as long as within. It then looks whether the record has changed on the way: a step that
+// met the peer before the copy did would otherwise be undone there by what it replaced.
+func copyRecord(ctx context.Context, from Replica, to *peer, within time.Duration, m Mark) error {
 	record, err := from.Load(ctx, m.Key)
 	if err != nil {
 		return err
 	}
 	for {
-		_, err = try(ctx, to, func(ctx context.Context) (struct{}, error) {
+		_, err = tryWithin(ctx, to, within, func(ctx context.Context) (struct{}, error) {
 			if record.State == StateAbsent {
 				return struct{}{}, to.store.Discard(ctx, m.Key, m.Fence)
 			}

@@ -50,7 +50,7 @@ func (r *run) inline(parent context.Context, end time.Time) (stored []byte, info
 // start fills in the attempt and starts its lease.
 func (r *run) start(ctx context.Context, cancel context.CancelCauseFunc) {
 	parent, _ := From(ctx)
-	r.attempt = Attempt{Key: r.key, Fence: r.holder.Fence, Number: r.record.Attempt, Prior: r.record.Prior, core: r.core, parent: parent}
+	r.attempt = Attempt{Key: r.key, Fence: r.holder.Fence, Number: r.past.attempt, Prior: r.past.prior, core: r.core, parent: parent}
 	if r.unprotected() {
 		r.counts.unprotected.Add(1)
 	}
@@ -60,7 +60,7 @@ func (r *run) start(ctx context.Context, cancel context.CancelCauseFunc) {
 	r.lease = &r.keep
 	r.attempt.lease = r.lease
 	l := r.lease
-	l.core, l.store, l.holder, l.retention, l.cancel = r.core, r.granter, r.holder, r.retention, cancel
+	l.core, l.store, l.holder, l.retention, l.cancel = r.core, r.granter, &r.holder, r.retention, cancel
 	l.start(r.sent)
 }
 
@@ -75,7 +75,7 @@ func (r *run) stopLease() {
 
 // perform runs Reconcile, if the key's past asks for it, and then the function.
 func (r *run) perform(ctx context.Context, a *Attempt) error {
-	saved, err := r.openCheckpoint(ctx, r.key, r.record.Checkpoint)
+	saved, err := r.openCheckpoint(ctx, r.key, r.past.checkpoint)
 	if err != nil {
 		r.unreconciled = true
 		return r.refusal(r.key, ErrDecode, fmt.Errorf("the checkpoint: %w", err))
@@ -131,7 +131,7 @@ func (r *run) verdict(err error, ended bool) Verdict {
 
 // settle stores, holds or releases the key, and ends the flight.
 func (r *run) settle(ctx context.Context, err error) (stored []byte, info Info) {
-	info = Info{Attempt: r.record.Attempt, Fence: r.holder.Fence, Unprotected: r.unprotected()}
+	info = Info{Attempt: r.past.attempt, Fence: r.holder.Fence, Unprotected: r.unprotected()}
 	if err == nil {
 		info.Reconciled = r.reconcile
 		return r.complete(ctx, r.function.pack(ctx), info, endRan)

@@ -77,6 +77,7 @@ const (
 
 var stateNames = [...]string{"absent", "in flight", "held", "done"}
 
+// String returns the name, such as "in flight".
 func (s State) String() string { return nameOf(stateNames[:], s) }
 
 // Status is a store's answer to a step.
@@ -97,6 +98,7 @@ const (
 
 var statusNames = [...]string{"none", "granted", "done", "mismatch", "in flight", "abandoned", "held", "absent", "stale", "fenced"}
 
+// String returns the name, such as "granted".
 func (s Status) String() string { return nameOf(statusNames[:], s) }
 
 func nameOf[T ~uint8](names []string, v T) string {

@@ -199,6 +199,27 @@ func TestMemoryBoundsAndRetention(t *testing.T) {
 			t.Errorf("%d results of 1000 bytes are kept, want at most 9", m.Len())
 		}
 	})
+	bubble(t, "whatever its key, a result is kept while older ones are there", func(t *testing.T) {
+		m := newMemory(t, idempotency.MemoryConfig{MaxBytes: 1 << 20})
+		g := newGuard(t, m, idempotency.Config{})
+		const total, newest = 8000, 500
+		for i := range total {
+			time.Sleep(time.Millisecond)
+			if _, err := idempotency.Do(t.Context(), g, key(fmt.Sprint(i)), value(make([]byte, 700), nil)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		lost := 0
+		for i := total - newest; i < total; i++ {
+			_, info, err := idempotency.DoInfo(t.Context(), g, key(fmt.Sprint(i)), value(make([]byte, 1), nil))
+			if err != nil || !info.Replayed {
+				lost++
+			}
+		}
+		if m.Len() < 2*newest || lost > 0 {
+			t.Errorf("%d of the newest %d results are lost, with %d kept", lost, newest, m.Len())
+		}
+	})
 	bubble(t, "records past their retention go as others come", func(t *testing.T) {
 		m := newMemory(t, idempotency.MemoryConfig{MaxEntries: 50})
 		for i := range 40 {

@@ -35,3 +35,25 @@ func TestDeferAllocations(t *testing.T) {
 		t.Logf("Defer allocates %.2f times", got)
 	}
 }
+
+// TestDeferAloneAllocations: a call costs its ID, its body and a little over what its queue does for it; a Region adds its attempt.
+func TestDeferAloneAllocations(t *testing.T) {
+	m, regional := alone(nil)
+	out := []Outgoing{{CallID: "a", Body: "b"}}
+	queue := testing.AllocsPerRun(500, func() { m.Send(t.Context(), out) })
+	for _, tt := range []struct {
+		name string
+		Transport
+		over float64
+	}{{"memory", m, 2}, {"regional", regional, 6}} {
+		client := must(NewClient(tt.Transport, ClientConfig{}))
+		got := testing.AllocsPerRun(500, func() {
+			if _, err := billing.Defer(t.Context(), client, charge{"o-1", 42}); err != nil {
+				t.Error(err)
+			}
+		})
+		if got > queue+tt.over {
+			t.Errorf("%s: Defer allocates %.0f times, the queue %.0f: want at most %.0f over it", tt.name, got, queue, tt.over)
+		}
+	}
+}

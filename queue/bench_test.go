@@ -60,6 +60,38 @@ func BenchmarkDefer(b *testing.B) {
 	b.ReportMetric(float64(cpu()-before)/float64(b.N), "cpu-ns/op")
 }
 
+// BenchmarkDeferAlone is what a request pays that defers one call while nobody else does, under a context that can be cancelled:
+// to one queue in memory, and to the first of two Regions. Queues are emptied outside of the time.
+func BenchmarkDeferAlone(b *testing.B) {
+	home, regional := alone(nil)
+	for name, t := range map[string]Transport{"memory": home, "regional": regional} {
+		b.Run(name, func(b *testing.B) {
+			client := must(NewClient(t, ClientConfig{}))
+			b.ReportAllocs()
+			for n := 0; n < b.N; n++ {
+				if n%1000 == 999 {
+					b.StopTimer()
+					home.drop()
+					b.StartTimer()
+				}
+				ctx, cancel := context.WithCancel(b.Context())
+				if _, err := billing.Defer(ctx, client, charge{"o-1", 42}); err != nil {
+					b.Fatal(err)
+				}
+				cancel()
+			}
+		})
+	}
+}
+
+// drop empties m.
+func (m *Memory) drop() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.messages)
+	m.ready = deque[*memoryMessage]{}
+}
+
 // BenchmarkMemoryWorker is receive, run, delete: the queue is filled beforehand.
 func BenchmarkMemoryWorker(b *testing.B) {
 	m := must(NewMemory(MemoryConfig{}))

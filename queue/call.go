@@ -57,12 +57,27 @@ type Deferrer interface {
 // [ErrNotDeferred], when nothing took it: its outcome says whether a copy may exist nevertheless, and deferring
 // again with [ID](receipt.CallID) is safe either way. The receipt names the call ID in every case.
 func (c Call[A]) Defer(ctx context.Context, d Deferrer, args A, options ...Option) (Receipt, error) {
-	e, buf, err := c.envelope(&args, options)
-	if err != nil {
-		return Receipt{CallID: e.ID}, err
+	buf := c.take()
+	if err := buf.fill(c, &args, options); err != nil {
+		defer c.free(buf)
+		return Receipt{CallID: buf.envelope.ID}, err
+	}
+	if client, ok := d.(*Client); ok {
+		return c.deferOn(ctx, client, buf)
 	}
 	defer c.free(buf)
-	return d.Defer(ctx, e)
+	return d.Defer(ctx, buf.envelope)
+}
+
+// deferOn is Client.Defer, which gives buf back before it waits: the next call finds it in the processor's cache.
+func (c Call[A]) deferOn(ctx context.Context, client *Client, buf *arguments[A]) (r Receipt, err error) {
+	var d deferral
+	ctx, err = d.begin(ctx, client, &buf.envelope)
+	c.free(buf)
+	if err == nil {
+		err = d.finish(ctx, &r)
+	}
+	return r, d.end(&r, err)
 }
 
 // Try runs now and, if that did not run, defers the call under the same ID:
@@ -76,47 +91,37 @@ func (c Call[A]) Defer(ctx context.Context, d Deferrer, args A, options ...Optio
 // With ClientConfig.Once, now runs under the key "<call name>/<call ID>", the same that the worker uses. When
 // ctx's deadline ended now, the call is still deferred, within SendTimeout.
 func (c Call[A]) Try(ctx context.Context, d Deferrer, args A, now func(context.Context, A) error, options ...Option) (Receipt, error) {
-	e, buf, err := c.envelope(&args, options)
-	if err != nil {
-		return Receipt{CallID: e.ID}, err
-	}
+	buf := c.take()
 	defer c.free(buf)
-	return d.Try(ctx, e, func(ctx context.Context) error { return now(ctx, args) })
+	if err := buf.fill(c, &args, options); err != nil {
+		return Receipt{CallID: buf.envelope.ID}, err
+	}
+	return d.Try(ctx, buf.envelope, func(ctx context.Context) error { return now(ctx, args) })
 }
 
-// envelope encodes args and applies options. Its Data is in buf, to be given to free.
-func (c Call[A]) envelope(args *A, options []Option) (e Envelope, buf *arguments[A], err error) {
-	now := time.Now().UTC()
-	e = Envelope{Name: c.name, Time: now, Repeatable: c.repeatable, Version: envelopeVersion}
-	if err := apply(&e, options); err != nil {
-		return e, nil, err
+// take returns an empty buffer, to be given to free.
+func (c Call[A]) take() *arguments[A] {
+	if c.arguments == nil { // was not made by Define
+		return newArguments[A]()
 	}
-	if e.ID == "" {
-		e.ID = newID(now)
-	}
-	if c.name == "" {
-		return e, nil, e.invalid("call", "was not made by Define")
-	}
-	buf = c.arguments.Get().(*arguments[A])
-	if e.Data, err = buf.encode(args); err != nil {
-		c.free(buf)
-		return e, nil, e.invalid("arguments", err.Error())
-	}
-	return e, buf, nil
+	return c.arguments.Get().(*arguments[A])
 }
 
 // free gives buf back unless it has grown out of proportion.
 func (c Call[A]) free(buf *arguments[A]) {
-	if buf.bytes.Cap() <= 64<<10 {
+	if c.arguments != nil && buf.bytes.Cap() <= 64<<10 {
+		buf.envelope = Envelope{}
 		c.arguments.Put(buf)
 	}
 }
 
-// An arguments keeps an encoder and a place for the value, so that encoding allocates nothing but what the value needs.
+// An arguments is what making the message of a call needs: its envelope, which is too large for the stack of everybody who
+// waits, and an encoder with a place for the value, so that encoding allocates nothing but what the value needs.
 type arguments[A any] struct {
-	value   A
-	bytes   bytes.Buffer
-	encoder *json.Encoder
+	envelope Envelope
+	value    A
+	bytes    bytes.Buffer
+	encoder  *json.Encoder
 }
 
 func newArguments[A any]() *arguments[A] {
@@ -124,6 +129,27 @@ func newArguments[A any]() *arguments[A] {
 	a.encoder = json.NewEncoder(&a.bytes)
 	a.encoder.SetEscapeHTML(false)
 	return a
+}
+
+// fill makes the envelope of a call with args and options.
+func (a *arguments[A]) fill(c Call[A], args *A, options []Option) (err error) {
+	e := &a.envelope
+	e.Name, e.Time, e.Repeatable, e.Version = c.name, time.Now().UTC(), c.repeatable, envelopeVersion
+	if len(options) > 0 {
+		if err := apply(e, options); err != nil {
+			return err
+		}
+	}
+	if e.ID == "" {
+		e.ID = newID(e.Time)
+	}
+	if c.name == "" {
+		return e.invalid("call", "was not made by Define")
+	}
+	if e.Data, err = a.encode(args); err != nil {
+		return e.invalid("arguments", err.Error())
+	}
+	return nil
 }
 
 // encode returns value as JSON, in a's memory.

@@ -117,7 +117,7 @@ func NewClient(t Transport, config ClientConfig) (*Client, error) {
 	c := &Client{config: config, transport: t, limits: t.Limits(), regions: max(1, len(sourcesOf(t)))}
 	c.accepts = c.limits
 	c.accepts.MessageBytes -= headroom
-	c.sender = sender{limits: c.limits, linger: config.Linger, send: c.sendBatch, busy: map[string]bool{}}
+	c.sender = sender{limits: c.limits, linger: config.Linger, prompt: prompt(t) && !c.limits.FIFO, send: c.sendBatch, busy: map[string]bool{}}
 	c.telemetry.init(c)
 	return c, nil
 }
@@ -126,34 +126,61 @@ func NewClient(t Transport, config ClientConfig) (*Client, error) {
 const headroom = 4 << 10
 
 // Defer implements [Deferrer]. Use [Call.Defer].
-func (c *Client) Defer(ctx context.Context, e Envelope) (Receipt, error) {
-	ctx, span := c.telemetry.start(ctx, &e)
-	r, err := c.deferCall(ctx, &e)
-	c.telemetry.end(span, r, err)
-	return r, err
+func (c *Client) Defer(ctx context.Context, e Envelope) (r Receipt, err error) {
+	var d deferral
+	ctx, err = d.begin(ctx, c, &e)
+	if err == nil {
+		err = d.finish(ctx, &r)
+	}
+	return r, d.end(&r, err)
 }
 
-func (c *Client) deferCall(ctx context.Context, e *Envelope) (Receipt, error) {
-	refused := Receipt{CallID: e.ID}
-	if err := ctx.Err(); err != nil {
-		return refused, c.notDeferred(e, &SendError{Region: c.limits.Region, Err: context.Cause(ctx)})
+// A deferral is one call on its way. It keeps nothing of its envelope but names.
+type deferral struct {
+	client   *Client
+	call, id string
+	span     trace.Span
+	pending  *pending
+}
+
+// begin makes the message of e, and the context of its span.
+func (d *deferral) begin(ctx context.Context, c *Client, e *Envelope) (context.Context, error) {
+	d.client, d.call, d.id = c, e.Name, e.ID
+	ctx, d.span = c.telemetry.start(ctx, e)
+	if ctx.Err() != nil {
+		return ctx, d.notDeferred(&SendError{Region: c.limits.Region, Err: context.Cause(ctx)})
 	}
-	p := c.sender.newPending()
-	p.since = e.Time
-	if err := c.outgoing(ctx, e, &p.out); err != nil {
-		c.sender.recycle(p)
-		return refused, err
+	d.pending = c.sender.newPending()
+	d.pending.since = e.Time
+	if err := d.outgoing(ctx, e, &d.pending.out); err != nil {
+		c.sender.recycle(d.pending)
+		return ctx, err
 	}
-	r, err := c.place(ctx, e, p)
+	return ctx, nil
+}
+
+// finish finds a place for the message and fills r.
+func (d *deferral) finish(ctx context.Context, r *Receipt) error {
+	if err := d.place(ctx, r); err != nil {
+		return err
+	}
+	d.client.config.Ledger.Accept(d.id)
+	return nil
+}
+
+// end counts the call and returns err. A receipt names its call in every case, and says nothing else of a refused one.
+func (d *deferral) end(r *Receipt, err error) error {
 	if err != nil {
-		return refused, err
+		*r = Receipt{}
 	}
-	c.config.Ledger.Accept(e.ID)
-	return r, nil
+	r.CallID = d.id
+	d.client.telemetry.end(d.span, r.Via, err)
+	return err
 }
 
 // outgoing stamps, seals, encodes and checks the call, into out.
-func (c *Client) outgoing(ctx context.Context, e *Envelope, out *Outgoing) error {
+func (d *deferral) outgoing(ctx context.Context, e *Envelope, out *Outgoing) error {
+	c := d.client
 	e.Source, e.Region = c.config.Name, c.limits.Region
 	if c.config.Epoch != nil {
 		e.Epoch, _ = c.config.Epoch()
@@ -167,37 +194,49 @@ func (c *Client) outgoing(ctx context.Context, e *Envelope, out *Outgoing) error
 			err = errors.New("codec sealed without a key ID")
 		}
 		if err != nil {
-			return c.notDeferred(e, &SendError{Err: fmt.Errorf("seal: %w", err)})
+			return d.notDeferred(&SendError{Err: fmt.Errorf("seal: %w", err)})
 		}
 		e.Data, e.KeyID = sealed, key
 	}
 	out.CallID, out.Body, out.Group, out.Tenant = e.ID, e.encode(), e.Group, e.Tenant
 	out.NotBefore, out.Expires = e.NotBefore, e.Expires
-	if problem := RefuseMessage(c.accepts, out); problem != "" {
+	if problem := refuseEncoded(&c.accepts, e, out); problem != "" {
 		return e.invalid("call", problem)
 	}
+	out.checked = out.Body
 	return nil
 }
 
-// place finds a place for the call in p, which it owns: scheduler, queue, spool.
-func (c *Client) place(ctx context.Context, e *Envelope, p *pending) (Receipt, error) {
+// refuseEncoded is RefuseMessage for the encoded e: only its Data can hold what SQS refuses.
+func refuseEncoded(l *Limits, e *Envelope, out *Outgoing) (problem string) {
+	if problem = refuseShape(l, out); problem != "" || e.KeyID != "" || plain(e.Data) == len(e.Data) {
+		return problem
+	}
+	return refuseCharacters(out.Body)
+}
+
+// place finds a place for the message, which it gives away: scheduler, queue, spool.
+func (d *deferral) place(ctx context.Context, r *Receipt) error {
+	c, p := d.client, d.pending
 	schedule := c.config.Scheduler != nil && time.Until(p.out.NotBefore) > c.limits.MaxDelay
 	if !schedule && (c.config.Spool == nil || !c.spoolFirst(p.out.Group)) {
-		return c.queue(ctx, e, p)
+		return d.queue(ctx, r)
 	}
 	out := p.out
 	c.sender.recycle(p)
 	if schedule {
-		return c.schedule(ctx, e, out)
+		return d.schedule(ctx, &out, r)
 	}
-	return c.spool(ctx, e, out, nil)
+	return d.spool(ctx, &out, nil, r)
 }
 
-func (c *Client) schedule(ctx context.Context, e *Envelope, out Outgoing) (Receipt, error) {
-	if err := c.config.Scheduler(ctx, out); err != nil {
-		return Receipt{}, c.notDeferred(e, &SendError{Outcome: unlessNotRun(err), Err: fmt.Errorf("scheduler: %w", err)})
+func (d *deferral) schedule(ctx context.Context, out *Outgoing, r *Receipt) error {
+	c := d.client
+	if err := c.config.Scheduler(ctx, *out); err != nil {
+		return d.notDeferred(&SendError{Outcome: unlessNotRun(err), Err: fmt.Errorf("scheduler: %w", err)})
 	}
-	return Receipt{CallID: e.ID, Via: ViaQueue, Region: c.limits.Region, Durable: true}, nil
+	r.Via, r.Region, r.Durable = ViaQueue, c.limits.Region, true
+	return nil
 }
 
 func unlessNotRun(err error) SendOutcome {
@@ -213,35 +252,43 @@ func (c *Client) spoolFirst(group string) bool {
 	return group != "" && c.config.Spool.Holds(group) || c.health.avoid()
 }
 
-// queue sends p with the next batch, and spools it if no Region takes it.
-func (c *Client) queue(ctx context.Context, e *Envelope, p *pending) (Receipt, error) {
+// queue sends the message with the next batch, and spools it if no Region takes it.
+func (d *deferral) queue(ctx context.Context, r *Receipt) error {
+	c, p := d.client, d.pending
 	ok, unsent := c.sender.submit(ctx, p)
 	if !ok {
 		o := SendUnknown
 		if unsent {
 			o = SendNotRun
 		}
-		return Receipt{}, c.notDeferred(e, &SendError{Region: c.limits.Region, Outcome: o, Err: context.Cause(ctx)})
+		return d.notDeferred(&SendError{Region: c.limits.Region, Outcome: o, Err: context.Cause(ctx)})
 	}
 	if p.copies {
-		c.config.Ledger.Explain(e.ID, RuleSendUnknown)
+		c.config.Ledger.Explain(d.id, RuleSendUnknown)
 	}
-	if result := &p.result; result.Err == nil {
-		r := Receipt{CallID: e.ID, Via: result.Via, Region: result.Region, MessageID: result.MessageID, Durable: result.Durable}
+	err := p.result.Err
+	if err == nil {
+		r.Via, r.Region, r.MessageID, r.Durable = p.result.Via, p.result.Region, p.result.MessageID, p.result.Durable
 		c.sender.recycle(p)
-		return r, nil
+		return nil
 	}
-	out, err := p.out, p.result.Err
-	c.sender.recycle(p)
-	if c.config.Spool == nil || outcome.Permanent(err) {
-		return Receipt{}, c.notDeferred(e, err)
+	return d.unsent(ctx, err, r)
+}
+
+// unsent spools a message that no queue took, for that error.
+func (d *deferral) unsent(ctx context.Context, err error, r *Receipt) error {
+	out := d.pending.out
+	d.client.sender.recycle(d.pending)
+	if d.client.config.Spool == nil || outcome.Permanent(err) {
+		return d.notDeferred(err)
 	}
-	return c.spool(ctx, e, out, err)
+	return d.spool(ctx, &out, err, r)
 }
 
 // spool writes out to disk. sent is the error of the queue, nil if it was not asked.
-func (c *Client) spool(ctx context.Context, e *Envelope, out Outgoing, sent error) (Receipt, error) {
-	if err := c.config.Spool.Append(ctx, out); err != nil {
+func (d *deferral) spool(ctx context.Context, out *Outgoing, sent error, r *Receipt) error {
+	c := d.client
+	if err := c.config.Spool.Append(ctx, *out); err != nil {
 		o := unlessNotRun(err)
 		if errors.Is(err, ErrSpoolFull) && outcome.Of(err) != outcome.Unknown {
 			o = SendNotRun
@@ -250,16 +297,17 @@ func (c *Client) spool(ctx context.Context, e *Envelope, out Outgoing, sent erro
 		if sent != nil {
 			refused = errors.Join(sent, refused)
 		}
-		return Receipt{}, c.notDeferred(e, refused)
+		return d.notDeferred(refused)
 	}
 	if sent != nil && outcome.Of(sent) == outcome.Unknown {
-		c.config.Ledger.Explain(e.ID, RuleSendUnknown)
+		c.config.Ledger.Explain(d.id, RuleSendUnknown)
 	}
-	return Receipt{CallID: e.ID, Via: ViaSpool, Durable: c.config.SpoolDurable}, nil
+	r.Via, r.Durable = ViaSpool, c.config.SpoolDurable
+	return nil
 }
 
-func (c *Client) notDeferred(e *Envelope, err error) error {
-	return &NotDeferredError{Call: e.Name, CallID: e.ID, Err: err}
+func (d *deferral) notDeferred(err error) error {
+	return &NotDeferredError{Call: d.call, CallID: d.id, Err: err}
 }
 
 // sendAttempts is how often a batch is sent in all while its failures come fast.
@@ -267,22 +315,36 @@ const sendAttempts = 2
 
 // sendBatch sends b, then once more those entries that failed fast. A time-out is not repeated: the
 // spool is there for that, and the caller waits.
-func (c *Client) sendBatch(b *batch) {
+func (c *Client) sendBatch(ctx context.Context, b *batch) {
 	todo, out := b.items, b.out
 	for attempt := 1; ; attempt++ {
-		ctx, cancel := context.WithTimeout(context.Background(), c.config.SendTimeout*time.Duration(c.regions))
 		began := time.Now()
-		results := c.transport.Send(ctx, out)
-		cancel()
-		c.telemetry.sent(len(out), time.Since(began), results)
+		results := c.attempt(ctx, out)
+		took := time.Since(began)
+		c.telemetry.sent(len(out), took, results)
 		failed := keepResults(todo, results, attempt)
-		c.health.note(len(out), len(failed))
-		if len(failed) == 0 || attempt == sendAttempts || time.Since(began) >= c.config.SendTimeout || !c.spend() {
+		if ctx.Err() != nil { // a caller who has left says nothing about the queue
 			return
 		}
-		time.Sleep(10*time.Millisecond + rand.N(40*time.Millisecond))
+		c.health.note(len(out), len(failed))
+		if len(failed) == 0 || attempt == sendAttempts || took >= c.config.SendTimeout || !c.spend() {
+			return
+		}
+		if !sleep(ctx, 10*time.Millisecond+rand.N(40*time.Millisecond)) {
+			return
+		}
 		todo, out = failed, outgoings(failed)
 	}
+}
+
+// attempt sends once, within SendTimeout per Region. A queue that keeps nobody waiting needs no limit.
+func (c *Client) attempt(ctx context.Context, out []Outgoing) []SendResult {
+	if c.sender.prompt {
+		return c.transport.Send(ctx, out)
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.config.SendTimeout*time.Duration(c.regions))
+	defer cancel()
+	return c.transport.Send(ctx, out)
 }
 
 func (c *Client) spend() bool { return c.config.Spend == nil || c.config.Spend() }

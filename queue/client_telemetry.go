@@ -95,18 +95,21 @@ func (e *Envelope) setTrace(sc trace.SpanContext) {
 	}
 }
 
-func (t *clientTelemetry) end(span trace.Span, r Receipt, err error) {
+func (t *clientTelemetry) end(span trace.Span, via Via, err error) {
 	if err != nil {
 		t.refused.Add(1)
 	} else {
-		t.via[r.Via].Add(1)
+		t.via[via].Add(1)
+	}
+	if span == unrecorded {
+		return
 	}
 	if span.IsRecording() {
 		if err != nil {
 			span.RecordError(err)
 			span.SetStatus(codes.Error, "")
 		} else {
-			span.SetAttributes(attribute.String("holdfast.queue.via", r.Via.String()))
+			span.SetAttributes(attribute.String("holdfast.queue.via", via.String()))
 		}
 	}
 	span.End()

@@ -310,13 +310,19 @@ func (s *slow) Send(ctx context.Context, m []Outgoing) []SendResult {
 	return s.Transport.Send(ctx, m)
 }
 
+// callers runs f with callers that may leave, whose batches carriers send, and with callers that stay and send themselves.
+func callers(t *testing.T, f func(*testing.T, context.Context)) {
+	t.Run("may leave", func(t *testing.T) { bubble(t, func(t *testing.T) { f(t, t.Context()) }) })
+	t.Run("stay", func(t *testing.T) { bubble(t, func(t *testing.T) { f(t, context.Background()) }) })
+}
+
 func TestConcurrentDefersShareBatches(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	callers(t, func(t *testing.T, ctx context.Context) {
 		s := &slow{Transport: must(NewMemory(MemoryConfig{})), active: map[string]bool{}}
 		c := must(NewClient(s, ClientConfig{}))
 		var wg sync.WaitGroup
 		for range 200 {
-			wg.Go(func() { must(billing.Defer(t.Context(), c, charge{})) })
+			wg.Go(func() { must(billing.Defer(ctx, c, charge{})) })
 		}
 		wg.Wait()
 		if n := len(s.batches); n > 25 {
@@ -326,13 +332,13 @@ func TestConcurrentDefersShareBatches(t *testing.T) {
 }
 
 func TestBatchesStayUnderTheByteLimit(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	callers(t, func(t *testing.T, ctx context.Context) {
 		s := &slow{Transport: must(NewMemory(MemoryConfig{})), active: map[string]bool{}}
 		c := must(NewClient(s, ClientConfig{}))
 		long := Define[string]("long.v1")
 		var wg sync.WaitGroup
 		for range 30 {
-			wg.Go(func() { must(long.Defer(t.Context(), c, strings.Repeat("x", 300<<10))) })
+			wg.Go(func() { must(long.Defer(ctx, c, strings.Repeat("x", 300<<10))) })
 		}
 		wg.Wait()
 		for _, b := range s.batches {
@@ -348,12 +354,12 @@ func TestBatchesStayUnderTheByteLimit(t *testing.T) {
 }
 
 func TestFIFOGroupsAreNeverInTwoBatches(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	callers(t, func(t *testing.T, ctx context.Context) {
 		s := &slow{Transport: must(NewMemory(MemoryConfig{FIFO: true})), active: map[string]bool{}}
 		c := must(NewClient(s, ClientConfig{}))
 		var wg sync.WaitGroup
 		for i := range 100 {
-			wg.Go(func() { must(billing.Defer(t.Context(), c, charge{}, Group(fmt.Sprint(i%7)))) })
+			wg.Go(func() { must(billing.Defer(ctx, c, charge{}, Group(fmt.Sprint(i%7)))) })
 		}
 		wg.Wait()
 		if s.overlap {

@@ -197,8 +197,64 @@ func appendTime(b []byte, key string, value time.Time) []byte {
 		return b
 	}
 	b = append(appendKey(b, key), '"')
-	b = value.UTC().AppendFormat(b, time.RFC3339Nano)
+	b = appendRFC3339(b, value)
 	return append(b, '"')
+}
+
+// appendRFC3339 is value.UTC().AppendFormat(b, time.RFC3339Nano) at a third of its cost.
+func appendRFC3339(b []byte, value time.Time) []byte {
+	const day = 24 * 60 * 60
+	seconds := value.Unix()
+	if seconds < 0 || seconds >= 2932896*day { // not of the years 1970 to 9999
+		return value.UTC().AppendFormat(b, time.RFC3339Nano)
+	}
+	year, month, date := civil(int(seconds / day))
+	clock := int(seconds % day)
+	b = append(b, 0, 0, 0, 0, '-', 0, 0, '-', 0, 0, 'T', 0, 0, ':', 0, 0, ':', 0, 0)
+	s := b[len(b)-len("2006-01-02T15:04:05"):]
+	two(s[0:], year/100)
+	two(s[2:], year%100)
+	two(s[5:], month)
+	two(s[8:], date)
+	two(s[11:], clock/3600)
+	two(s[14:], clock/60%60)
+	two(s[17:], clock%60)
+	b = appendFraction(b, value.Nanosecond())
+	return append(b, 'Z')
+}
+
+func two(b []byte, n int) { b[0], b[1] = byte('0'+n/10), byte('0'+n%10) }
+
+// appendFraction appends nanoseconds without the zeroes at their end.
+func appendFraction(b []byte, nanos int) []byte {
+	if nanos == 0 {
+		return b
+	}
+	digits := [10]byte{'.'}
+	last := 0
+	for i := 9; i > 0; i-- {
+		digits[i] = byte('0' + nanos%10)
+		if last == 0 && digits[i] != '0' {
+			last = i
+		}
+		nanos /= 10
+	}
+	return append(b, digits[:last+1]...)
+}
+
+// civil is the date of the day that many days after 1970-01-01. Years are counted from March, so that leap days end them, and in
+// eras of 400 years (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+func civil(days int) (year, month, date int) {
+	days += 719468
+	era, day := days/146097, days%146097
+	y := (day - day/1460 + day/36524 - day/146096) / 365
+	day -= 365*y + y/4 - y/100
+	m := (5*day + 2) / 153
+	year, month, date = 400*era+y, m+3, day-(153*m+2)/5+1
+	if month > 12 {
+		return year + 1, month - 12, date
+	}
+	return year, month, date
 }
 
 // appendString appends s as a JSON string that SQS accepts: controls, U+FFFE and U+FFFF are escaped, invalid

@@ -98,3 +98,23 @@ func FuzzEnvelope(f *testing.F) {
 		}
 	})
 }
+
+// TestTimesAreRFC3339: every day of four eras, and times at the edges, read as the standard library writes them.
+func TestTimesAreRFC3339(t *testing.T) {
+	check := func(at time.Time) {
+		t.Helper()
+		if got, want := string(appendRFC3339(nil, at)), at.UTC().Format(time.RFC3339Nano); got != want {
+			t.Fatalf("appendRFC3339 = %q, want %q", got, want)
+		}
+	}
+	for d := range 4 * 146097 {
+		check(time.Unix(int64(d)*86400+int64(d)*7919%86400, int64(d)*123456789%1e9))
+	}
+	edge := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	for _, at := range []time.Time{
+		{}, time.Unix(-1, 0), time.Unix(0, 0), time.Unix(0, 1), time.Unix(0, 1e8), time.Unix(0, 999999999), edge, edge.Add(time.Second - 1),
+		edge.Add(time.Second), time.Date(2024, 2, 29, 23, 0, 0, 120, time.FixedZone("", -7200)),
+	} {
+		check(at)
+	}
+}

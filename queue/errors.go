@@ -46,6 +46,7 @@ type InvalidError struct {
 	Problem      string
 }
 
+// Error names the call and what is wrong with which field.
 func (e *InvalidError) Error() string {
 	return fmt.Sprintf("queue: call %q %s: %s: %s", e.Call, e.CallID, e.Field, e.Problem)
 }
@@ -66,10 +67,15 @@ type NotDeferredError struct {
 	Err          error // why
 }
 
+// Error names the call and why it was not deferred.
 func (e *NotDeferredError) Error() string {
 	return fmt.Sprintf("queue: call %q %s not deferred: %v", e.Call, e.CallID, e.Err)
 }
-func (e *NotDeferredError) Unwrap() error        { return e.Err }
+
+// Unwrap returns why.
+func (e *NotDeferredError) Unwrap() error { return e.Err }
+
+// Is makes errors.Is hold for [ErrNotDeferred].
 func (e *NotDeferredError) Is(target error) bool { return target == ErrNotDeferred }
 
 // NotRun reports that no copy of the call exists: deferring it again, even under another ID, is safe.
@@ -95,6 +101,7 @@ const (
 	SendUnknown                    // the reply was lost: it may be
 )
 
+// Error names the Region and whether the message may have been sent.
 func (e *SendError) Error() string {
 	what := "not sent"
 	if e.Outcome == SendUnknown {
@@ -102,6 +109,8 @@ func (e *SendError) Error() string {
 	}
 	return fmt.Sprintf("queue: Region %q: %s: %v", e.Region, what, e.Err)
 }
+
+// Unwrap returns the cause.
 func (e *SendError) Unwrap() error { return e.Err }
 
 // NotRun reports that the message is not in the queue.
@@ -142,6 +151,7 @@ type PanicError struct {
 	Stack []byte
 }
 
+// Error names the value; the stack is in Stack.
 func (e *PanicError) Error() string { return fmt.Sprintf("queue: handler panicked: %v", e.Value) }
 
 // NotRun is false: the handler ran.

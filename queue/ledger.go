@@ -15,10 +15,11 @@ type Ledger struct {
 }
 
 type ledgerCall struct {
-	accepted, dead, dropped, expired bool
-	known                            bool // done, says the idempotency store: by whom is not in this ledger
-	runs, done                       int
-	rules                            []Rule
+	accepted, dropped, expired bool
+	known                      bool   // done, says the idempotency store: by whom is not in this ledger
+	dead                       Reason // "" while it is not
+	runs, done                 int
+	rules                      []Rule
 }
 
 // NewLedger returns an empty ledger.
@@ -61,8 +62,42 @@ type LedgerReport struct {
 // Balanced reports that no call is lost and every repetition is explained.
 func (r *LedgerReport) Balanced() bool { return len(r.Lost) == 0 && len(r.Unexplained) == 0 }
 
-// Check closes the account against what the named holdings hold now. Call it when clients and workers are at rest.
+// looks is how often [Ledger.Check] looks for a call. One that is sent on is in both places for a moment, but a look that reads the place it comes to
+// before and the one it leaves after sees it in neither. It is sent on twice at most, from a spool to a queue and from there to
+// the dead-letter queue, so that the third look finds what exists.
+const looks = 3
+
+// Check closes the account against what the named holdings hold now: calls that were accepted before. Clients and workers may run: a
+// call that is in no holding is looked for twice more before it is Lost, since it may have been on its way. Only what moves calls
+// back, as [Redrive] does, must be at rest.
 func (l *Ledger) Check(ctx context.Context, holdings map[string]Holding) LedgerReport {
+	due := l.accepted()
+	r := l.look(ctx, holdings, due)
+	for n := 1; n < looks && len(holdings) > 0 && len(r.Lost) > 0; n++ {
+		missed := map[string]bool{}
+		for _, id := range r.Lost {
+			missed[id] = true
+		}
+		r = l.look(ctx, holdings, missed)
+	}
+	return r
+}
+
+// accepted returns the calls that must be somewhere from now on.
+func (l *Ledger) accepted() map[string]bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := map[string]bool{}
+	for id, c := range l.calls {
+		if c.accepted {
+			all[id] = true
+		}
+	}
+	return all
+}
+
+// look closes the account once. Of the calls in due those that are nowhere are lost.
+func (l *Ledger) look(ctx context.Context, holdings map[string]Holding, due map[string]bool) LedgerReport {
 	r := LedgerReport{HeldBy: map[string]int{}, Repeated: map[string][]Rule{}}
 	held := map[string]bool{}
 	for name, h := range holdings {
@@ -80,7 +115,7 @@ func (l *Ledger) Check(ctx context.Context, holdings map[string]Holding) LedgerR
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for id, c := range l.calls {
-		r.add(id, c, held[id])
+		r.add(id, c, held[id] || !due[id])
 	}
 	slices.Sort(r.Unverified)
 	slices.Sort(r.Lost)
@@ -88,13 +123,14 @@ func (l *Ledger) Check(ctx context.Context, holdings map[string]Holding) LedgerR
 	return r
 }
 
-func (r *LedgerReport) add(id string, c *ledgerCall, held bool) {
+// add counts a call. found says that it need not be looked for.
+func (r *LedgerReport) add(id string, c *ledgerCall, found bool) {
 	count(&r.Accepted, c.accepted)
 	count(&r.Done, c.done > 0 || c.known)
-	count(&r.Dead, c.dead)
+	count(&r.Dead, c.dead != "")
 	count(&r.Dropped, c.dropped)
 	count(&r.Expired, c.expired)
-	if c.accepted && !held && c.done == 0 && !c.known && !c.dead && !c.dropped && !c.expired {
+	if c.accepted && !found && c.done == 0 && !c.known && c.dead == "" && !c.dropped && !c.expired {
 		r.Lost = append(r.Lost, id)
 	}
 	if c.done > 1 {
@@ -127,9 +163,10 @@ func (l *Ledger) Explain(id string, rule Rule) {
 func (l *Ledger) ran(id string)     { l.edit(id, func(c *ledgerCall) { c.runs++ }) }
 func (l *Ledger) done(id string)    { l.edit(id, func(c *ledgerCall) { c.done++ }) }
 func (l *Ledger) known(id string)   { l.edit(id, func(c *ledgerCall) { c.known = true }) }
-func (l *Ledger) dead(id string)    { l.edit(id, func(c *ledgerCall) { c.dead = true }) }
 func (l *Ledger) dropped(id string) { l.edit(id, func(c *ledgerCall) { c.dropped = true }) }
 func (l *Ledger) expired(id string) { l.edit(id, func(c *ledgerCall) { c.expired = true }) }
+
+func (l *Ledger) dead(id string, why Reason) { l.edit(id, func(c *ledgerCall) { c.dead = why }) }
 
 func (l *Ledger) edit(id string, f func(*ledgerCall)) {
 	if l == nil {
@@ -143,6 +180,19 @@ func (l *Ledger) edit(id string, f func(*ledgerCall)) {
 		l.calls[id] = c
 	}
 	f(c)
+}
+
+// Dead returns the calls that are dead, and why.
+func (l *Ledger) Dead() map[string]Reason {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := map[string]Reason{}
+	for id, c := range l.calls {
+		if c.dead != "" {
+			all[id] = c.dead
+		}
+	}
+	return all
 }
 
 // Rules returns the known reasons for which the call may have had its effect twice.

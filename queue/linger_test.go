@@ -29,7 +29,7 @@ func (n *noting) Send(ctx context.Context, messages []Outgoing) []SendResult {
 // TestLingerBeginsWithTheCall: a full batch takes along the message that the timer was set for; those that come after it wait
 // their own time for company.
 func TestLingerBeginsWithTheCall(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	callers(t, func(t *testing.T, ctx context.Context) {
 		n := &noting{Transport: must(NewMemory(MemoryConfig{})), began: time.Now()}
 		c := must(NewClient(n, ClientConfig{Linger: 20 * time.Millisecond}))
 		var wg sync.WaitGroup
@@ -40,7 +40,7 @@ func TestLingerBeginsWithTheCall(t *testing.T) {
 			for range calls.n {
 				wg.Go(func() {
 					time.Sleep(calls.at)
-					must(billing.Defer(t.Context(), c, charge{}))
+					must(billing.Defer(ctx, c, charge{}))
 				})
 			}
 		}

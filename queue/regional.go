@@ -23,7 +23,7 @@ type RegionalConfig struct {
 	AttemptTimeout time.Duration
 
 	// Around is called around every request except Receive, with the Region as key: (*breaker.Group).Do for one. Its
-	// refusals send the call to the next Region at once. Nil means none.
+	// refusals send the call to the next Region at once. It returns when ctx has ended and call has. Nil means none.
 	Around func(ctx context.Context, region string, call func(context.Context) error) error
 
 	// Observe hears the result of every request, of Receive only errors and, with a zero duration, successes:
@@ -41,6 +41,7 @@ type Regional struct {
 	regions map[string]*regionTransport
 	names   []string // sorted
 	limits  Limits
+	prompt  bool // so are all its Regions
 }
 
 // NewRegional returns a transport over transports, by Region. route says which Regions are usable, home first:
@@ -54,13 +55,14 @@ func NewRegional(route func() (regions []string, writer string), transports map[
 	if config.AttemptTimeout < 10*time.Millisecond {
 		return nil, fmt.Errorf("queue: RegionalConfig.AttemptTimeout: %v is below the minimum 10ms", config.AttemptTimeout)
 	}
-	r := &Regional{route: route, config: config, regions: map[string]*regionTransport{}, names: slices.Sorted(maps.Keys(transports))}
+	r := &Regional{route: route, config: config, regions: map[string]*regionTransport{}, names: slices.Sorted(maps.Keys(transports)), prompt: true}
 	for i, name := range r.names {
 		t := transports[name]
 		if t == nil {
 			return nil, fmt.Errorf("queue: NewRegional: Region %q: nil Transport", name)
 		}
-		r.regions[name] = &regionTransport{Transport: t, region: name, config: &r.config}
+		r.regions[name] = &regionTransport{Transport: t, region: name, config: &r.config, prompt: prompt(t)}
+		r.prompt = r.prompt && prompt(t)
 		if err := r.merge(t.Limits(), i == 0); err != nil {
 			return nil, err
 		}
@@ -104,45 +106,50 @@ func (r *Regional) Limits() Limits {
 	return l
 }
 
-// usable returns the Regions to send to, in order.
-func (r *Regional) usable() []*regionTransport {
-	regions, _ := r.route()
-	list := make([]*regionTransport, 0, len(regions))
-	for _, name := range regions {
-		if t := r.regions[name]; t != nil && (r.config.Pinned == "" || name == r.config.Pinned) {
-			list = append(list, t)
-		}
+// usable returns the Region of that name if it takes messages: one that has a queue, and the pinned one alone if one is.
+func (r *Regional) usable(name string) *regionTransport {
+	if r.config.Pinned != "" && name != r.config.Pinned {
+		return nil
 	}
-	return list
+	return r.regions[name]
 }
 
 // Send tries the usable Regions in order; only what one Region did not acknowledge goes to the next.
 func (r *Regional) Send(ctx context.Context, messages []Outgoing) []SendResult {
-	results := make([]SendResult, len(messages))
-	for i := range results {
-		results[i].Err = &SendError{Region: r.config.Pinned, Err: ErrHeld}
-		if r.config.Pinned == "" {
-			results[i].Err = &SendError{Err: errors.New("no usable Region")}
+	regions, _ := r.route()
+	for i, name := range regions {
+		if t := r.usable(name); t != nil {
+			return r.sendOn(ctx, messages, t.Send(ctx, messages), regions[i+1:])
 		}
 	}
-	todo, out := indices(len(messages)), messages
-	for n, t := range r.usable() {
-		sent := t.Send(ctx, out)
-		todo = keepRegion(results, todo, sent, n == 0)
-		if len(todo) == 0 || ctx.Err() != nil {
-			break
-		}
-		out = pick(messages, todo)
+	refused := &SendError{Region: r.config.Pinned, Err: ErrHeld}
+	if r.config.Pinned == "" {
+		refused = &SendError{Err: errors.New("no usable Region")}
+	}
+	results := make([]SendResult, len(messages))
+	for i := range results {
+		results[i].Err = refused
 	}
 	return results
 }
 
-func indices(n int) []int {
-	all := make([]int, n)
-	for i := range all {
-		all[i] = i
+// sendOn tries regions with what the first one, whose results it is given, did not acknowledge.
+func (r *Regional) sendOn(ctx context.Context, messages []Outgoing, results []SendResult, regions []string) []SendResult {
+	var todo []int
+	for i := range results {
+		if err := results[i].Err; err != nil && !outcome.Permanent(err) {
+			todo = append(todo, i)
+		}
 	}
-	return all
+	for _, name := range regions {
+		if len(todo) == 0 || ctx.Err() != nil {
+			break
+		}
+		if t := r.usable(name); t != nil {
+			todo = keepRegion(results, todo, t.Send(ctx, pick(messages, todo)))
+		}
+	}
+	return results
 }
 
 func pick(messages []Outgoing, todo []int) []Outgoing {
@@ -153,21 +160,17 @@ func pick(messages []Outgoing, todo []int) []Outgoing {
 	return out
 }
 
-// keepRegion stores one Region's results and returns what is to be tried in the next.
-func keepRegion(results []SendResult, todo []int, sent []SendResult, first bool) (left []int) {
+// keepRegion stores what another Region said to messages that one before it did not acknowledge, and returns those to be tried in the next.
+func keepRegion(results []SendResult, todo []int, sent []SendResult) (left []int) {
 	for j, i := range todo {
 		before := results[i].Err
 		results[i] = sent[j]
-		err := sent[j].Err
-		switch {
-		case err == nil && !first && outcome.Of(before) == outcome.Unknown:
-			results[i].Copies = true
+		switch err := sent[j].Err; {
 		case err == nil:
+			results[i].Copies = outcome.Of(before) == outcome.Unknown || sent[j].Copies
 		case outcome.Permanent(err):
 		default:
-			if !first {
-				results[i].Err = errors.Join(before, err)
-			}
+			results[i].Err = errors.Join(before, err)
 			left = append(left, i)
 		}
 	}
@@ -329,36 +332,41 @@ type regionTransport struct {
 	Transport
 	region string
 	config *RegionalConfig
+	prompt bool
 }
 
 // do runs one request. call returns the error that says how the Region is doing.
 func (t *regionTransport) do(ctx context.Context, call func(context.Context) error) error {
-	attempt := func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, t.config.AttemptTimeout)
-		defer cancel()
-		began := time.Now()
-		err := call(ctx)
-		if t.config.Observe != nil {
-			t.config.Observe(t.region, err, time.Since(began))
-		}
-		return err
-	}
 	if t.config.Around == nil {
-		return attempt(ctx)
+		return t.attempt(ctx, call)
 	}
-	return t.config.Around(ctx, t.region, attempt)
+	return t.config.Around(ctx, t.region, func(ctx context.Context) error { return t.attempt(ctx, call) })
+}
+
+// attempt runs call within AttemptTimeout; a queue that keeps nobody waiting needs no limit.
+func (t *regionTransport) attempt(ctx context.Context, call func(context.Context) error) error {
+	if !t.prompt {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, t.config.AttemptTimeout)
+		defer cancel()
+	}
+	if t.config.Observe == nil {
+		return call(ctx)
+	}
+	began := time.Now()
+	err := call(ctx)
+	t.config.Observe(t.region, err, time.Since(began))
+	return err
 }
 
 // Send reports a refusal by Around as not run.
 func (t *regionTransport) Send(ctx context.Context, messages []Outgoing) (results []SendResult) {
 	err := t.do(ctx, func(ctx context.Context) error {
 		results = t.Transport.Send(ctx, messages)
-		var errs []error
 		for i := range results {
 			results[i].Region = t.region
-			errs = append(errs, results[i].Err)
 		}
-		return regionError(errs)
+		return regionError(len(results), func(i int) error { return results[i].Err })
 	})
 	if results != nil {
 		return results
@@ -371,9 +379,10 @@ func (t *regionTransport) Send(ctx context.Context, messages []Outgoing) (result
 }
 
 // regionError is what a batch says about the Region: nothing if any message went through or was itself at fault.
-func regionError(errs []error) error {
+func regionError(n int, nth func(int) error) error {
 	var first error
-	for _, err := range errs {
+	for i := range n {
+		err := nth(i)
 		if err == nil || outcome.Permanent(err) || errors.Is(err, ErrLeaseLost) {
 			return nil
 		}
@@ -414,7 +423,7 @@ func (t *regionTransport) each(ctx context.Context, n int, call func(context.Con
 	ran := false
 	err := t.do(ctx, func(ctx context.Context) error {
 		errs, ran = call(ctx), true
-		return regionError(errs)
+		return regionError(len(errs), func(i int) error { return errs[i] })
 	})
 	if !ran {
 		return allFail(n, err)

@@ -11,10 +11,15 @@ import (
 // A sender gathers the messages of concurrent Defers into batches. It sends at once while nothing is in flight, so
 // that a lone caller waits for nobody; otherwise when a batch is full or linger has passed. At most one
 // message of a FIFO group is in flight, so that neither concurrent batches nor an entry that failed can reorder a group.
+//
+// A message that nobody would be gathered with is sent by its caller, on the caller's goroutine: when the queue keeps nobody
+// waiting, and when nothing is in flight and the caller's context cannot end. A caller that may leave needs somebody who
+// stays, a carrier; so does a batch, because a stack as deep as an SDK is better grown for a few goroutines than for all callers.
 type sender struct {
 	limits Limits
 	linger time.Duration
-	send   func(*batch) // fills the results of all its messages
+	prompt bool                          // the queue keeps nobody waiting
+	send   func(context.Context, *batch) // fills the results of all its messages
 
 	pendings sync.Pool
 
@@ -22,7 +27,7 @@ type sender struct {
 	queue    []*pending
 	bytes    int // of queue
 	busy     map[string]bool
-	inFlight int // carriers
+	inFlight int // batches, and carriers about to cut one
 	starting int // of them, those that have not cut their batch
 	timer    *time.Timer
 	armed    bool
@@ -73,15 +78,14 @@ func (b *batch) recycle() {
 	batches.Put(b)
 }
 
-// submit queues p and waits for its result or ctx. Afterwards p is the caller's if ok; when ctx ended first it is
-// not, and unsent says that it was withdrawn before anything was sent.
+// submit sends p, or queues it and waits for its result or ctx. Afterwards p is the caller's if ok; when ctx ended first
+// it is not, and unsent says that it was withdrawn before anything was sent.
 func (s *sender) submit(ctx context.Context, p *pending) (ok, unsent bool) {
-	s.mu.Lock()
-	s.queue = append(s.queue, p)
-	s.bytes += len(p.out.Body)
-	s.flushLocked(s.inFlight == 0, false)
-	s.mu.Unlock()
 	gone := ctx.Done()
+	if b := s.push(p, gone == nil); b != nil {
+		s.sendNow(ctx, b)
+		return true, false
+	}
 	if gone == nil { // a receive costs half of a choice
 		<-p.done
 		return true, false
@@ -99,6 +103,46 @@ func (s *sender) submit(ctx context.Context, p *pending) (ok, unsent bool) {
 		return true, false
 	}
 	return false, false
+}
+
+// push queues p, or returns it as a batch that its caller is to send: one that stays, if the queue may keep it waiting.
+func (s *sender) push(p *pending, stays bool) *batch {
+	var b *batch
+	s.mu.Lock()
+	if s.prompt || stays && s.inFlight == 0 && len(s.queue) == 0 {
+		s.inFlight++
+		b = batches.Get().(*batch)
+		s.addLocked(b, p)
+	} else {
+		s.queue = append(s.queue, p)
+		s.bytes += len(p.out.Body)
+		s.flushLocked(s.inFlight == 0, false)
+	}
+	s.mu.Unlock()
+	return b
+}
+
+// addLocked puts p in b.
+func (s *sender) addLocked(b *batch, p *pending) {
+	if p.out.Group != "" {
+		s.busy[p.out.Group] = true
+	}
+	b.items, b.out = append(b.items, p), append(b.out, p.out)
+}
+
+// sendNow sends b on its only caller's goroutine, whose panic a transport's panic is.
+func (s *sender) sendNow(ctx context.Context, b *batch) {
+	defer s.sentNow(b)
+	s.send(ctx, b)
+}
+
+func (s *sender) sentNow(b *batch) {
+	s.mu.Lock()
+	s.freeLocked(b)
+	s.flushLocked(s.inFlight == 1, false)
+	s.doneLocked()
+	s.mu.Unlock()
+	b.recycle()
 }
 
 // withdraw takes p out of the queue if it is still there.
@@ -129,10 +173,15 @@ func (s *sender) flushLocked(now, carrier bool) (again bool) {
 		}
 		s.startLocked()
 	}
+	s.lingerLocked()
+	return again
+}
+
+// lingerLocked arms the timer for those that nobody is about to take.
+func (s *sender) lingerLocked() {
 	if len(s.queue) > 0 && s.starting == 0 && !s.armed {
 		s.armLocked(s.linger)
 	}
-	return again
 }
 
 func (s *sender) armLocked(d time.Duration) {
@@ -182,10 +231,7 @@ func (s *sender) cutLocked() *batch {
 			rest = append(rest, p)
 			continue
 		}
-		if p.out.Group != "" {
-			s.busy[p.out.Group] = true
-		}
-		b.items, b.out = append(b.items, p), append(b.out, p.out)
+		s.addLocked(b, p)
 		bytes += len(p.out.Body)
 	}
 	clear(s.queue[len(rest):])
@@ -195,6 +241,7 @@ func (s *sender) cutLocked() *batch {
 		b.recycle()
 		return nil
 	}
+	s.lingerLocked()
 	return b
 }
 
@@ -213,7 +260,7 @@ func (s *sender) carryOne(given chan bool) (again bool) {
 	b := s.cutLocked()
 	s.mu.Unlock()
 	if b != nil { // else every queued message waits for its group, whose batch flushes when it ends
-		s.send(b)
+		s.send(context.Background(), b)
 	}
 	s.mu.Lock()
 	s.freeLocked(b)
@@ -231,20 +278,28 @@ func (s *sender) carryOne(given chan bool) (again bool) {
 	return again
 }
 
-// endLocked ends a carrier's work and reports whether it rests, to be given another batch. The last one to work dismisses
-// those that rest, so that no goroutine outlives the calls.
+// endLocked ends a carrier's work and reports whether it rests, to be given another batch.
 func (s *sender) endLocked(given chan bool) (rests bool) {
+	if s.inFlight > 1 {
+		s.resting = append(s.resting, given)
+		rests = true
+	}
+	s.doneLocked()
+	return rests
+}
+
+// doneLocked ends a batch or a carrier's turn. The last of all dismisses the carriers that rest, so that no goroutine
+// outlives the calls.
+func (s *sender) doneLocked() {
 	s.inFlight--
 	if s.inFlight > 0 {
-		s.resting = append(s.resting, given)
-		return true
+		return
 	}
 	for _, c := range s.resting {
 		c <- false
 	}
 	s.resting = nil
 	s.restLocked()
-	return false
 }
 
 // freeLocked ends the batch's hold on its groups.

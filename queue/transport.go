@@ -50,6 +50,8 @@ type Outgoing struct {
 	NotBefore  time.Time
 	Expires    time.Time         // zero = never
 	Attributes map[string]string // beside the body; at most 5, nil for normal calls
+
+	checked string // the Body whose characters a client has checked: transports need not do it again
 }
 
 // Delay returns how long from now until the message may run, at most limit.

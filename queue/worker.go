@@ -31,7 +31,8 @@ type WorkerConfig struct {
 	// 30 s; below 1 s or over an hour is an error. A message of a worker that crashed comes back after it.
 	Lease time.Duration
 
-	// Poll is how long one request waits for messages. Zero means 20 s, the longest SQS does.
+	// Poll is how long one request waits for messages. Zero means 20 s, the longest SQS does. SQS waits for whole seconds: what is less is
+	// rounded up.
 	Poll time.Duration
 
 	// Drain is how long running handlers may go on after Run's context ended. Zero means 25 s, which leaves

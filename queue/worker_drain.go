@@ -20,16 +20,15 @@ func (w *Worker) drain(polling *sync.WaitGroup, abortPolls context.CancelFunc) e
 	before := w.telemetry.concluded.Load()
 	grace := time.AfterFunc(pollGrace, abortPolls)
 	w.giveBackWaiting()
-	polled := make(chan struct{})
+	polled := make(chan bool, 1)
 	go func() { // ends with the pollers
 		polling.Wait()
-		close(polled)
+		polled <- !grace.Stop()
 	}()
 	quiet := w.quiet(w.config.Drain)
 	aborted := false
 	select {
-	case <-polled:
-		aborted = !grace.Stop()
+	case aborted = <-polled:
 	case <-time.After(pollGrace + settleTimeout): // a transport that ignores its context
 		aborted = true
 	}

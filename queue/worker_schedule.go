@@ -217,6 +217,9 @@ func (w *waiter) add(delta int) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.n.Load() > 0 { // more has been added meanwhile: its end comes here too
+		return
+	}
 	for _, c := range w.idle {
 		close(c)
 	}

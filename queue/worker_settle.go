@@ -276,7 +276,7 @@ func (w *Worker) bury(h *held, reason Reason, why error) {
 		w.release(h, jitter(30*time.Second), releasedPutOff)
 		return
 	}
-	w.config.Ledger.dead(letter.CallID)
+	w.config.Ledger.dead(letter.CallID, reason)
 	w.telemetry.dead[reasonIndex(reason)].Add(1)
 	w.telemetry.ended(h, fateDead, letter.Attempts)
 	if h.group != nil && h.handler != nil && h.handler.config.DeadGroup == GroupFollow {

@@ -716,6 +716,52 @@ func TestDrainWaitsForAnOpenPollAndGivesItsMessagesBack(t *testing.T) {
 	})
 }
 
+// A poll that ended by itself was not aborted, however long the handlers took.
+func TestDrainTellsWhetherItAbortedPolls(t *testing.T) {
+	for poll, aborted := range map[time.Duration]bool{time.Second: false, 10 * time.Second: true} {
+		bubble(t, func(t *testing.T) {
+			s := newStation(t, MemoryConfig{})
+			Handle(s.mux, billing, func(context.Context, charge) error { time.Sleep(5 * time.Second); return nil }, HandlerConfig{})
+			s.run(WorkerConfig{Poll: poll})
+			s.send()
+			time.Sleep(100 * time.Millisecond) // it runs, and the next poll is open
+			s.stop()
+			if err := <-s.done; err != nil {
+				t.Error(err)
+			}
+			if r := must(s.worker.Drain(t.Context())); r.PollsAborted != aborted || r.Finished != 1 {
+				t.Errorf("polls of %v: report %+v, want PollsAborted %t", poll, r, aborted)
+			}
+		})
+	}
+}
+
+// What is added while the one before is at its end is waited for.
+func TestWaiterWaitsForWhatIsAddedAtTheEnd(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var w waiter
+		w.add(1)
+		w.mu.Lock() // stops the end of the first between its count and its message
+		ended := make(chan struct{})
+		go func() { w.add(-1); close(ended) }()
+		for w.n.Load() > 0 {
+			runtime.Gosched()
+		}
+		w.add(1)
+		waiting := make(chan struct{})
+		w.idle = append(w.idle, waiting) // as wait does
+		w.mu.Unlock()
+		<-ended
+		select {
+		case <-waiting:
+			t.Error("nothing is waited for, while one is under way")
+		default:
+		}
+		w.add(-1)
+		<-waiting
+	})
+}
+
 func TestDeadLetterQueueAway(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newStation(t, MemoryConfig{})

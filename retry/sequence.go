@@ -74,11 +74,15 @@ const (
 // Start begins a call: it counts its first attempt. It returns an [Error] that is NotRun if the call must not
 // start, because ctx has ended or p is unusable. retryable replaces p's Retryable; nil keeps it.
 func (p *Policy) Start(ctx context.Context, retryable func(error) bool) (*Sequence, error) {
+	return new(Sequence).start(ctx, p, retryable) // is inlined, so that the Sequence can lie on its caller's stack
+}
+
+func (q *Sequence) start(ctx context.Context, p *Policy, retryable func(error) bool) (*Sequence, error) {
 	s := p.stateOf()
 	if refused := s.begin(ctx, false); refused != nil {
 		return nil, refused
 	}
-	q := &Sequence{ctx: ctx, state: s, attempts: 1, retryable: retryable}
+	q.ctx, q.state, q.attempts, q.retryable = ctx, s, 1, retryable
 	if retryable == nil {
 		q.retryable = s.owner.Retryable
 	}

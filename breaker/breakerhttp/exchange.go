@@ -57,7 +57,7 @@ func (e *exchange) answered(verdict func(*http.Response, error) breaker.Verdict,
 		e.done(nil) // no body, or one that is a connection of its own from here on
 	default:
 		e.handed = true
-		resp.Body = &body{ReadCloser: resp.Body, call: e}
+		resp.Body = &body{ReadCloser: resp.Body, call: exchange{permit: e.permit}}
 	}
 }
 
@@ -71,7 +71,7 @@ func verdictOn(verdict func(*http.Response, error) breaker.Verdict, resp *http.R
 // A body ends its exchange when it has been read or closed.
 type body struct {
 	io.ReadCloser
-	call *exchange
+	call exchange // goes on with the one that judged the header
 }
 
 // Read implements io.Reader. An error other than the end is a failure of the exchange.

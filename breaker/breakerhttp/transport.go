@@ -44,7 +44,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
-	call := &exchange{permit: permit}
+	call := exchange{permit: permit}
 	defer call.abandon() // a panic or Goexit below is a failure
 	resp, err := t.base().RoundTrip(req)
 	call.permit = permit.Answered()

@@ -26,6 +26,7 @@ type Error struct {
 	Err  error         // why it stopped waiting when its context ended; else nil
 }
 
+// Error names the limit, its kind and when to come again.
 func (e *Error) Error() string {
 	if e.Err != nil {
 		return fmt.Sprintf("limit %q: %v: gave up: %v", e.Name, e.Kind, e.Err)

@@ -31,4 +31,6 @@
 //	ControlPlaneDown  Region      -              nothing
 //	CapacityLimit     host/Region -              nothing
 //	FlagStoreDown     host        -              connections were reset
+//	Slow              host        the delay      nothing
+//	LostReply         host        the share      what was done
 package fault

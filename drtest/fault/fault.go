@@ -33,6 +33,8 @@ const (
 	KindControlPlaneDown Kind = "control-plane-down"
 	KindCapacityLimit    Kind = "capacity-limit"
 	KindFlagStoreDown    Kind = "flag-store-down"
+	KindSlow             Kind = "slow"
+	KindLostReply        Kind = "lost-reply"
 )
 
 // The ways in which a Region can be down; package simnet says what a client sees.
@@ -53,16 +55,16 @@ type Fault struct {
 	Zone       string        // AZDown
 	To         string        // second end of a link: Partition, Latency, Loss, Bandwidth
 	OneWay     bool          // Partition: only what Region sends is lost
-	Host       string        // Gray, Throttle, TLS, Duplicate, Poison, FlagStoreDown; CapacityLimit; DNS: the name, "" = all
-	Op         string        // Gray, Throttle, Duplicate, Poison: "" = every operation of the host
+	Host       string        // Gray, Throttle, Slow, LostReply, TLS, Duplicate, Poison, FlagStoreDown; CapacityLimit; DNS: the name, "" = all
+	Op         string        // Gray, Throttle, Slow, LostReply, Duplicate, Poison: "" = every operation of the host
 	Store      string        // ReplicationLag, ReplicationPause, ReplicationBreak: the replica
 	Process    string        // Crash
 	Mode       simnet.Mode   // RegionDown, AZDown
 	Failure    Failure       // DNS, TLS
-	Share      float64       // above 0 up to 1, of requests: Gray, Throttle, Duplicate, Poison; of packets: Loss; AZDown: while it recovers
+	Share      float64       // above 0 up to 1, of requests: Gray, Throttle, LostReply, Duplicate, Poison; of packets: Loss; AZDown: while it recovers
 	Status     int           // Gray, Throttle: the HTTP status of the answer
 	RetryAfter time.Duration // Throttle: 0 = no header
-	Delay      time.Duration // Latency, ReplicationLag, ClockSkew (which may be negative); AZDown: while it recovers
+	Delay      time.Duration // Latency, Slow, ReplicationLag, ClockSkew (which may be negative); AZDown: while it recovers
 	Jitter     time.Duration // Latency
 	PerSecond  float64       // CapacityLimit: requests; Bandwidth: bytes
 	Recovery   time.Duration // AZDown: how long symptoms last after it
@@ -121,6 +123,14 @@ func Gray(host string, share float64) Fault {
 // header if retryAfter is not 0.
 func Throttle(host string, share float64, status int, retryAfter time.Duration) Fault {
 	return Fault{Kind: KindThrottle, Host: host, Share: share, Status: status, RetryAfter: retryAfter}
+}
+
+// Slow makes a host take so much longer for every request. A client that gives up meanwhile does not stop it.
+func Slow(host string, add time.Duration) Fault { return Fault{Kind: KindSlow, Host: host, Delay: add} }
+
+// LostReply makes a host do what a share of its requests ask for and then cut the connection: the client cannot know that it was done.
+func LostReply(host string, share float64) Fault {
+	return Fault{Kind: KindLostReply, Host: host, Share: share}
 }
 
 // On returns the fault for one operation of its host: "POST /orders", which also covers what lies below that

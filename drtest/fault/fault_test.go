@@ -38,6 +38,8 @@ func TestFaultsDescribeThemselves(t *testing.T) {
 		{fault.ControlPlaneDown("a"), "the control plane of a is down", "control-plane-down a", false},
 		{fault.CapacityLimit("h", 10), "h can take 10 requests a second", "capacity-limit h", false},
 		{fault.RegionCapacity("a", 0.5), "a can take 0.5 requests a second", "capacity-limit a", false},
+		{fault.Slow("h", time.Second).On("GET /x"), "h takes 1s longer for GET /x", "slow h GET /x", true},
+		{fault.LostReply("h", 0.25), "h loses its answers to 25 % of everything", "lost-reply h", true},
 		{fault.FlagStoreDown("h"), "the flag store h is down", "flag-store-down h", false},
 	} {
 		if err := tt.f.Validate(); err != nil {
@@ -107,8 +109,8 @@ func TestTargetOfALinkHasNoOrder(t *testing.T) {
 
 // Every kind has a constructor in the table above, and names the fields that it needs.
 func TestKinds(t *testing.T) {
-	if got := len(fault.Kinds()); got != 20 {
-		t.Errorf("%d kinds, want 20: %q", got, fault.Kinds())
+	if got := len(fault.Kinds()); got != 22 {
+		t.Errorf("%d kinds, want 22: %q", got, fault.Kinds())
 	}
 	for _, k := range fault.Kinds() {
 		if err := (fault.Fault{Kind: k}).Validate(); err == nil {

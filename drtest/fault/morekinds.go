@@ -130,6 +130,27 @@ var moreKinds = map[Kind]kind{
 			return fmt.Sprintf("fault.CapacityLimit(%q, %v)", f.Host, f.PerSecond)
 		},
 	},
+	KindSlow: {
+		names: []string{"host", "delay"}, others: []string{"op"}, degree: true, flaps: true,
+		check: func(f Fault) error {
+			if f.Delay < 0 {
+				return bad("delay", "%v is negative", f.Delay)
+			}
+			return nil
+		},
+		text: func(f Fault) string { return fmt.Sprintf("%s takes %v longer for %s", f.Host, f.Delay, every(f.Op)) },
+		code: func(f Fault) string {
+			return fmt.Sprintf("fault.Slow(%q, %s)", f.Host, Duration(f.Delay)) + onCode(f.Op)
+		},
+	},
+	KindLostReply: {
+		names: []string{"host"}, others: []string{"op", "share"}, degree: true, flaps: true,
+		check: Fault.part,
+		text: func(f Fault) string {
+			return fmt.Sprintf("%s loses its answers to %s of %s", f.Host, percent(f.Share), every(f.Op))
+		},
+		code: func(f Fault) string { return fmt.Sprintf("fault.LostReply(%q, %v)", f.Host, f.Share) + onCode(f.Op) },
+	},
 	KindFlagStoreDown: {
 		names: []string{"host"}, flaps: true, check: func(Fault) error { return nil },
 		text: func(f Fault) string { return fmt.Sprintf("the flag store %s is down", f.Host) },

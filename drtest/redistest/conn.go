@@ -122,6 +122,9 @@ func (s *Server) admit(name string) (f Fault, ok bool) {
 	if status, _, hit := s.region.Disturbed(s.host, name); hit && (&Fault{}).matches(name) {
 		f.Error = refusal(status)
 	}
+	if delay, lost := s.region.Hindered(s.host, name); (&Fault{}).matches(name) {
+		f.Latency, f.DropReply = f.Latency+delay, f.DropReply || lost
+	}
 	return f, s.delay(f.Latency)
 }
 
@@ -167,6 +170,9 @@ func (s *Server) run(c *conn, name string, args []string) {
 		engine.Dispatch(c.peer, args)
 		s.mu.Lock()
 	default:
+		if !c.multi {
+			c.engine.count(name, args)
+		}
 		if !s.runScript(c, name, args) {
 			engine.Dispatch(c.peer, args)
 		}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"strconv"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ type engine struct {
 	every time.Duration            // how often they are; 0 = whenever the clock moves
 	steps int                      // how often they were
 	ttls  map[string]time.Duration // as they were left, while every is not 0
+	exact map[string]time.Time     // until when the TTLs of single keys have been counted, of those later than aged
 }
 
 func newEngine(now time.Time) *engine {
@@ -54,22 +56,30 @@ func (e *engine) at(t time.Time) {
 }
 
 // Miniredis counts TTLs by going through all keys, which is too slow to do for every command when there are many. Then they are counted in
-// steps of a hundredth of the shortest, at most a minute: a key lives up to a step too long, never too short.
+// steps of a hundredth of the shortest, at most a minute: a key that nobody asks for lives up to a step too long, never too short. Those of a
+// command are counted first, or the instant at which a key expires, PEXPIRETIME, would move on with the clock.
 const (
 	exactKeys = 200
 	maxStep   = time.Minute
 )
 
-// ageLocked lets TTLs run down by what has passed. Those set since the last step get it added first.
+// ageLocked lets TTLs run down by what has passed. Those counted or set since the last step get what they are ahead added first.
 func (e *engine) ageLocked(passed time.Duration) {
 	db := e.DB(0)
 	if e.every > 0 {
 		for _, key := range db.Keys() {
-			if ttl := db.TTL(key); ttl > 0 && ttl != e.ttls[key] {
+			ttl := db.TTL(key)
+			until, exact := e.exact[key]
+			switch {
+			case ttl <= 0:
+			case exact:
+				db.SetTTL(key, ttl+passed-e.clock.Sub(until))
+			case ttl != e.ttls[key]:
 				db.SetTTL(key, ttl+passed)
 			}
 		}
 	}
+	clear(e.exact)
 	e.FastForward(passed)
 	if e.steps++; e.every == 0 && e.steps%64 != 0 {
 		return
@@ -80,7 +90,7 @@ func (e *engine) ageLocked(passed time.Duration) {
 		return
 	}
 	shortest := 100 * maxStep
-	e.ttls = make(map[string]time.Duration, len(keys))
+	e.ttls, e.exact = make(map[string]time.Duration, len(keys)), map[string]time.Time{}
 	for _, key := range keys {
 		if ttl := db.TTL(key); ttl > 0 {
 			e.ttls[key] = ttl
@@ -88,6 +98,51 @@ func (e *engine) ageLocked(passed time.Duration) {
 		}
 	}
 	e.every = max(shortest/100, 1)
+}
+
+// count lets the TTLs run down of the keys that a command writes or asks for the time of, as if all were counted for every command. It counts as a
+// change of the key: in a transaction, where the client would see it in what it watches, nothing is counted.
+func (e *engine) count(name string, args []string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.every == 0 || !e.clock.After(e.aged) {
+		return
+	}
+	db := e.DB(0)
+	for _, key := range e.keysOf(name, args) {
+		until, ok := e.exact[key]
+		if !ok {
+			until = e.aged
+		}
+		e.exact[key] = e.clock // also of a key that the command makes
+		behind, ttl := e.clock.Sub(until), db.TTL(key)
+		switch {
+		case behind == 0 || ttl <= 0:
+		case ttl <= behind:
+			db.Del(key)
+		default:
+			db.SetTTL(key, ttl-behind)
+		}
+	}
+}
+
+// keysOf returns the keys of a command that heeds TTLs; what is not a key among them does no harm.
+func (e *engine) keysOf(name string, args []string) []string {
+	switch name {
+	case "EVAL", "EVALSHA":
+		if len(args) > 3 {
+			if n, err := strconv.Atoi(args[2]); err == nil && n >= 0 && n <= len(args)-3 {
+				return args[3 : 3+n]
+			}
+		}
+		return nil
+	case "TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME":
+		return args[1:]
+	}
+	if e.writes(name) {
+		return args[1:]
+	}
+	return nil
 }
 
 // deaf is a client that does not hear answers.

@@ -20,6 +20,7 @@ type Write struct {
 	Args []string
 }
 
+// String returns the command with its arguments.
 func (w Write) String() string { return strings.Join(w.Args, " ") }
 
 // A logged is a command on its way to a follower.
@@ -122,6 +123,7 @@ func (f *follower) runLocked(e logged) {
 		peer = deaf()
 		f.peers[e.conn] = peer
 	}
+	f.engine.count(strings.ToUpper(e.Args[0]), e.Args)
 	f.engine.Server().Dispatch(peer, e.Args)
 }
 

@@ -100,3 +100,26 @@ func TestWorldCapacityLimit(t *testing.T) {
 		wantValues(t, c, map[string]string{"k": "1"})
 	})
 }
+
+// A server that loses its answers has run the command; a slow one takes its time.
+func TestWorldLostReplyAndSlow(t *testing.T) {
+	world(t, func(t *testing.T, w *drtest.World, s *redistest.Server, _ *redis.Client) {
+		o := s.Options(w.Region("app"))
+		o.MaxRetries = -1
+		c := redis.NewClient(o)
+		w.Region("app").OnClose(func() { _ = c.Close() })
+		w.Play(drtest.Timeline("fault",
+			drtest.At(0, fault.LostReply(s.Host(), 1).On("SET")).For(time.Minute), drtest.At(2*time.Minute, fault.Slow(s.Host(), 2*time.Second)).For(time.Minute)))
+		time.Sleep(time.Second)
+		if err := c.Set(t.Context(), "k", "1", 0).Err(); err == nil {
+			t.Error("SET was answered")
+		}
+		wantValues(t, c, map[string]string{"k": "1"})
+		time.Sleep(2 * time.Minute)
+		start := time.Now()
+		wantValues(t, c, map[string]string{"k": "1"})
+		if took := time.Since(start).Round(time.Second); took != 2*time.Second {
+			t.Errorf("GET took %v, want 2s", took)
+		}
+	})
+}

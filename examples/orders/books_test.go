@@ -19,26 +19,59 @@ import (
 
 // A closing is the account of one World at its end.
 type closing struct {
-	c     *composition
-	w     *drtest.World
-	f     *embedded.Fleet
-	start time.Time // of the World
-	kept  map[string]service.Order
-	lost  map[string]time.Time
-	moves []embedded.Move
-	errs  []error
+	c *composition
+	w *drtest.World
+	f *embedded.Fleet
+
+	start    time.Time // of the World
+	history  *history.History
+	kept     map[string]service.Order
+	lost     map[string]time.Time // the loss list
+	unread   []embedded.Unread
+	moves    []embedded.Move
+	stores   map[failover.Region]string // of the database
+	charged  map[string]int
+	calls    queue.LedgerReport
+	rules    func(call string) []queue.Rule
+	steps    []embedded.KeyStep
+	longest  time.Duration // stop of a process
+	refusals []embedded.Refusal
+	dead     []deadCall
+	blamed   []embedded.Blame
+	taken    []embedded.Late // requests that processes took on after they were told to stop
+	drain    time.Duration   // how long they may
+	errs     []error
 }
 
 // closeBooks demands what the packages promise together, beside the checks of the World.
 func (c *composition) closeBooks(ctx context.Context, w *drtest.World, f *embedded.Fleet, operator *embedded.Operator) []error {
-	a := &closing{c: c, w: w, f: f, start: worldStart(w), kept: map[string]service.Order{}, lost: operator.Lost(), moves: f.Moves()}
+	a := &closing{
+		c: c, w: w, f: f, start: worldStart(w), history: w.History(), kept: map[string]service.Order{}, lost: operator.Lost(), unread: operator.Unread(), moves: f.Moves(),
+		stores: map[failover.Region]string{}, charged: f.Payments.Charges(), rules: f.Ledger.Rules, steps: f.KeySteps(), longest: f.LongestStop(), refusals: f.Refusals(),
+		dead: deadCalls(f), blamed: f.Blames(), taken: f.Late(), drain: f.Config.Settings.DrainDelay,
+	}
 	for _, o := range f.Orders() {
 		a.kept[o.ID] = o
 	}
+	for region, site := range f.Sites {
+		a.stores[region] = site.Store.Name()
+	}
+	holdings, release, err := f.Holdings()
+	if err != nil {
+		return []error{err}
+	}
+	defer release()
+	a.calls = f.Ledger.Check(ctx, holdings)
+	c.accepted += operator.Accepted()
+	return a.judge()
+}
+
+// judge demands everything of an account.
+func (a *closing) judge() []error {
 	a.acknowledged()
 	a.refused()
 	a.charges()
-	a.calls(ctx)
+	a.deferred()
 	a.keys()
 	a.requests()
 	a.movesOfTheWriter()
@@ -60,36 +93,61 @@ func (a *closing) say(format string, args ...any) {
 func (a *closing) since(t time.Time) time.Duration { return t.Sub(a.start) }
 
 // acknowledged: every acknowledged order is in the writer's database or in the loss list, and what is in the loss list was committed within the
-// exposure that the group recorded at the switch.
+// exposure that the group recorded at the switch. What was on a disk that nobody can read is in no list, and within the exposure all the same.
 func (a *closing) acknowledged() {
-	for _, ack := range a.w.History().Acks() {
-		id := strings.TrimPrefix(ack.Key, embedded.OrderKey(""))
-		if _, ok := a.kept[id]; ok {
-			continue
-		}
-		if _, listed := a.lost[id]; !listed {
-			a.say("vanished: order %q, acknowledged at %v, is neither in the database nor in the loss list", id, ack.At)
-		}
-	}
-	a.c.lost += len(a.lost)
 	committed := map[string]history.Write{}
-	for _, write := range a.w.History().Writes() {
+	for _, write := range a.history.Writes() {
 		if _, known := committed[write.Key]; !known {
 			committed[write.Key] = write
 		}
 	}
+	lost := 0
+	for _, ack := range a.history.Acks() {
+		id := strings.TrimPrefix(ack.Key, embedded.OrderKey(""))
+		if _, ok := a.kept[id]; ok {
+			continue
+		}
+		lost++
+		if _, listed := a.lost[id]; listed {
+			continue
+		}
+		write, ok := committed[ack.Key]
+		if !ok || !a.onALostDisk(write) {
+			a.say("vanished: order %q, acknowledged at %v, is neither in the database nor in the loss list", id, ack.At)
+			continue
+		}
+		a.c.unlisted++
+		a.within(id, write, ok)
+	}
 	for id := range a.lost {
 		write, ok := committed[embedded.OrderKey(id)]
-		if !ok || !slices.ContainsFunc(a.moves, func(m embedded.Move) bool { return a.exposed(m, write) }) {
-			a.say("beyond the exposure: order %q, committed in %s at %v, is lost and was in no exposure that was recorded", id, write.Store, write.At)
-		}
+		a.within(id, write, ok)
+	}
+	a.c.lost += lost
+	if lost > 0 {
+		a.c.lossy++
+	}
+}
+
+// onALostDisk reports whether the store of a write was rebuilt unread after it.
+func (a *closing) onALostDisk(write history.Write) bool {
+	return slices.ContainsFunc(a.unread, func(u embedded.Unread) bool { return u.Store == write.Store && a.since(u.At) >= write.At })
+}
+
+// within demands that a lost order was in an exposure.
+func (a *closing) within(id string, write history.Write, known bool) {
+	if !known || !slices.ContainsFunc(a.moves, func(m embedded.Move) bool { return a.exposed(m, write) }) {
+		a.say("beyond the exposure: order %q, committed in %s at %v, is lost and was in no exposure that was recorded", id, write.Store, write.At)
 	}
 }
 
 // exposed reports whether a move may have lost a write, by its own record.
 func (a *closing) exposed(m embedded.Move, write history.Write) bool {
-	if m.Planned || !m.Exposure.Known || write.Store != a.f.Sites[m.From].Store.Name() {
+	if m.Planned || m.Opened.IsZero() || write.Store != a.stores[m.From] {
 		return false
+	}
+	if !m.Exposure.Known { // and a person has accepted that
+		return m.AcceptLoss != nil && m.AcceptLoss.Exposure == failover.UnknownExposure && write.At <= a.since(m.Opened)
 	}
 	age := a.since(m.Exposure.AcknowledgedUntil) - write.At
 	return age >= -clockSkew && age <= m.Exposure.Bound
@@ -104,7 +162,7 @@ func (a *closing) refused() {
 	for id, o := range a.kept {
 		orders[o.Email] = append(orders[o.Email], id)
 	}
-	for _, op := range a.w.History().Ops() {
+	for _, op := range a.history.Ops() {
 		if op.Class != "POST /orders" {
 			continue
 		}
@@ -120,7 +178,7 @@ func (a *closing) refused() {
 
 // charges: no order is charged twice. Payments know a repetition by its key, so that no printed case excuses one.
 func (a *closing) charges() {
-	for id, n := range a.f.Payments.Charges() {
+	for id, n := range a.charged {
 		if n > 1 {
 			a.say("charged twice: order %q, %d times", id, n)
 		}
@@ -134,25 +192,18 @@ var excuses = []queue.Rule{queue.RuleLeaseLost, queue.RuleFailed, queue.RuleStop
 // ruleStoreLost is the last printed case: the key's store lost acknowledged writes, here all that had one copy when its Region was lost.
 const ruleStoreLost queue.Rule = "its key had one copy, in the Region that was lost"
 
-// calls: every deferred call is accounted for, and what ran twice, or sent two mails, has a reason out of the promise.
-func (a *closing) calls(ctx context.Context) {
-	holdings, release, err := a.f.Holdings()
-	if err != nil {
-		a.say("%v", err)
-		return
-	}
-	defer release()
-	report := a.f.Ledger.Check(ctx, holdings)
-	for _, id := range report.Lost {
+// deferred: every deferred call is accounted for, and what ran twice, or sent two mails, has a reason out of the promise.
+func (a *closing) deferred() {
+	for _, id := range a.calls.Lost {
 		a.say("lost: deferred call %s", id)
 	}
-	for id := range report.Repeated {
+	for id := range a.calls.Repeated {
 		if a.reason(id) == "" {
-			a.say("done twice without a reason: deferred call %q: %v", id, report.Repeated[id])
+			a.say("done twice without a reason: deferred call %q: %v", id, a.calls.Repeated[id])
 		}
 	}
 	mails := map[string]int{}
-	for _, e := range a.w.History().Effects() {
+	for _, e := range a.history.Effects() {
 		if e.Kind == "mail" {
 			mails[e.Key]++
 		}
@@ -163,7 +214,7 @@ func (a *closing) calls(ctx context.Context) {
 		}
 		reason := a.reason("mail-" + order)
 		if reason == "" {
-			a.say("mailed twice: order %q, %d mails and no reason: %v", order, n, a.f.Ledger.Rules("mail-"+order))
+			a.say("mailed twice: order %q, %d mails and no reason: %v", order, n, a.rules("mail-"+order))
 		}
 		a.c.repeated[reason]++
 	}
@@ -171,61 +222,114 @@ func (a *closing) calls(ctx context.Context) {
 
 // reason returns why a call may have run twice, "" if there is none.
 func (a *closing) reason(id string) queue.Rule {
-	rules := a.f.Ledger.Rules(id)
+	rules := a.rules(id)
 	for _, r := range excuses {
 		if slices.Contains(rules, r) {
 			return r
 		}
 	}
-	if slices.ContainsFunc(a.moves, func(m embedded.Move) bool { return !m.Planned && !m.Opened.IsZero() }) {
-		return ruleStoreLost
+	for _, m := range a.moves {
+		if a.leftBehind(id, m) {
+			return ruleStoreLost
+		}
 	}
 	return ""
+}
+
+// leftBehind reports whether an unplanned move has left the key of a call where it was: the Region that was lost knew the call, and the one that took over did not have
+// its result when it opened.
+func (a *closing) leftBehind(id string, m embedded.Move) bool {
+	if m.Planned || m.Opened.IsZero() {
+		return false
+	}
+	knew := false
+	for _, s := range a.steps {
+		if callOf(s.Key) != id || !s.At.Before(m.Opened) {
+			continue
+		}
+		if s.Done && (s.Region == m.To || s.Copied) {
+			return false
+		}
+		knew = knew || s.Region == m.From
+	}
+	return knew
+}
+
+// callOf is the call ID that a key belongs to; "" for that of a request.
+func callOf(k idempotency.Key) string {
+	_, id, _ := strings.Cut(k.ID, "/")
+	return id
 }
 
 // keys: a call that had its effect is never begun as one that has never been there, and a planned move leaves no key behind.
 func (a *closing) keys() {
 	effects := map[string]time.Duration{} // the first of each call, by its ID
-	for _, e := range a.w.History().Effects() {
+	for _, e := range a.history.Effects() {
 		id := e.Kind + "-" + e.Key
 		if _, known := effects[id]; !known {
 			effects[id] = e.At
 		}
 	}
 	type copyOf struct{ key, region string }
-	done := map[copyOf]time.Duration{}
-	for _, s := range a.f.KeySteps() {
+	done, first := map[copyOf]time.Duration{}, map[copyOf]time.Duration{} // first: of those that no other Region had
+	for _, s := range a.steps {
 		at := a.since(s.At)
 		if s.Done {
-			if c := (copyOf{nameOf(s.Key), s.Region}); done[c] == 0 {
-				done[c] = at
+			c := copyOf{nameOf(s.Key), s.Region}
+			has := []copyOf{c}
+			if s.Copied { // the source has it, whether or not it could say so
+				has = append(has, copyOf{c.key, otherRegion(s.Region)})
+			} else if first[c] == 0 {
+				first[c] = at
+			}
+			for _, c := range has {
+				if done[c] == 0 {
+					done[c] = at
+				}
 			}
 			continue
 		}
-		_, id, _ := strings.Cut(s.Key.ID, "/")
-		if effect, had := effects[id]; had && effect < at && !a.movedWithin(effect, at) {
+		if effect, had := effects[callOf(s.Key)]; had && effect < at && !a.movedWithin(s, effect) {
 			a.say("begun anew: call %q had its effect at %v and was begun as new in %s at %v", s.Key.ID, effect, s.Region, at)
 		}
 	}
-	for c, at := range done {
+	for c, at := range first {
 		for _, m := range a.moves {
 			if !m.Planned || m.Opened.IsZero() || m.From != c.region || a.since(m.Cut) < at {
 				continue
 			}
 			if there, ok := done[copyOf{c.key, m.To}]; !ok || there > a.since(m.Opened) {
-				a.say("left behind: key %q, done in %s at %v, was not in %s when the planned move to it opened, at %v", c.key, c.region, at, m.To, a.since(m.Opened))
+				a.say("left behind: key %q, done in %s at %v, was not in %s when the planned move to it opened, at %v%s", c.key, c.region, at, m.To, a.since(m.Opened), a.stepsOf(c.key))
 			}
 		}
 	}
 }
 
+// stepsOf tells all that the stores did with a key.
+func (a *closing) stepsOf(key string) string {
+	var b strings.Builder
+	for _, s := range a.steps {
+		if nameOf(s.Key) == key {
+			fmt.Fprintf(&b, "\n    %v %s: %+v", a.since(s.At), s.Region, s)
+		}
+	}
+	return b.String()
+}
+
+func otherRegion(r failover.Region) failover.Region {
+	if r == embedded.East {
+		return embedded.West
+	}
+	return embedded.East
+}
+
 // nameOf is what one key has and no other.
 func nameOf(k idempotency.Key) string { return k.Scope + " " + k.Op + " " + k.ID }
 
-// movedWithin reports whether the writer was moved without a plan between two instants, or at most a lease before: the first kept its keys.
-func (a *closing) movedWithin(from, to time.Duration) bool {
+// movedWithin reports whether the writer was moved without a plan, to where a call was begun as new and between its effect and that, and has left the key behind.
+func (a *closing) movedWithin(begun embedded.KeyStep, effect time.Duration) bool {
 	return slices.ContainsFunc(a.moves, func(m embedded.Move) bool {
-		return !m.Planned && !m.Opened.IsZero() && a.since(m.Opened) >= from && a.since(m.Opened) <= to
+		return m.To == begun.Region && a.since(m.Opened) >= effect && !m.Opened.After(begun.At) && a.leftBehind(callOf(begun.Key), m)
 	})
 }
 
@@ -259,7 +363,7 @@ func (a *closing) movesOfTheWriter() {
 const longAfter = time.Minute
 
 func (a *closing) caused(at time.Duration) bool {
-	return slices.ContainsFunc(a.w.History().Faults(), func(f history.Fault) bool {
+	return slices.ContainsFunc(a.history.Faults(), func(f history.Fault) bool {
 		return slices.Contains(causes, f.Kind) && f.From <= at && at <= f.To+longAfter
 	})
 }
@@ -272,7 +376,7 @@ const busiest = 150
 func (a *closing) requests() {
 	for _, region := range []string{embedded.East, embedded.West} {
 		host := "sqs." + region + ".amazonaws.com"
-		for ticks := range slices.Chunk(a.w.History().Requests(host), int(time.Second/history.Tick)) {
+		for ticks := range slices.Chunk(a.history.Requests(host), int(time.Second/history.Tick)) {
 			n := 0.0
 			for _, requests := range ticks {
 				n += requests
@@ -288,12 +392,11 @@ func (a *closing) requests() {
 
 // stops: every process stops within its deadline, and in quiet times fails nothing that it has taken in.
 func (a *closing) stops() {
-	longest := a.f.LongestStop()
-	a.c.longest = max(a.c.longest, longest)
-	if longest > holdfast.StopTimeout {
-		a.say("a process took %v to stop, want at most %v", longest, holdfast.StopTimeout)
+	a.c.longest = max(a.c.longest, a.longest)
+	if a.longest > holdfast.StopTimeout {
+		a.say("a process took %v to stop, want at most %v", a.longest, holdfast.StopTimeout)
 	}
-	for _, r := range a.f.Refusals() {
+	for _, r := range a.refusals {
 		if at := a.since(r.At); a.quiet(at) && r.Age >= settledIn {
 			a.say("failed by its stop: process %q answered %s with %s at %v, in quiet times", r.Process, r.Request, r.Answer, at)
 		}
@@ -302,7 +405,7 @@ func (a *closing) stops() {
 
 // quiet reports whether nothing has been wrong for a while that a request would notice.
 func (a *closing) quiet(at time.Duration) bool {
-	for _, f := range a.w.History().Faults() {
+	for _, f := range a.history.Faults() {
 		if f.From <= at && at <= f.To+2*longAfter && f.Kind != "flag-store-down" { // which changes nothing on a request
 			return false
 		}

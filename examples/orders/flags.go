@@ -40,7 +40,7 @@ func parse(args []string, errs io.Writer) (*options, error) {
 	f.StringVar(&o.self, "self", "us-east-1", "with -parts real and without -drill: the Region of this process")
 	f.StringVar(&o.addr, "addr", "localhost:8080", "where to serve HTTP")
 	f.StringVar(&o.dir, "dir", "", "where processes keep their state; empty = a temporary directory")
-	f.Float64Var(&o.rate, "rate", byDefault, "requests a second from simulated users, 0 to 2000; by default 20, and 50 orders a second with as many reads in a drill, 20 on real parts: what a machine of two cores bears")
+	f.Float64Var(&o.rate, "rate", byDefault, "requests a second from simulated users, 0 to 2000; by default 20, and in a drill 200 orders a second with as many reads, 20 on real parts")
 	f.DurationVar(&o.lease, "lease", 2*time.Second, "how long the writer may write without a word from the coordinator; production has 20s")
 	f.DurationVar(&o.probe, "probe", 200*time.Millisecond, "how often Regions are probed; production has 5s")
 	f.BoolVar(&o.approval, "approval", false, "ask a person before the writer is moved")
@@ -53,7 +53,7 @@ func parse(args []string, errs io.Writer) (*options, error) {
 		return nil, err
 	}
 	if o.rate == byDefault {
-		o.rate = map[bool]float64{false: 20, true: 50}[o.drill && !o.onLab()]
+		o.rate = map[bool]float64{false: 20, true: 200}[o.drill && !o.onLab()]
 	}
 	return o, o.check(f.Args())
 }

@@ -27,7 +27,11 @@ func runLab(ctx context.Context, o *options, out, errs io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, world.Close()) }()
+	defer func() {
+		if ctx.Err() == nil { // what is left of an interrupted drill ends with this process
+			err = errors.Join(err, world.Close())
+		}
+	}()
 	fmt.Fprintf(out, "Two Regions on PostgreSQL, Redis and SQS servers of this command, and a witness; lease %v, probes every %v. Production has 20s and 5s.\n", o.lease, o.probe)
 	l, err := lab.Start(ctx, world, lab.Config{Dir: dir, Settings: o.settings(), Logger: logger(o, errs), Say: func(format string, args ...any) {
 		fmt.Fprintf(out, "%7.1f s  %s\n", world.Elapsed().Round(100*time.Millisecond).Seconds(), fmt.Sprintf(format, args...))
@@ -35,7 +39,13 @@ func runLab(ctx context.Context, o *options, out, errs io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.Close()) }()
+	defer func() {
+		end := l.Close
+		if ctx.Err() != nil {
+			end = l.Kill
+		}
+		err = errors.Join(err, end())
+	}()
 	result, err := o.onServers(ctx, l, out)
 	if err != nil {
 		return err
@@ -46,7 +56,7 @@ func runLab(ctx context.Context, o *options, out, errs io.Writer) (err error) {
 // onServers plays what the flags ask for. It is bounded: every step of it is.
 func (o *options) onServers(ctx context.Context, l *lab.Lab, out io.Writer) (*drill.Result, error) {
 	cfg := o.drillConfig(out)
-	cfg.RTO, cfg.Settle = 30*time.Second, time.Minute
+	cfg.RTO, cfg.Pause, cfg.Settle = 30*time.Second, 15*time.Second, time.Minute
 	if o.soak == 0 {
 		return drill.Run(ctx, l.System(), cfg)
 	}

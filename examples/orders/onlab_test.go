@@ -56,8 +56,10 @@ func endDrill(t *testing.T, s syscall.Signal) {
 	if err := c.Wait(); err == nil {
 		t.Errorf("after %v the command ends with 0, want a failure", s)
 	}
-	if took := time.Since(began); took > time.Minute {
+	if took := time.Since(began); took > 15*time.Second {
 		t.Errorf("it took %v to end", took)
+	} else {
+		t.Logf("it took %v to end", took)
 	}
 	if len(pids) != 6 {
 		t.Fatalf("the command has named the servers %v, want six:\n%s", pids, &said)

@@ -8,21 +8,33 @@ import (
 	"github.com/holdfast-go/holdfast/queue"
 )
 
+// A deadCall is one in a dead-letter queue.
+type deadCall struct {
+	region string
+	queue.Envelope
+}
+
+// deadCalls returns what the dead-letter queues hold. A poison message is no call.
+func deadCalls(f *embedded.Fleet) (all []deadCall) {
+	for _, site := range f.Sites {
+		for _, dead := range site.Dead {
+			for _, m := range dead.Messages() {
+				if d := (deadCall{region: site.Name}); d.Decode(m.Body) == nil && d.Death != nil {
+					all = append(all, d)
+				}
+			}
+		}
+	}
+	return all
+}
+
 // givenUp: a call ends in the dead-letter queue only where nothing else can be done: its order was lost with a Region. No outage of a few minutes makes
 // the packages give a call up.
 func (a *closing) givenUp() {
-	for _, site := range a.f.Sites {
-		for _, dead := range site.Dead {
-			for _, m := range dead.Messages() {
-				var e queue.Envelope
-				if e.Decode(m.Body) != nil || e.Death == nil {
-					continue // a poison message, which is no call
-				}
-				_, order, _ := strings.Cut(e.ID, "-")
-				if _, there := a.kept[order]; there {
-					a.say("given up: call %q, whose order is there, is in the dead-letter queue of %s: %s after %d attempts (%s)", e.ID, site.Name, e.Death.Reason, e.Death.Attempts, e.Death.Error)
-				}
-			}
+	for _, d := range a.dead {
+		_, order, _ := strings.Cut(d.ID, "-")
+		if _, there := a.kept[order]; there {
+			a.say("given up: call %q, whose order is there, is in the dead-letter queue of %s: %s after %d attempts (%s)", d.ID, d.region, d.Death.Reason, d.Death.Attempts, d.Death.Error)
 		}
 	}
 }
@@ -30,7 +42,7 @@ func (a *closing) givenUp() {
 // blames: what a process holds against a Region for its queue is what that did: no more than the requests to it that failed. Those that were never sent, because a
 // breaker was open, say nothing.
 func (a *closing) blames() {
-	for _, b := range a.f.Blames() {
+	for _, b := range a.blamed {
 		if b.Counted > b.Failed {
 			a.say("blamed: process %q holds %d failures against %s, where %d requests failed", b.Process, b.Counted, b.Region, b.Failed)
 		}
@@ -46,8 +58,8 @@ const lateBy = 100 * time.Millisecond
 
 // late: a process that is told to stop takes on no more work, whatever the weather: what it would stand on is about to go.
 func (a *closing) late() {
-	for _, l := range a.f.Late() {
-		if l.After > a.f.Config.Settings.DrainDelay+lateBy {
+	for _, l := range a.taken {
+		if l.After > a.drain+lateBy {
 			a.say("taken on late: process %q took %s %v after it was told to stop", l.Process, l.Request, l.After)
 			return
 		}

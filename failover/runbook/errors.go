@@ -33,6 +33,7 @@ type StepError struct {
 	Err     error
 }
 
+// Error names the runbook, the step and at what it stopped.
 func (e *StepError) Error() string {
 	return fmt.Sprintf("runbook %q: step %q stopped at %s: %v", e.Runbook, e.Step, e.At, e.Err)
 }

@@ -6,12 +6,8 @@ import (
 	"strings"
 )
 
-// fields are a header as it was when it was taken: what becomes of it afterwards does not change them. Those of most responses take no memory of
-// their own.
-type fields struct {
-	all  []field // by name, once sorted
-	room [8]field
-}
+// fields are a header as it was when it was taken: what becomes of it afterwards does not change them.
+type fields []field
 
 // A field is a name with its values.
 type field struct {
@@ -21,9 +17,9 @@ type field struct {
 	many []string // if n is not one
 }
 
-// take copies h.
-func (fs *fields) take(h http.Header) {
-	fs.all = fs.room[:0]
+// take returns the fields of h, in room as far as there is some.
+func take(h http.Header, room []field) fields {
+	fs := room[:0]
 	for name, values := range h {
 		f := field{name: name, n: len(values)}
 		if f.n == 1 {
@@ -31,8 +27,9 @@ func (fs *fields) take(h http.Header) {
 		} else {
 			f.many = slices.Clone(values)
 		}
-		fs.all = append(fs.all, f)
+		fs = append(fs, f)
 	}
+	return fs
 }
 
 // values returns the field's values, which the caller may not change.
@@ -44,28 +41,39 @@ func (f *field) values() []string {
 }
 
 // get returns the field of that name, or nil.
-func (fs *fields) get(name string) *field {
-	for i := range fs.all {
-		if fs.all[i].name == name {
-			return &fs.all[i]
+func (fs fields) get(name string) *field {
+	for i := range fs {
+		if fs[i].name == name {
+			return &fs[i]
 		}
 	}
 	return nil
 }
 
 // sort puts fields in the order in which they are stored.
-func (fs *fields) sort() {
-	slices.SortFunc(fs.all, func(a, b field) int { return strings.Compare(a.name, b.name) })
+func (fs fields) sort() {
+	slices.SortFunc(fs, func(a, b field) int { return strings.Compare(a.name, b.name) })
 }
 
 // copyTo makes h have these fields and no others.
-func (fs *fields) copyTo(h http.Header) {
+func (fs fields) copyTo(h http.Header) {
 	for name := range h {
 		if fs.get(name) == nil {
 			delete(h, name)
 		}
 	}
-	for i := range fs.all {
-		h[fs.all[i].name] = fs.all[i].values()
+	for i := range fs {
+		h[fs[i].name] = fs[i].values()
 	}
+}
+
+// header returns a header of these fields whose owner may change it. Its values lie in room, as far as there is some.
+func (fs fields) header(room []string) http.Header {
+	h := make(http.Header, len(fs))
+	for i := range fs {
+		begin := len(room)
+		room = append(room, fs[i].values()...)
+		h[fs[i].name] = room[begin:len(room):len(room)]
+	}
+	return h
 }

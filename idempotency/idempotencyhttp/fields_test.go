@@ -14,13 +14,12 @@ func FuzzHead(f *testing.F) {
 	f.Add(200, "X-\u00e9", "a&b\\\n", "A", "\xff", "the response was streamed")
 	f.Fuzz(func(t *testing.T, status int, name, value, other, more, gone string) {
 		h := http.Header{name: {value, more}, other: {more}, "Date": nil, "Empty": {}}
-		var fs fields
-		fs.take(h)
+		fs := take(h, nil)
 		want, err := json.Marshal(head{status, h, gone})
 		if err != nil {
 			t.Skip(err)
 		}
-		if got := appendHead(nil, status, &fs, gone); string(got) != string(want) {
+		if got := appendHead(nil, status, fs, gone); string(got) != string(want) {
 			t.Errorf("head %s, want %s", got, want)
 		}
 		if want, err = json.Marshal(head{Status: status, Gone: gone}); err != nil {
@@ -39,8 +38,7 @@ func TestFieldsAreACopy(t *testing.T) {
 		h[string(rune('a'+i))] = []string{"x"}
 	}
 	want := h.Clone()
-	var fs fields
-	fs.take(h)
+	fs := take(h, make([]field, 3))
 	h["One"][0], h["Two"][1] = "changed", "changed"
 	h.Add("One", "more")
 	h.Del("a")

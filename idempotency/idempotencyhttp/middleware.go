@@ -1,13 +1,11 @@
 package idempotencyhttp
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -80,9 +78,6 @@ func Middleware(g *idempotency.Guard, c Config) (func(http.Handler) http.Handler
 	if c.MaxRun == 0 {
 		c.MaxRun = 5 * time.Minute
 	}
-	if c.Op == nil {
-		c.Op = func(r *http.Request) string { return r.Method + " " + r.URL.EscapedPath() }
-	}
 	if c.Fingerprint == nil {
 		c.Fingerprint = fingerprint
 	}
@@ -137,12 +132,13 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // guarded serves a request with a key.
 func (h *handler) guarded(w http.ResponseWriter, r *http.Request, id string) {
-	scope, ok := h.scope(r)
+	scope, op, ok := h.parts(r)
 	if !ok {
 		scopeMissing.write(w, r, "the key of a request without Authorization belongs to nobody", 0)
 		return
 	}
-	body, err := readAll(http.MaxBytesReader(w, r.Body, h.config.MaxBody), min(r.ContentLength, h.config.MaxBody))
+	rec := newRecorder(w, h.config.MaxBody)
+	body, err := rec.read(r)
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		bodyTooLarge.write(w, r, fmt.Sprintf("the body of a request with a key may have %d bytes", h.config.MaxBody), 0)
 		return
@@ -151,21 +147,38 @@ func (h *handler) guarded(w http.ResponseWriter, r *http.Request, id string) {
 		keyInvalid.write(w, r, "the body could not be read", 0)
 		return
 	}
-	key := idempotency.Key{Scope: scope, Op: part(h.config.Op(r)), ID: id, Fingerprint: h.config.Fingerprint(r, body)}
+	key := idempotency.Key{Scope: scope, Op: op, ID: id, Fingerprint: h.config.Fingerprint(r, body)}
 	if err := key.Validate(); err != nil {
 		keyInvalid.write(w, r, err.Error(), 0)
 		return
 	}
-	h.run(w, r, key, body)
+	h.run(w, r, key, rec, body)
 }
 
-// scope returns whom r's key belongs to. ok is false if nobody can be named.
-func (h *handler) scope(r *http.Request) (scope string, ok bool) {
-	if h.config.Scope != nil {
-		return part(h.config.Scope(r)), true
+// parts returns whom r's key belongs to and what it is for; ok is false if it belongs to nobody. What is made here is made as one string.
+func (h *handler) parts(r *http.Request) (scope, op string, ok bool) {
+	var room [256]byte // for most; longer ones take memory
+	made := room[:0]
+	if h.config.Scope == nil {
+		authorization := r.Header.Get("Authorization")
+		if authorization == "" {
+			return "", "", false
+		}
+		made = appendHash(made, authorization)
 	}
-	authorization := r.Header.Get("Authorization")
-	return hashed(authorization), authorization != ""
+	n := len(made)
+	if h.config.Op == nil {
+		made = append(append(append(made, r.Method...), ' '), r.URL.EscapedPath()...)
+	}
+	text := string(made)
+	scope, op = text[:n], part(text[n:])
+	if h.config.Scope != nil {
+		scope = part(h.config.Scope(r))
+	}
+	if h.config.Op != nil {
+		op = part(h.config.Op(r))
+	}
+	return scope, op, true
 }
 
 // part returns s, or its hash if it is no valid part of a key.
@@ -173,32 +186,16 @@ func part(s string) string {
 	if (idempotency.Key{Scope: s, ID: "x"}).Validate() == nil {
 		return s
 	}
-	return hashed(s)
+	var room [128]byte
+	return string(appendHash(room[:0], s))
 }
 
-func hashed(s string) string {
-	const prefix = "sha256:"
+func appendHash(b []byte, s string) []byte {
 	sum := sha256.Sum256([]byte(s))
-	var text [len(prefix) + 2*len(sum)]byte
-	hex.Encode(text[copy(text[:], prefix):], sum[:])
-	return string(text[:])
+	return hex.AppendEncode(append(b, "sha256:"...), sum[:])
 }
 
-// readAll is io.ReadAll of a body that says how long it is; negative means that it does not.
-func readAll(body io.Reader, length int64) ([]byte, error) {
-	if length < 0 {
-		return io.ReadAll(body)
-	}
-	b := bytes.NewBuffer(make([]byte, 0, min(length, maxTrusted)+bytes.MinRead)) // room to see the end
-	_, err := b.ReadFrom(body)
-	return b.Bytes(), err
-}
-
-// maxTrusted is how much memory a request gets for saying that it will be long.
-const maxTrusted = 64 << 10
-
-func (h *handler) run(w http.ResponseWriter, r *http.Request, key idempotency.Key, body []byte) {
-	rec := newRecorder(w, h.config.MaxBody)
+func (h *handler) run(w http.ResponseWriter, r *http.Request, key idempotency.Key, rec *recorder, body []byte) {
 	defer rec.leave() // whatever happens, a handler that runs on must not touch w
 	stored, info, err := idempotency.DoInfo(r.Context(), h.guard, key, func(ctx context.Context) ([]byte, error) {
 		inner := r.WithContext(ctx)

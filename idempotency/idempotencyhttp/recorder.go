@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -15,7 +16,7 @@ import (
 	"github.com/holdfast-go/holdfast/internal/outcome"
 )
 
-// A recorder is the ResponseWriter of a guarded handler. It holds the response back until it is stored, unless the handler
+// A recorder is one guarded request, and the ResponseWriter of its handler. It holds the response back until it is stored, unless the handler
 // flushes, hijacks or writes too much. The handler may outlive the request; after leave nothing reaches the client.
 type recorder struct {
 	limit   int64
@@ -23,6 +24,12 @@ type recorder struct {
 	before  fields      // what outer handlers had set
 	err     error       // reported by ReportOutcome
 	request requestBody // what the handler reads
+
+	// Room for what most requests have, so that it takes no memory of its own.
+	values      [4]string // of header
+	beforeRoom  [3]field
+	writtenRoom [6]field
+	room        [768]byte // for the body of the request, then what is held back, then what is stored
 
 	mu       sync.Mutex // guards the following and every use of w: ServeHTTP must not return during one
 	w        http.ResponseWriter
@@ -33,15 +40,60 @@ type recorder struct {
 	direct   string // why the response goes to the client directly; "" while it is held back
 	hijacked bool
 	answered bool // w has been written to
+	finished bool // the handler has returned: what is held back is the response, and what is stored lies behind it
 }
 
-var errGone = errors.New("idempotencyhttp: the client has gone")
+var errGone = errors.New("idempotencyhttp: the client has gone, or the handler has returned")
 
 func newRecorder(w http.ResponseWriter, limit int64) *recorder {
-	r := &recorder{limit: limit, w: w, header: w.Header().Clone()}
-	r.before.take(r.header)
+	r := &recorder{limit: limit, w: w}
+	r.before = take(w.Header(), r.beforeRoom[:])
+	r.header = r.before.header(r.values[:0])
 	return r
 }
+
+// read reads the body of req, of at most limit bytes.
+func (r *recorder) read(req *http.Request) (body []byte, err error) {
+	length := min(req.ContentLength, r.limit)
+	if length < 0 || length > int64(len(r.room)) {
+		return readAll(http.MaxBytesReader(r.w, req.Body, r.limit), length)
+	}
+	room := r.room[:min(int64(len(r.room)), r.limit)]
+	n, err := fill(room, req.Body)
+	body = room[:n:n]
+	r.body = *bytes.NewBuffer(r.room[n:n])
+	switch err {
+	case io.EOF:
+		return body, nil
+	case nil: // it is longer than it said
+		rest, err := io.ReadAll(http.MaxBytesReader(r.w, req.Body, r.limit-int64(n)))
+		return append(body, rest...), err
+	}
+	return nil, err
+}
+
+// fill reads until room is full or body ends, with io.EOF or another error.
+func fill(room []byte, body io.Reader) (n int, err error) {
+	for n < len(room) && err == nil {
+		var more int
+		more, err = body.Read(room[n:])
+		n += more
+	}
+	return n, err
+}
+
+// readAll is io.ReadAll of a body that says how long it is; negative means that it does not.
+func readAll(body io.Reader, length int64) ([]byte, error) {
+	if length < 0 {
+		return io.ReadAll(body)
+	}
+	b := bytes.NewBuffer(make([]byte, 0, min(length, maxTrusted)+bytes.MinRead)) // room to see the end
+	_, err := b.ReadFrom(body)
+	return b.Bytes(), err
+}
+
+// maxTrusted is how much memory a request gets for saying that it will be long.
+const maxTrusted = 64 << 10
 
 // A requestBody is a body that has been read.
 type requestBody struct{ bytes.Reader }
@@ -71,14 +123,12 @@ func (r *recorder) writeHeaderLocked(status int) {
 		panic(fmt.Sprintf("idempotencyhttp: invalid WriteHeader code %d", status))
 	case status >= 100 && status < 200:
 		if !r.gone {
-			var now fields
-			now.take(r.header)
-			now.copyTo(r.w.Header())
+			take(r.header, nil).copyTo(r.w.Header())
 			r.w.WriteHeader(status) // informational: not part of the response
 		}
 	default:
 		r.status = status
-		r.written.take(r.header)
+		r.written = take(r.header, r.writtenRoom[:])
 	}
 }
 
@@ -88,6 +138,9 @@ func (r *recorder) Write(p []byte) (int, error) {
 	defer r.mu.Unlock()
 	if r.hijacked {
 		return 0, http.ErrHijacked
+	}
+	if r.finished && r.direct == "" {
+		return 0, errGone
 	}
 	r.writeHeaderLocked(http.StatusOK)
 	if !bodyAllowed(r.status) && len(p) > 0 {
@@ -244,13 +297,14 @@ func (r *recorder) finish(stored func(int) bool) ([]byte, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.writeHeaderLocked(http.StatusOK)
+	r.finished = true
 	if err := verdict(r.status, r.err, stored); err != nil {
 		return nil, err
 	}
 	if r.direct != "" {
-		return encode(r.status, nil, r.direct, nil), nil
+		return encode(nil, r.status, nil, r.direct, nil), nil
 	}
-	return encode(r.status, r.ownFieldsLocked(), "", r.body.Bytes()), nil
+	return encode(r.body.AvailableBuffer(), r.status, r.ownFieldsLocked(), "", r.body.Bytes()), nil
 }
 
 // verdict returns nil if a response is stored.
@@ -282,16 +336,16 @@ func verdict(status int, reported error, stored func(int) bool) error {
 // perConnection are headers of one exchange, not of the response.
 var perConnection = []string{"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Date", "Content-Length"}
 
-// ownFieldsLocked is the handler's header without what outer handlers had set, who will set it again.
-func (r *recorder) ownFieldsLocked() *fields {
-	own := &fields{}
-	own.all = own.room[:0]
-	for i := range r.written.all {
-		if f := &r.written.all[i]; !slices.Contains(perConnection, f.name) && !strings.HasPrefix(f.name, http.TrailerPrefix) && !r.setBefore(f) {
-			own.all = append(own.all, *f)
+// ownFieldsLocked returns the handler's header without what outer handlers had set, who will set it again. These fields then are the first of written.
+func (r *recorder) ownFieldsLocked() fields {
+	own := 0
+	for i := range r.written {
+		if f := &r.written[i]; !slices.Contains(perConnection, f.name) && !strings.HasPrefix(f.name, http.TrailerPrefix) && !r.setBefore(f) {
+			r.written[own], r.written[i] = r.written[i], r.written[own]
+			own++
 		}
 	}
-	return own
+	return r.written[:own]
 }
 
 func (r *recorder) setBefore(f *field) bool {

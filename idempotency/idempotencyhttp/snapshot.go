@@ -22,24 +22,27 @@ type head struct {
 
 var errSnapshot = errors.New("malformed snapshot")
 
-// encode makes a snapshot. own may be nil.
-func encode(status int, own *fields, gone string, body []byte) []byte {
+// encode appends a snapshot to b, or makes one that has enough room. It sorts own, which may be nil.
+func encode(b []byte, status int, own fields, gone string, body []byte) []byte {
 	var room [1024]byte // for most heads; larger ones take memory
 	text := appendHead(room[:0], status, own, gone)
-	b := binary.AppendUvarint(make([]byte, 0, len(text)+len(body)+binary.MaxVarintLen32), uint64(len(text)))
+	if length := len(text) + len(body) + binary.MaxVarintLen32; length > cap(b)-len(b) {
+		b = make([]byte, 0, length)
+	}
+	b = binary.AppendUvarint(b, uint64(len(text)))
 	return append(append(b, text...), body...)
 }
 
 // appendHead writes what encoding/json makes of a head.
-func appendHead(b []byte, status int, own *fields, gone string) []byte {
+func appendHead(b []byte, status int, own fields, gone string) []byte {
 	b = strconv.AppendInt(append(b, `{"status":`...), int64(status), 10)
-	if own != nil && len(own.all) > 0 {
+	if len(own) > 0 {
 		own.sort()
 		b = append(b, `,"header":`...)
-		for i := range own.all {
+		for i := range own {
 			b = append(b, "{,"[min(i, 1)])
-			b = append(appendString(b, own.all[i].name), ':')
-			b = appendValues(b, own.all[i].values())
+			b = append(appendString(b, own[i].name), ':')
+			b = appendValues(b, own[i].values())
 		}
 		b = append(b, '}')
 	}

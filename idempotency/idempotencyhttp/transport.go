@@ -3,11 +3,14 @@ package idempotencyhttp
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"hash"
 	"io"
 	"net/http"
 	"slices"
+	"sync"
 
 	"github.com/holdfast-go/holdfast/idempotency"
+	"github.com/holdfast-go/holdfast/internal/uuid"
 )
 
 // Transport is an http.RoundTripper that gives every POST, PUT, PATCH and DELETE request a key, unless it has one.
@@ -91,8 +94,16 @@ func keyFor(req *http.Request) (string, error) {
 	var room [256]byte // for most; longer ones take memory
 	op := append(append(room[:0], req.Method...), ' ')
 	op = append(append(op, req.URL.RequestURI()...), ' ')
-	return a.Child(string(hex.AppendEncode(op, sum[:]))), nil
+	return uuid.Child(a.Key.Scope, a.Key.Op, a.Key.ID, hex.AppendEncode(op, sum[:])), nil // a.Child, without a string
 }
+
+// A hasher is the state of a hash with room for what it comes to.
+type hasher struct {
+	hash.Hash
+	sum [sha256.Size]byte
+}
+
+var hashers = sync.Pool{New: func() any { return &hasher{Hash: sha256.New()} }}
 
 // bodySum returns the SHA-256 of the body, of nothing if it cannot be read twice.
 func bodySum(req *http.Request) (sum [sha256.Size]byte, err error) {
@@ -104,10 +115,12 @@ func bodySum(req *http.Request) (sum [sha256.Size]byte, err error) {
 		return sum, err
 	}
 	defer body.Close()
-	hash := sha256.New()
-	if _, err := io.Copy(hash, body); err != nil {
+	h := hashers.Get().(*hasher)
+	defer hashers.Put(h)
+	h.Reset()
+	if _, err := io.Copy(h.Hash, body); err != nil {
 		return sum, err
 	}
-	hash.Sum(sum[:0])
-	return sum, nil
+	h.Sum(h.sum[:0])
+	return h.sum, nil
 }

@@ -53,9 +53,8 @@ func (w *watchers) watch(ctx context.Context, channel string) (<-chan struct{}, 
 	var err error
 	switch {
 	case opens:
-		if err = f.Subscribe(ctx, channel); err == nil {
-			go w.pump(f)
-		}
+		err = f.Subscribe(ctx, channel)
+		go w.pump(f) // also after an error: others wait beside this one, and the pump connects again until the last has left
 		close(f.opened)
 	case isNew:
 		select {

@@ -169,8 +169,8 @@ func open(disk filesystem, dir string, config Config, unlock func() error) (*Spo
 	return s, nil
 }
 
-// Close writes what is settled, closes the files and gives the lock up. Messages stay. Call it after the client's Run
-// has returned; Appends that come later return [ErrClosed].
+// Close writes what is settled, waits for the Appends under way, closes the files and gives the lock up. Messages stay. Call it after the
+// client's Run has returned; what is called later returns [ErrClosed].
 func (s *Spool) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -178,12 +178,14 @@ func (s *Spool) Close() error {
 		return nil
 	}
 	s.closed = true
-	lazy := s.lazy > 0
-	last := s.committing
+	lazy, last := s.lazy > 0, s.batch // nobody begins another one
+	if last == nil {
+		last = s.committing
+	}
 	s.mu.Unlock()
 	var err error
 	if lazy {
-		err = s.join(nil)
+		err = s.join()
 	} else if last != nil {
 		<-last.done
 	}
@@ -311,12 +313,9 @@ const (
 	spareBytes  = 1 << 20 // larger batches are rare: their memory is not kept
 )
 
-// join commits what is settled, with or as a batch. f, if any, runs under the lock first.
-func (s *Spool) join(f func()) error {
+// join commits what is settled, with or as a batch.
+func (s *Spool) join() error {
 	s.mu.Lock()
-	if f != nil {
-		f()
-	}
 	b, leader := s.batchLocked()
 	s.mu.Unlock()
 	if leader {

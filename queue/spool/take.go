@@ -117,9 +117,13 @@ func (s *Spool) reader(seg *segment) (file, error) {
 }
 
 // Settle ends what Take began. A sent message is forgotten; the record of that is written with later ones, so that
-// after a crash up to 100 messages may be sent again.
+// after a crash up to 100 messages may be sent again. After Close it returns [ErrClosed].
 func (s *Spool) Settle(t queue.Spooled, v queue.SpoolVerdict, why error) error {
 	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return closedError{}
+	}
 	e := s.findLocked(t.Sequence)
 	if e == nil || !e.out {
 		s.mu.Unlock()
@@ -156,12 +160,12 @@ func (s *Spool) settle(e *entry) error {
 	s.settled = appendRecord(s.settled, e.sequence, kindSettled, nil)
 	s.lazy++
 	s.nextOfGroupLocked(e)
-	commit := s.lazy >= lazySettles || s.pending == 0
+	commit := !s.closed && (s.lazy >= lazySettles || s.pending == 0)
 	s.mu.Unlock()
 	if !commit {
 		return nil
 	}
-	return s.join(nil)
+	return s.join()
 }
 
 func (s *Spool) nextOfGroupLocked(e *entry) {

@@ -17,6 +17,7 @@ type Problem struct {
 	Text      string
 }
 
+// String names the queue and the attribute.
 func (p Problem) String() string { return p.Queue + ": " + p.Attribute + ": " + p.Text }
 
 const fullRetention = 14 * 24 * time.Hour

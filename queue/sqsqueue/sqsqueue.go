@@ -210,7 +210,8 @@ func (r *sendRequest) add(ctx context.Context, i int, body string) {
 	r.entries, r.at, r.bytes = append(r.entries, e), append(r.at, i), r.bytes+size
 }
 
-// seconds rounds up: a call must not run early.
+// seconds rounds up: a call must not run early, and a poll that waits for less than a second must not be one that does not wait, of which a worker
+// would make as many as it can.
 func seconds(d time.Duration) int32 { return int32((d + time.Second - 1) / time.Second) }
 
 func attributes(m map[string]string) map[string]types.MessageAttributeValue {
@@ -299,7 +300,7 @@ func (q *Queue) Receive(ctx context.Context, r queue.ReceiveRequest) ([]*queue.M
 	request, cancel := context.WithTimeout(ctx, r.Wait+q.config.Timeout)
 	defer cancel()
 	out, err := q.api.ReceiveMessage(request, &sqs.ReceiveMessageInput{
-		QueueUrl: &q.url, MaxNumberOfMessages: int32(min(r.Max, batchEntries)), WaitTimeSeconds: int32(r.Wait / time.Second), VisibilityTimeout: seconds(r.Lease),
+		QueueUrl: &q.url, MaxNumberOfMessages: int32(min(r.Max, batchEntries)), WaitTimeSeconds: seconds(r.Wait), VisibilityTimeout: seconds(r.Lease),
 		MessageSystemAttributeNames: systemAttributes, MessageAttributeNames: messageAttributes,
 	}, options...)
 	if err != nil {

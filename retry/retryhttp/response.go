@@ -24,6 +24,7 @@ func newStatusError(resp *http.Response, safe bool, now time.Time) *StatusError 
 	return &StatusError{StatusCode: resp.StatusCode, Header: resp.Header, wait: wait, safe: safe}
 }
 
+// Error names the status.
 func (e *StatusError) Error() string {
 	return fmt.Sprintf("http status %d %s", e.StatusCode, http.StatusText(e.StatusCode))
 }

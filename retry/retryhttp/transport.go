@@ -36,8 +36,8 @@ const envoyMaxRetries = "x-envoy-max-retries"
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	c := call{transport: t, request: req, repeatable: t.mayRepeat(req)}
-	seq, err := t.Policy.Start(req.Context(), c.retryable)
+	c := &call{transport: t, request: req, repeatable: t.mayRepeat(req)}
+	seq, err := t.Policy.Start(req.Context(), c.judge())
 	if err != nil {
 		closeBody(req)
 		return nil, err
@@ -94,24 +94,41 @@ func (t *Transport) base() http.RoundTripper {
 	return http.DefaultTransport
 }
 
-// call is one RoundTrip.
+// call is one RoundTrip. It holds its first attempt, so that both are one allocation.
 type call struct {
 	transport  *Transport
 	request    *http.Request
 	repeatable bool
-	last       error // of the attempt before
+	last       error   // of the attempt before
+	first      attempt // of those under AttemptTimeout
 }
 
-// retryable judges a failure. A request that may run twice is repeated whatever is known of its first run.
-func (c *call) retryable(failure error) bool {
-	if !c.rewindable() || !c.repeatable && outcome.Of(failure) != outcome.NotRun {
-		return false
+// judge returns what judges a failure. A request that may run twice is repeated whatever is known of its first run.
+func (c *call) judge() func(error) bool {
+	p := c.transport.Policy
+	switch {
+	case !c.rewindable():
+		return never
+	case p != nil && p.Retryable != nil:
+		return func(failure error) bool {
+			return (c.repeatable || notRun(failure)) && p.Retryable(failure)
+		}
+	case c.repeatable:
+		return worthwhile
 	}
-	if p := c.transport.Policy; p != nil && p.Retryable != nil {
-		return p.Retryable(failure)
-	}
+	return worthwhileIfNotRun
+}
+
+func never(error) bool { return false }
+
+func notRun(failure error) bool { return outcome.Of(failure) == outcome.NotRun }
+
+// worthwhile reports whether the next attempt may end otherwise.
+func worthwhile(failure error) bool {
 	return !errors.Is(failure, context.Canceled) && !hopeless(failure)
 }
+
+func worthwhileIfNotRun(failure error) bool { return notRun(failure) && worthwhile(failure) }
 
 // rewindable reports whether the request can be sent again.
 func (c *call) rewindable() bool { return !hasBody(c.request) || c.request.GetBody != nil }
@@ -131,7 +148,7 @@ func (c *call) attempt(ctx context.Context, n int) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp, err := c.send(req)
+	resp, err := c.send(req, n)
 	if err == nil && resp == nil {
 		err = errNoResponse
 	}
@@ -149,11 +166,16 @@ func (c *call) attempt(ctx context.Context, n int) (*http.Response, error) {
 
 var errNoResponse = errors.New("retryhttp: Base returned neither a response nor an error")
 
-func (c *call) send(req *http.Request) (*http.Response, error) {
-	if p := c.transport.Policy; p != nil && p.AttemptTimeout > 0 {
-		return sendWithin(c.transport.base(), req, p.AttemptTimeout)
+func (c *call) send(req *http.Request, n int) (*http.Response, error) {
+	p := c.transport.Policy
+	if p == nil || p.AttemptTimeout <= 0 {
+		return c.transport.base().RoundTrip(req)
 	}
-	return c.transport.base().RoundTrip(req)
+	a := &c.first
+	if n > 1 {
+		a = &attempt{}
+	}
+	return a.send(c.transport.base(), req, p.AttemptTimeout)
 }
 
 // prepare returns the request of attempt n. The first is the caller's own, unless a header has to be added.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/holdfast-go/holdfast/drtest/check"
@@ -27,9 +28,11 @@ type Account struct {
 	Mails       int         `json:"mails"`
 	MailedTwice []MailTwice `json:"mailed_twice"` // each must have a reason
 
-	Calls   queue.LedgerReport `json:"calls"`   // deferred
-	Unknown []UnknownOrder     `json:"unknown"` // orders without an answer
-	Writes  int                `json:"writes_of_unknown_outcome"`
+	Calls    queue.LedgerReport `json:"calls"`     // deferred
+	DeadLost int                `json:"dead_lost"` // of them, dead because their order was lost with its Region
+	DeadElse []string           `json:"dead_else"` // of them, dead for another reason: must be empty
+	Unknown  []UnknownOrder     `json:"unknown"`   // orders without an answer
+	Writes   int                `json:"writes_of_unknown_outcome"`
 }
 
 // A LostOrder was acknowledged and is gone with its Region.
@@ -80,7 +83,11 @@ func (d *script) settle(ctx context.Context) queue.LedgerReport {
 		last = d.Calls.Check(ctx, d.Holdings())
 		return len(last.Unverified) == 0 && last.Balanced() && ended()
 	})
-	d.tell("deferred calls are at rest")
+	if waiting := last.Accepted - last.Done - last.Dead - last.Dropped - last.Expired; waiting > 0 {
+		d.tell("%d deferred calls still wait", waiting)
+	} else {
+		d.tell("deferred calls are at rest")
+	}
 	return last
 }
 
@@ -120,6 +127,7 @@ func (d *script) account(ctx context.Context, h *history.History) (Account, map[
 		}
 	}
 	a.count(charges, d.Mails(), d.Calls)
+	a.dead(d.Calls.Dead(), d.lost)
 	a.list(h)
 	return a, orders, nil
 }
@@ -151,6 +159,19 @@ func (a *Account) count(charges, mails map[string]int, calls *queue.Ledger) {
 	}
 }
 
+// dead tells the calls apart that are dead. Those of an order that its Region lost must be: there is nothing to charge or to settle.
+func (a *Account) dead(calls map[string]queue.Reason, lost map[string]loss) {
+	for id, reason := range calls {
+		_, order, _ := strings.Cut(id, "-") // service names calls after their order
+		if _, gone := lost[order]; gone && reason == queue.ReasonPermanent {
+			a.DeadLost++
+		} else {
+			a.DeadElse = append(a.DeadElse, fmt.Sprintf("%s (%s)", id, reason))
+		}
+	}
+	slices.Sort(a.DeadElse)
+}
+
 func (a *Account) list(h *history.History) {
 	for _, op := range h.Ops() {
 		if op.Class == classPlace && op.Outcome == history.OutcomeUnknown {
@@ -170,6 +191,7 @@ func (a *Account) broken() (why []string) {
 	say(len(a.ChargedTwice), "%d orders are charged twice: %v", len(a.ChargedTwice), few(a.ChargedTwice))
 	say(len(a.Uncharged), "%d orders are neither charged nor does their charge wait: %v", len(a.Uncharged), few(a.Uncharged))
 	say(len(a.Calls.Lost), "%d deferred calls are lost: %v", len(a.Calls.Lost), few(a.Calls.Lost))
+	say(len(a.DeadElse), "%d deferred calls are dead and their orders are not: %v", len(a.DeadElse), few(a.DeadElse))
 	say(len(a.Calls.Unexplained), "%d deferred calls ran twice without a reason: %v", len(a.Calls.Unexplained), few(a.Calls.Unexplained))
 	say(len(a.Calls.Unverified), "%d holdings of deferred calls did not answer: %v", len(a.Calls.Unverified), few(a.Calls.Unverified))
 	for _, m := range a.MailedTwice {

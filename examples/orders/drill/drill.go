@@ -5,15 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"time"
 
+	"github.com/holdfast-go/holdfast/drtest"
 	"github.com/holdfast-go/holdfast/drtest/history"
 	"github.com/holdfast-go/holdfast/failover"
 )
 
 // Config says how the drill goes. The zero value of a field is the default of the command, for the short settings of a minute's drill.
 type Config struct {
-	Rate     float64       // orders a second; 0 = 50, which a machine of two cores bears in real time
+	Rate     float64       // orders a second; 0 = 200
 	Clients  int           // among whom they are spread; 0 = 100
 	Before   time.Duration // of peace; 0 = 3 s
 	Outage   time.Duration // 0 = 10 s
@@ -28,7 +30,7 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	if c.Rate == 0 {
-		c.Rate = 50
+		c.Rate = 200
 	}
 	if c.Clients == 0 {
 		c.Clients = 100
@@ -84,7 +86,9 @@ type script struct {
 	moves   []failover.Transition
 	mishaps map[string]int // of a soak, by name; nil in a drill
 	lostAt  time.Duration  // on the World's clock
+	found   time.Duration  // when the standby wrote
 	away    time.Duration  // until when the standby was to write: the way back was asked for
+	home    time.Duration  // when the home Region wrote again
 }
 
 // Run runs the drill to its end. It returns an error if the drill could not be played; what the system did wrong is in the Result.
@@ -111,11 +115,7 @@ func (d *script) play(ctx context.Context) error {
 	}
 	d.tell("%s writes, %s stands by", d.Home, d.Standby)
 	load := d.users.load(d.World, d.cfg.Clients, d.cfg.Rate, 24*time.Hour)
-	defer func() {
-		for _, l := range load {
-			l.Stop()
-		}
-	}()
+	defer end(ctx, load)
 	d.tell("load: %.0f orders/s and as many reads, open, Poisson", d.cfg.Rate)
 	if err := sleep(ctx, d.cfg.Before); err != nil {
 		return err
@@ -142,6 +142,17 @@ func (d *script) play(ctx context.Context) error {
 	return sleep(ctx, d.cfg.After)
 }
 
+// end stops the load, and waits for those who are under way unless the drill was interrupted.
+func end(ctx context.Context, load []*drtest.Traffic) {
+	var under sync.WaitGroup
+	for _, l := range load {
+		under.Go(l.Stop)
+	}
+	if ctx.Err() == nil {
+		under.Wait()
+	}
+}
+
 // moveAway waits until the standby writes. The group moves by itself, or after a person's word.
 func (d *script) moveAway(ctx context.Context) error {
 	var refused error
@@ -154,6 +165,7 @@ func (d *script) moveAway(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, refused, errors.New(d.refused(d.Standby)))
 	}
+	d.found = d.World.Elapsed()
 	d.moved(ctx, d.Standby)
 	return nil
 }
@@ -215,6 +227,7 @@ func (d *script) moveBack(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, failed, errors.New(d.refused(d.Standby)))
 	}
+	d.home = d.World.Elapsed()
 	d.moved(ctx, d.Home)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -212,5 +213,34 @@ func TestHeartbeatIsNoSecondWriter(t *testing.T) {
 		if v := (&System{Heartbeat: "beat"}).oneWriter().Evaluate(h); v.Passed() != want {
 			t.Errorf("west writes %q after east was promoted: %v, want passed = %t", key, v, want)
 		}
+	}
+}
+
+// Orders without success are told apart by what went on while their users tried.
+func TestFailuresByCause(t *testing.T) {
+	const s = time.Second
+	d := &script{lostAt: 10 * s, found: 20 * s, away: 30 * s, home: 40 * s}
+	h := history.New()
+	for i, from := range []time.Duration{2 * s, 8 * s, 19 * s, 22 * s, 28 * s, 39 * s, 41 * s} { // each tries for 5 s
+		h.AddOp(history.Op{Class: classPlace, Load: "orders", Seq: i, Start: from, End: from + patience, Outcome: history.OutcomeFailed, Weight: 1})
+	}
+	h.AddOp(history.Op{Class: classPlace, Load: "orders", Seq: 9, Start: 15 * s, End: 16 * s, Outcome: history.OutcomeOK, Weight: 1})
+	h.AddOp(history.Op{Class: classFind, Load: "lookups", Start: 15 * s, End: 16 * s, Outcome: history.OutcomeFailed, Weight: 1})
+	h.Finish(60 * s)
+	if got, want := d.failures(h), (Failures{Outage: 2, Move: 2, Else: 3}); got != want {
+		t.Errorf("failures = %+v, want %+v", got, want)
+	}
+}
+
+// A dead call is right where its order was lost with the Region, and a defect where it was not.
+func TestDeadCalls(t *testing.T) {
+	var a Account
+	a.dead(map[string]queue.Reason{"charge-one": queue.ReasonPermanent, "settle-one": queue.ReasonPermanent, "mail-two": queue.ReasonPermanent, "mail-one": queue.ReasonAttempts},
+		map[string]loss{"one": {}})
+	if want := []string{"mail-one (" + string(queue.ReasonAttempts) + ")", "mail-two (" + string(queue.ReasonPermanent) + ")"}; a.DeadLost != 2 || !slices.Equal(a.DeadElse, want) {
+		t.Errorf("%d dead with their orders, %v else, want 2 and %v", a.DeadLost, a.DeadElse, want)
+	}
+	if why := a.broken(); len(why) != 1 || !strings.Contains(why[0], "2 deferred calls are dead") {
+		t.Errorf("broken = %v, want the two", why)
 	}
 }

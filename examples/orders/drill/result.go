@@ -27,11 +27,19 @@ type Result struct {
 	RPO        float64               `json:"rpo_seconds"`
 	Pause      float64               `json:"pause_seconds"` // of orders, in the planned move home
 	PauseBound float64               `json:"pause_bound_seconds"`
+	Failed     Failures              `json:"failed"`
 	Account    Account               `json:"account"`
 	Mishaps    map[string]int        `json:"mishaps,omitempty"` // of a soak, by name
 	Broken     []string              `json:"broken"`            // bounds that do not hold; empty = passed
 
 	Report *report.Report `json:"report"`
+}
+
+// Failures are the orders that had no success, by what was going on while their users tried.
+type Failures struct {
+	Outage int `json:"outage"` // no Region wrote after the loss
+	Move   int `json:"move"`   // the planned move home
+	Else   int `json:"else"`
 }
 
 // An Operation is one kind of request over the whole drill.
@@ -63,11 +71,27 @@ func (d *script) result(ctx context.Context) (*Result, error) {
 			check.RPO(d.cfg.RPO).In(func(key string) bool { return orders[key[len(ackKey("")):]] }), pauseCheck{d.cfg.Pause, d.away})
 	}
 	d.World.Check(check.AppliedOnce("charge"), d.oneWriter(), verdict{account})
-	r := &Result{Events: d.events, Moves: d.moves, Operations: operations(h), Account: account, Mishaps: d.mishaps, Report: d.World.Report(), PauseBound: d.cfg.Pause.Seconds()}
+	r := &Result{Events: d.events, Moves: d.moves, Operations: operations(h), Account: account, Mishaps: d.mishaps, Failed: d.failures(h), Report: d.World.Report(), PauseBound: d.cfg.Pause.Seconds()}
 	for _, v := range r.Report.Verdicts {
 		r.take(v)
 	}
 	return r, nil
+}
+
+// failures tells the orders that had no success apart.
+func (d *script) failures(h *history.History) (f Failures) {
+	for _, op := range h.Ops() {
+		switch {
+		case op.Class != classPlace || op.Outcome == history.OutcomeOK:
+		case op.Start < d.found && op.End > d.lostAt:
+			f.Outage++
+		case op.Start < d.home && op.End > d.away:
+			f.Move++
+		default:
+			f.Else++
+		}
+	}
+	return f
 }
 
 // oneWriter forbids two writers at a time, of everything but the heartbeat.
@@ -178,6 +202,9 @@ func (r *Result) Print(w io.Writer) {
 		fmt.Fprintf(w, "%-18s %8d %8d %9d %7d %8d %12.2f%% %8v %8v\n", o.Class, o.Sent, o.OK, o.Degraded, o.Failed, o.Unknown, 100*o.Availability,
 			o.P50.Round(time.Millisecond), o.P99.Round(time.Millisecond))
 	}
+	if f := r.Failed; r.Mishaps == nil {
+		fmt.Fprintf(w, "orders without success: %d while no Region wrote, %d in the planned move, %d else; users try for %v\n", f.Outage, f.Move, f.Else, patience)
+	}
 	for _, t := range r.Moves {
 		fmt.Fprintf(w, "\nmove to %s, epoch %d, %s\n", t.To, t.Epoch+2, t.Reason)
 		for _, p := range t.Took {
@@ -196,6 +223,9 @@ func (r *Result) Print(w io.Writer) {
 	fmt.Fprintf(w, "charges   %d orders, %d twice\n", a.Charged, len(a.ChargedTwice))
 	fmt.Fprintf(w, "mails     %d orders, %d twice\n", a.Mails, len(a.MailedTwice))
 	fmt.Fprintf(w, "deferred  %d accepted, %d done, %d dead, %d dropped, %d expired, %d held, %d lost\n", a.Calls.Accepted, a.Calls.Done, a.Calls.Dead, a.Calls.Dropped, a.Calls.Expired, a.Calls.Held, len(a.Calls.Lost))
+	if a.DeadLost > 0 {
+		fmt.Fprintf(w, "  dead: %d, as they must: their orders were lost with the Region, there is nothing to charge or to settle\n", a.DeadLost)
+	}
 	fmt.Fprintf(w, "unknown   %d orders without an answer, %d writes of unknown outcome\n", len(a.Unknown), a.Writes)
 	for _, l := range a.Lost {
 		fmt.Fprintf(w, "  lost: order %s, acknowledged %v before the loss\n", l.ID, l.Age.Round(time.Millisecond))

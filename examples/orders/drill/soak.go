@@ -67,11 +67,7 @@ func (s *soak) play(ctx context.Context) error {
 		return err
 	}
 	load := s.users.load(s.World, s.script.cfg.Clients, s.script.cfg.Rate, 24*time.Hour)
-	defer func() {
-		for _, l := range load {
-			l.Stop()
-		}
-	}()
+	defer end(ctx, load)
 	s.tell("load: %.0f orders/s and as many reads, open, Poisson; seed %d", s.script.cfg.Rate, s.cfg.Seed)
 	start := time.Now()
 	lost := start

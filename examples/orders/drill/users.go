@@ -22,10 +22,11 @@ const (
 	classStock = "GET /stock/{sku}"
 )
 
-// What a user bears: an attempt, a pause between attempts, all of them.
+// What a user bears: an attempt, a pause between attempts that doubles up to the longest, all of them.
 const (
 	attemptTimeout = 2 * time.Second
 	pause          = 250 * time.Millisecond
+	longestPause   = time.Second
 	patience       = 5 * time.Second
 )
 
@@ -106,13 +107,13 @@ func (u *users) stock(ctx context.Context, op *drtest.Op) error {
 // whatever the last one says of itself.
 func (u *users) repeat(ctx context.Context, op *drtest.Op, method, path, key, body string) ([]byte, error) {
 	lost := false // the answer to an attempt was
-	for {
+	for wait := pause; ; wait = min(2*wait, longestPause) {
 		answer, again, err := u.send(ctx, op, method, path, key, body)
-		if err == nil || again < 0 {
+		if err == nil || !again {
 			return answer, err
 		}
 		lost = lost || holdfast.OutcomeOf(err) != holdfast.OutcomeNotRun
-		timer := time.NewTimer(again)
+		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
@@ -125,11 +126,11 @@ func (u *users) repeat(ctx context.Context, op *drtest.Op, method, path, key, bo
 	}
 }
 
-// send sends a request once. again is how long to wait before the next time, below zero if there is to be none.
-func (u *users) send(ctx context.Context, op *drtest.Op, method, path, key, body string) (answer []byte, again time.Duration, err error) {
+// send sends a request once. again says whether it is worth another time.
+func (u *users) send(ctx context.Context, op *drtest.Op, method, path, key, body string) (answer []byte, again bool, err error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://orders.example"+path, strings.NewReader(body))
 	if err != nil {
-		return nil, -1, err
+		return nil, false, err
 	}
 	req.Header.Set("Authorization", "Bearer user-"+strconv.Itoa(op.Client()))
 	if key != "" {
@@ -137,22 +138,22 @@ func (u *users) send(ctx context.Context, op *drtest.Op, method, path, key, body
 	}
 	resp, err := u.http.Do(req)
 	if err != nil {
-		return nil, pause, err
+		return nil, true, err
 	}
 	defer resp.Body.Close()
 	answer, err = io.ReadAll(resp.Body)
 	switch {
 	case err != nil:
-		return nil, pause, err
+		return nil, true, err
 	case resp.StatusCode < 300:
 		if resp.Header.Get("Age") != "" {
 			op.Degraded()
 		}
-		return answer, 0, nil
+		return answer, false, nil
 	case resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode == http.StatusServiceUnavailable, resp.StatusCode == http.StatusConflict:
-		return nil, pause, holdfast.NotRun(fmt.Errorf("%s %s = %d", method, path, resp.StatusCode))
+		return nil, true, holdfast.NotRun(fmt.Errorf("%s %s = %d", method, path, resp.StatusCode))
 	case resp.StatusCode >= 500:
-		return nil, pause, holdfast.Unknown(fmt.Errorf("%s %s = %d", method, path, resp.StatusCode))
+		return nil, true, holdfast.Unknown(fmt.Errorf("%s %s = %d", method, path, resp.StatusCode))
 	}
-	return nil, -1, fmt.Errorf("%s %s = %d", method, path, resp.StatusCode)
+	return nil, false, fmt.Errorf("%s %s = %d", method, path, resp.StatusCode)
 }

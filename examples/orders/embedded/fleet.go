@@ -43,6 +43,9 @@ type Config struct {
 	// Lag is how far the standby's database stays behind, beside the way. Zero means 200 ms.
 	Lag time.Duration
 
+	// LostDisks is the share of former writers' databases, 0 to 1, whose disk the operator cannot read any more: what only they had is in no list.
+	LostDisks float64
+
 	// Capacity is how many orders a second a Region can take after it has taken over. Zero means unlimited.
 	Capacity int
 

@@ -14,7 +14,8 @@ import (
 type KeyStep struct {
 	Region failover.Region
 	Key    idempotency.Key
-	Done   bool // a result was stored; else the key was claimed as one that has never been there, by who decides about it
+	Done   bool // a result was stored there; else the key was claimed as one that has never been there, by who decides about it
+	Copied bool // with Done: as the other Region has it, also where its own answer to that was lost
 	At     time.Time
 }
 
@@ -73,7 +74,7 @@ func (s loggedStore) Complete(ctx context.Context, c idempotency.Completion) (id
 func (s loggedStore) Put(ctx context.Context, key idempotency.Key, r idempotency.Record) error {
 	err := s.replica.Put(ctx, key, r)
 	if err == nil && r.State == idempotency.StateDone {
-		s.log.note(KeyStep{Region: s.region, Key: key, Done: true})
+		s.log.note(KeyStep{Region: s.region, Key: key, Done: true, Copied: true})
 	}
 	return err
 }

@@ -2,6 +2,8 @@ package embedded
 
 import (
 	"context"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,13 +12,22 @@ import (
 	"github.com/holdfast-go/holdfast/failover/runbook"
 )
 
-// An Operator is the person who puts things right after an outage, as docs/runbooks says: a former writer's database becomes a copy again, and when all is
-// well the writer goes home.
+// An Operator is the person who puts things right after an outage, as docs/runbooks says: a move that the group does not dare is approved when its writer is gone, a
+// former writer's database becomes a copy again, and when all is well the writer goes home.
 type Operator struct {
 	fleet *Fleet
+	rng   *rand.Rand // which disks can be read; used by one look after the other
 
-	mu   sync.Mutex // guards the following
-	lost map[string]time.Time
+	mu       sync.Mutex // guards the following
+	lost     map[string]time.Time
+	unread   []Unread
+	accepted int
+}
+
+// An Unread is a former writer's database whose disk could not be read when it was rebuilt: what only it had is bounded, not listed.
+type Unread struct {
+	Store string
+	At    time.Time
 }
 
 // operatorEvery is how often the operator looks.
@@ -24,7 +35,7 @@ const operatorEvery = 10 * time.Second
 
 // StartOperator starts one, in the third Region.
 func (f *Fleet) StartOperator() *Operator {
-	o := &Operator{fleet: f, lost: map[string]time.Time{}}
+	o := &Operator{fleet: f, rng: f.World.Stream("operator"), lost: map[string]time.Time{}}
 	f.third.Go("operator", o.run)
 	return o
 }
@@ -53,6 +64,20 @@ func (o *Operator) Exercise(ctx context.Context) {
 	}
 }
 
+// Unread returns the databases that were rebuilt unread.
+func (o *Operator) Unread() []Unread {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.unread)
+}
+
+// Accepted returns how many moves the operator has approved with the loss that they bring.
+func (o *Operator) Accepted() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.accepted
+}
+
 func (o *Operator) run(ctx context.Context) error {
 	ticker := time.NewTicker(operatorEvery)
 	defer ticker.Stop()
@@ -69,6 +94,7 @@ func (o *Operator) run(ctx context.Context) error {
 func (o *Operator) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, operatorEvery)
 	defer cancel()
+	o.approve(ctx)
 	writer := o.fleet.Writer()
 	if writer == nil {
 		return
@@ -88,6 +114,39 @@ func (o *Operator) look(ctx context.Context) {
 	}
 }
 
+// approve lets a move begin that the group has asked for and does not dare, because more may be lost than the RPO, if the writer's database is gone. The operator
+// has seen how much.
+func (o *Operator) approve(ctx context.Context) {
+	for _, s := range o.fleet.Sites {
+		for _, svc := range s.Alive() {
+			st := svc.Controller.Status()
+			if st.Phase != failover.PhaseAwaitApproval || st.Transition == nil || !st.Transition.Group || st.Transition.To != s.Name {
+				continue
+			}
+			if o.answers(ctx, o.fleet.Sites[st.Transition.From]) {
+				return // it will be back by itself
+			}
+			loss := failover.AcceptLoss{Exposure: failover.UnknownExposure, Reason: "the Region is gone", By: "ann"}
+			if st.Exposure.Known {
+				loss.Exposure = st.Exposure.Bound + operatorEvery
+			}
+			if _, err := svc.Controller.ApproveLoss(ctx, st.Transition.ID, loss); err == nil {
+				o.mu.Lock()
+				o.accepted++
+				o.mu.Unlock()
+			}
+			return
+		}
+	}
+}
+
+func (o *Operator) answers(ctx context.Context, s *Site) bool {
+	ctx, cancel := context.WithTimeout(ctx, operatorEvery/4)
+	defer cancel()
+	_, err := s.writableFrom(ctx, o.fleet.third)
+	return err == nil
+}
+
 // steady returns the controller of a process that may write while no move is under way, nil if there is none.
 func (s *Site) steady() *failover.Controller {
 	for _, svc := range s.Services() {
@@ -105,6 +164,10 @@ func (o *Operator) rebuild(former, writer *Site) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.rng.Float64() < o.fleet.Config.LostDisks {
+		o.unread = append(o.unread, Unread{former.Store.Name(), time.Now()})
+		return
+	}
 	for _, id := range lost {
 		o.lost[id] = time.Now()
 	}

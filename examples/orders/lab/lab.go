@@ -92,13 +92,13 @@ func Start(ctx context.Context, w *drtest.World, cfg Config) (_ *Lab, err error)
 	}
 	for _, step := range []func(context.Context) error{l.attach, l.connect, l.follow, l.run} {
 		if err := step(ctx); err != nil {
-			return nil, errors.Join(err, l.Close())
+			return nil, errors.Join(err, l.Kill())
 		}
 	}
 	return l, nil
 }
 
-// Close stops processes and servers, whatever state they are in.
+// Close stops processes in good order, and then servers, whatever state they are in.
 func (l *Lab) Close() error {
 	l.crew.Stop()
 	l.remove()
@@ -106,6 +106,12 @@ func (l *Lab) Close() error {
 		_ = db.Close()
 	}
 	return closeServers(l.servers)
+}
+
+// Kill ends the servers at once, whatever state they are in, and waits for nobody: in an outage it can take half a minute until processes of the service
+// have given up what they cannot end in good order. They end with this process.
+func (l *Lab) Kill() error {
+	return killServers(l.servers)
 }
 
 // silent is for go-redis, which prints every failed dial.

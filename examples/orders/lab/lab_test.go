@@ -27,8 +27,14 @@ func TestDrillOnRealServers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the drill takes more than a minute: not with -short")
 	}
+	for _, approve := range []bool{false, true} {
+		t.Run(map[bool]string{false: "the group decides", true: "two people decide"}[approve], func(t *testing.T) { drillOn(t, approve) })
+	}
+}
+
+func drillOn(t *testing.T, approve bool) {
 	said := &transcript{start: time.Now()}
-	result := play(t, said)
+	result := play(t, said, approve)
 	var text strings.Builder
 	result.Print(&text)
 	t.Logf("%s\n%s", said, &text)
@@ -38,8 +44,8 @@ func TestDrillOnRealServers(t *testing.T) {
 	if len(result.Account.Lost) == 0 {
 		t.Error("nothing is on the loss list, want the orders of the time without replication")
 	}
-	if len(result.Moves) != 2 || !result.Moves[0].Auto || !result.Moves[0].Exposure.Known || !result.Moves[1].Planned {
-		t.Errorf("moves %+v, want one by the group with its exposure, and a planned one back", result.Moves)
+	if len(result.Moves) != 2 || !approve && !result.Moves[0].Auto || !result.Moves[0].Exposure.Known || !result.Moves[1].Planned {
+		t.Errorf("moves %+v, want one with its exposure, by the group unless it asks people, and a planned one back", result.Moves)
 	}
 	for _, want := range []string{"SIGKILL PostgreSQL of us-east-1", "SIGSTOP Redis of us-east-1", "SIGSTOP SQS of us-east-1", "SIGCONT Redis of us-east-1", "SIGCONT SQS of us-east-1", "list the divergence: done"} {
 		if !strings.Contains(said.String(), want) {
@@ -61,7 +67,7 @@ func TestDrillOnRealServers(t *testing.T) {
 }
 
 // play returns when all is closed.
-func play(t *testing.T, said *transcript) *drill.Result {
+func play(t *testing.T, said *transcript, approve bool) *drill.Result {
 	world, err := drtest.NewReal(t.Context(), drtest.Config{Name: "orders on real parts"})
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +79,7 @@ func play(t *testing.T, said *transcript) *drill.Result {
 	}()
 	l, err := lab.Start(t.Context(), world, lab.Config{Dir: t.TempDir(), Say: said.say, Settings: service.Settings{
 		LeaseTTL: 3 * time.Second, PollEvery: 250 * time.Millisecond, ProbeEvery: 250 * time.Millisecond, ProbeTimeout: time.Second, MaxFlight: time.Second,
-		Cooldown: 4 * time.Second, SettleAfter: 2 * time.Second,
+		Cooldown: 4 * time.Second, SettleAfter: 2 * time.Second, ByApproval: approve,
 	}})
 	if missing, ok := errors.AsType[*servers.MissingError](err); ok && os.Getenv("CI") != "true" {
 		t.Skipf("the drill's servers: %v", missing)
@@ -87,7 +93,7 @@ func play(t *testing.T, said *transcript) *drill.Result {
 		}
 	}()
 	result, err := drill.Run(t.Context(), l.System(), drill.Config{
-		Rate: 10, Before: 2 * time.Second, Outage: 5 * time.Second, After: time.Second, Give: 2 * time.Minute, Settle: 2 * time.Minute, RTO: time.Minute,
+		Rate: 10, Before: 2 * time.Second, Outage: 5 * time.Second, After: time.Second, Give: 2 * time.Minute, Settle: 2 * time.Minute, RTO: time.Minute, Approve: approve,
 		Progress: func(e drill.Event) { said.say("%s", e.Text) },
 	})
 	if err != nil {

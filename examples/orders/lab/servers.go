@@ -56,17 +56,33 @@ func startServers(ctx context.Context, dir string) (map[failover.Region]*machine
 
 // closeServers ends those that were started, whatever state they are in.
 func closeServers(all map[failover.Region]*machines) error {
-	var errs []error
+	return each(all, (*servers.Server).Close)
+}
+
+// killServers ends them without a chance to write anything.
+func killServers(all map[failover.Region]*machines) error {
+	return each(all, func(s *servers.Server) error { return errors.Join(s.Kill(), s.Close()) })
+}
+
+// each does something to all servers that were started, side by side.
+func each(all map[failover.Region]*machines, do func(*servers.Server) error) error {
+	var started []*servers.Server
 	for _, m := range all {
 		if m.pg != nil {
-			errs = append(errs, m.pg.Close())
+			started = append(started, m.pg.Server)
 		}
 		for _, s := range []*servers.Server{m.redis, m.sqs} {
 			if s != nil {
-				errs = append(errs, s.Close())
+				started = append(started, s)
 			}
 		}
 	}
+	errs := make([]error, len(started))
+	var wg sync.WaitGroup
+	for i, s := range started {
+		wg.Go(func() { errs[i] = do(s) })
+	}
+	wg.Wait()
 	return errors.Join(errs...)
 }
 

@@ -64,6 +64,7 @@ func inMemory(b *testing.B) (svc *service.Service, p service.Parts, db *sql.DB) 
 	var running sync.WaitGroup
 	running.Go(func() { _ = svc.Controller.Run(ctx) })
 	running.Go(func() { _ = svc.Modes.Run(ctx) })
+	running.Go(func() { _ = svc.Guard.Run(ctx) })
 	b.Cleanup(func() {
 		stop()
 		running.Wait()

@@ -68,7 +68,7 @@ func (s *Service) insert(ctx context.Context, o Order) (Order, error) {
 }
 
 // update changes an order that is there. change must give the same result when it runs again.
-func (s *Service) update(ctx context.Context, id string, change func(*Order)) (Order, error) {
+func (s *Service) update(ctx context.Context, id string, change func(Order) Order) (Order, error) {
 	return failoversql.Tx(ctx, s.DB, s.parts.Database, func(ctx context.Context, tx *sql.Tx) (Order, error) {
 		o, err := s.parts.Database.Find(ctx, tx, id)
 		if errors.Is(err, sql.ErrNoRows) {
@@ -77,7 +77,7 @@ func (s *Service) update(ctx context.Context, id string, change func(*Order)) (O
 		if err != nil {
 			return Order{}, err
 		}
-		change(&o)
+		o = change(o)
 		return o, s.parts.Database.Save(ctx, tx, o)
 	}, failover.Idempotent(failover.Replicated))
 }

@@ -72,6 +72,7 @@ type Settings struct {
 	ByApproval                                               bool          // ask a person before an unplanned move
 	MaxMoves                                                 int           // automatic moves in 6 h
 	MaxInFlight                                              int           // requests at a time in one process; zero means 256
+	Workers                                                  int           // deferred calls at a time in each lane of one process; zero means 64
 	SettleAfter                                              time.Duration // zero means 1 min
 	DrainDelay                                               time.Duration // from "not ready" until no new connection is taken
 }

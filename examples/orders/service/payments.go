@@ -51,7 +51,7 @@ func (s *Service) charge(ctx context.Context, args ChargeArgs) error {
 	case status == http.StatusAccepted:
 		return errPayLater
 	case status == http.StatusPaymentRequired:
-		if _, err := s.update(ctx, args.Order, func(o *Order) { o.Status = StatusDeclined }); err != nil {
+		if _, err := s.update(ctx, args.Order, func(o Order) Order { o.Status = StatusDeclined; return o }); err != nil {
 			return err // not final before it is written down: payments say it again
 		}
 		return errDeclined
@@ -63,7 +63,7 @@ func (s *Service) charge(ctx context.Context, args ChargeArgs) error {
 
 // paid notes that the money was taken.
 func (s *Service) paid(ctx context.Context, order string) error {
-	if _, err := s.update(ctx, order, func(o *Order) { o.Status = StatusPaid }); err != nil {
+	if _, err := s.update(ctx, order, func(o Order) Order { o.Status = StatusPaid; return o }); err != nil {
 		return err
 	}
 	return s.settleLater(ctx, order)

@@ -26,7 +26,7 @@ func (s *Service) settleLater(ctx context.Context, order string) error {
 
 // settle marks a paid order as settled.
 func (s *Service) settle(ctx context.Context, args SettleArgs) error {
-	_, err := s.update(ctx, args.Order, func(o *Order) { o.Settled = true })
+	_, err := s.update(ctx, args.Order, func(o Order) Order { o.Settled = true; return o })
 	return err
 }
 
@@ -46,4 +46,12 @@ func (s Settings) settleAfter() time.Duration {
 		return time.Minute
 	}
 	return s.SettleAfter
+}
+
+// workers are many: each waits most of the time, for the keys in the other Region.
+func (s Settings) workers() int {
+	if s.Workers == 0 {
+		return 64
+	}
+	return s.Workers
 }

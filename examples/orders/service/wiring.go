@@ -130,7 +130,7 @@ func (s *Service) lane(name string, l Lane, mux *queue.Mux) (client *queue.Clien
 		return nil, nil, err
 	}
 	worker, err = queue.NewWorker(regional, mux, queue.WorkerConfig{
-		Name: name, Once: s.Guard.Once, OnceRetention: s.Guard.OnceRetention(),
+		Name: name, Workers: s.parts.Settings.workers(), Once: s.Guard.Once, OnceRetention: s.Guard.OnceRetention(),
 		Ready: ctl.Ready, Epoch: ctl.Epoch, Ledger: s.parts.Ledger, Logger: s.log, MeterProvider: s.meters,
 	})
 	return client, worker, err
