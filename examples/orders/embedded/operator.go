@@ -126,10 +126,10 @@ func (o *Operator) approve(ctx context.Context) {
 			if o.answers(ctx, o.fleet.Sites[st.Transition.From]) {
 				return // it will be back by itself
 			}
-			loss := failover.AcceptLoss{Exposure: failover.UnknownExposure, Reason: "the Region is gone", By: "ann"}
-			if st.Exposure.Known {
-				loss.Exposure = st.Exposure.Bound + operatorEvery
+			if !st.Exposure.Known {
+				return // nobody knows what would be lost: the target may be a former writer that is not rebuilt
 			}
+			loss := failover.AcceptLoss{Exposure: st.Exposure.Bound + operatorEvery, Reason: "the Region is gone", By: "ann"}
 			if _, err := svc.Controller.ApproveLoss(ctx, st.Transition.ID, loss); err == nil {
 				o.mu.Lock()
 				o.accepted++
