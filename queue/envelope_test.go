@@ -112,7 +112,8 @@ func TestTimesAreRFC3339(t *testing.T) {
 	}
 	edge := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 	for _, at := range []time.Time{
-		{}, time.Unix(-1, 0), time.Unix(0, 0), time.Unix(0, 1), time.Unix(0, 1e8), time.Unix(0, 999999999), edge, edge.Add(time.Second - 1),
+		{},
+		time.Unix(-1, 0), time.Unix(0, 0), time.Unix(0, 1), time.Unix(0, 1e8), time.Unix(0, 999999999), edge, edge.Add(time.Second - 1),
 		edge.Add(time.Second), time.Date(2024, 2, 29, 23, 0, 0, 120, time.FixedZone("", -7200)),
 	} {
 		check(at)
