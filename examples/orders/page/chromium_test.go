@@ -180,7 +180,7 @@ func testKeyboard(t *testing.T, b *chromium.Browser) {
 		}
 	}
 	p.must(p.Press(" "))
-	p.until(`document.activeElement.getAttribute("aria-pressed") == "true"`)
+	p.until(`document.activeElement.getAttribute("aria-pressed") == "true" && !document.activeElement.hasAttribute("aria-busy")`) // while it is busy it takes no press
 	p.must(p.Press(" "))
 	p.until(`document.activeElement.getAttribute("aria-pressed") == "false"`)
 
