@@ -215,9 +215,10 @@ func TestEveryButtonOnThePage(t *testing.T) {
 // breakAndMend presses a fault's button, sees it active, and presses it again.
 func (p *tab) breakAndMend(id string) {
 	p.t.Helper()
-	pressed := "document.querySelector(`[data-action=" + id + "]`).getAttribute(`aria-pressed`) == "
+	button := "document.querySelector(`[data-action=" + id + "]`)"
+	pressed := button + ".getAttribute(`aria-pressed`) == "
 	p.press(id)
-	p.until(pressed+"`true` && "+faults+` != "None injected"`, soon)
+	p.until(pressed+"`true` && !"+button+".hasAttribute(`aria-busy`) && "+faults+` != "None injected"`, soon) // while it is busy it takes no press
 	p.press(id)
 	p.until(pressed+"`false` && "+faults+` == "None injected"`, soon)
 }
