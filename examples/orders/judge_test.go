@@ -176,7 +176,7 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 			for i := range busiest + 1 {
 				a.history.AddRequest("sqs.us-east-1.amazonaws.com", 5*time.Second+time.Duration(i), 1)
 			}
-		}, "in circles: sqs.us-east-1.amazonaws.com got 151 requests in a second"},
+		}, "in circles: sqs.us-east-1.amazonaws.com got 401 requests in a second"},
 		"as many requests as there may be": {func(a *closing) {
 			for i := range busiest {
 				a.history.AddRequest("sqs.us-east-1.amazonaws.com", 5*time.Second+time.Duration(i), 1)
