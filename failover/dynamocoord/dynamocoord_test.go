@@ -48,7 +48,8 @@ func TestAgainstMoto(t *testing.T) {
 				{AttributeName: aws.String("pk"), KeyType: types.KeyTypeHash}, {AttributeName: aws.String("sk"), KeyType: types.KeyTypeRange},
 			},
 		})
-		if err != nil {
+		// moto breaks a connection now and then, and the SDK asks again for a table that is made: nobody else has its name.
+		if made := (*types.ResourceInUseException)(nil); err != nil && !errors.As(err, &made) {
 			t.Fatal(err)
 		}
 		s, err := dynamocoord.Open(t.Context(), api, dynamocoord.Config{Table: table, Regions: fleet})
@@ -66,18 +67,11 @@ func TestAgainstMoto(t *testing.T) {
 	}
 }
 
-// loseAnswers loses the answer to every third store that was made. The SDK sends it again. Of the rest it loses none: moto ends connections that
-// were kept at any moment, and a table whose creation is sent again exists already.
+// loseAnswers loses the answer to every third store that was made. The SDK sends it again.
 type loseAnswers struct{ stores atomic.Int64 }
 
-var unkept = func() *http.Transport {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.DisableKeepAlives = true
-	return t
-}()
-
 func (l *loseAnswers) RoundTrip(r *http.Request) (*http.Response, error) {
-	res, err := unkept.RoundTrip(r)
+	res, err := http.DefaultTransport.RoundTrip(r)
 	if err == nil && res.StatusCode == http.StatusOK && r.Header.Get("X-Amz-Target") == "DynamoDB_20120810.PutItem" && l.stores.Add(1)%3 == 1 {
 		res.Body.Close()
 		return nil, &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
