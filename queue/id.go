@@ -3,11 +3,12 @@ package queue
 import (
 	"crypto/rand"
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"sync"
 	"time"
 	"unsafe"
+
+	"github.com/holdfast-go/holdfast/internal/uuid"
 )
 
 // newID returns a UUIDv7: 48 bits of Unix milliseconds, 12 bits of the fraction of the millisecond (RFC 9562, method 3),
@@ -21,12 +22,7 @@ func newID(now time.Time) string {
 	m.random(b[8:])
 	b[8] = b[8]&0x3f | 0x80
 	s := m.space()
-	hex.Encode(s[:8], b[:4])
-	hex.Encode(s[9:13], b[4:6])
-	hex.Encode(s[14:18], b[6:8])
-	hex.Encode(s[19:23], b[8:10])
-	hex.Encode(s[24:], b[10:])
-	s[8], s[13], s[18], s[23] = '-', '-', '-', '-'
+	uuid.Put(s, b)
 	return unsafe.String(&s[0], len(s)) // nobody writes to s again
 }
 
@@ -50,7 +46,7 @@ func (m *mint) random(b []byte) {
 	copy(b, m.entropy[m.left:])
 }
 
-const idLength, idsTogether = 36, 7 // 252 bytes: whoever keeps one ID keeps no more than that
+const idLength, idsTogether = uuid.Length, 7 // 252 bytes: whoever keeps one ID keeps no more than that
 
 // space returns memory for an ID, never handed out before.
 func (m *mint) space() []byte {
