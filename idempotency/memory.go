@@ -53,6 +53,7 @@ type shard struct {
 	done    intrusive.List[entry] // results, least recently read first
 	open    intrusive.List[entry] // in flight and held, oldest claim first
 	spare   *entry                // dropped, by chain
+	due     int64                 // not to be looked through for expired records before
 	fence   uint64
 	missed  map[place]Mark
 	marks   uint64
