@@ -47,10 +47,10 @@ var errMayArrive = errors.New("the claim may still arrive")
 
 // unclaimLater takes back a claim whose reply was lost, and looks a second time for one that was not there: what was sent
 // over a connection that then failed may arrive behind its own release.
-func (g *core) unclaimLater(h Holder) {
+func (g *core) unclaimLater(h Holder, retention time.Duration) {
 	again := false
 	g.retryLater(&g.unsent, nil, func() {}, func(ctx context.Context) error {
-		status, err := g.store.Release(ctx, Release{Holder: h})
+		status, err := g.store.Release(ctx, Release{Holder: h, Retention: retention})
 		if err == nil && status == StatusAbsent && !again {
 			again = true
 			return errMayArrive
