@@ -8,25 +8,19 @@ import (
 	"testing"
 )
 
-type answers func(*http.Request) (int, error)
+type answers func() (*http.Response, error)
 
-func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
-	status, err := a(r)
-	if err != nil {
-		return nil, err
-	}
-	return &http.Response{StatusCode: status, Body: http.NoBody}, nil
-}
+func (a answers) RoundTrip(*http.Request) (*http.Response, error) { return a() }
 
 // A Region is lost when users have been promised orders that its standby cannot have: those that were sent after the link was cut.
 func TestTallyCountsWhatWasPromisedSince(t *testing.T) {
-	status, during := http.StatusCreated, func() {}
-	users := &tally{RoundTripper: answers(func(*http.Request) (int, error) {
+	status, header, during := http.StatusCreated, http.Header{}, func() {}
+	users := &tally{RoundTripper: answers(func() (*http.Response, error) {
 		during()
 		if status == 0 {
-			return 0, http.ErrHandlerTimeout
+			return nil, http.ErrHandlerTimeout
 		}
-		return status, nil
+		return &http.Response{StatusCode: status, Header: header, Body: http.NoBody}, nil
 	})}
 	order := func(method, path string) {
 		resp, err := users.RoundTrip(httptest.NewRequest(method, path, nil))
@@ -50,6 +44,10 @@ func TestTallyCountsWhatWasPromisedSince(t *testing.T) {
 	order("GET", "/orders/1")
 	order("GET", "/orders")
 	want(1)
+	header.Set("Idempotency-Replayed", "true") // placed by an earlier try
+	order("POST", "/orders")
+	want(1)
+	header.Del("Idempotency-Replayed")
 	for _, status = range []int{0, http.StatusServiceUnavailable, http.StatusConflict} {
 		order("POST", "/orders")
 	}
