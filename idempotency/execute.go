@@ -309,7 +309,7 @@ func (c *call) send(store Store, claim Claim) (Answer, error) {
 func (c *call) granted(store Store, claim Claim, r Record, sent time.Time, ambiguous bool) (grant, error) {
 	g := grant{granter: store, past: past{r.Attempt, r.Prior, r.Checkpoint}, sent: sent, holder: Holder{Key: c.key, Owner: claim.Owner, Fence: r.Fence}}
 	if time.Since(sent) > c.config.Lease-c.config.Heartbeat {
-		c.unclaimLater(g.holder)
+		c.unclaimLater(g.holder, c.retention)
 		e := c.refuse(endUnavailable, ErrUnavailable, errors.New("the claim took as long as the lease"))
 		e.Wait = probeEvery
 		return grant{}, e
@@ -364,7 +364,7 @@ func (c *call) denied(a Answer, claim Claim) error {
 // outage decides what follows a store that failed: another store, nil for no protection, or an error.
 func (c *call) outage(store Store, claim Claim, err error) (Store, error) {
 	if c.ctx.Err() != nil {
-		c.unclaimLater(Holder{Key: c.key, Owner: claim.Owner}) // the claim may have arrived
+		c.unclaimLater(Holder{Key: c.key, Owner: claim.Owner}, c.retention) // the claim may have arrived
 		e := c.refuse(endUnavailable, ErrUnavailable, errors.Join(context.Cause(c.ctx), err))
 		return nil, e
 	}
@@ -389,7 +389,7 @@ func (c *call) outage(store Store, claim Claim, err error) (Store, error) {
 		return c.local, nil
 	}
 	if reason == ErrUnavailable {
-		c.unclaimLater(Holder{Key: c.key, Owner: claim.Owner})
+		c.unclaimLater(Holder{Key: c.key, Owner: claim.Owner}, c.retention)
 	}
 	e := c.refuse(endUnavailable, reason, err)
 	e.Wait = probeEvery

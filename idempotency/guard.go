@@ -359,17 +359,16 @@ func (g *Guard) Run(ctx context.Context) error {
 		wg.Go(func() { err = s.Run(ctx) })
 	}
 	g.runners.open()
+	g.leave.Store(nil) // of a Run before
 	<-ctx.Done()
-	last := g.runners.close()
+	ending := g.runners.close()
 	leave := time.Now().Add(stopPatience)
 	g.leave.Store(&leave)
 	g.work.wait()
 	g.later.wait()
 	g.unsent.wait()
 	g.work.wait() // heartbeats of what was waited for
-	if last {
-		g.runners.all.wait()
-	}
+	ending.wait()
 	wg.Wait()
 	return err
 }

@@ -2,6 +2,7 @@ package idempotency
 
 import (
 	"math/rand/v2"
+	"time"
 
 	"github.com/holdfast-go/holdfast/internal/intrusive"
 )
@@ -123,19 +124,34 @@ func (m *Memory) evictAnywhere() bool {
 	for i := range m.shards {
 		s := &m.shards[(first+i)%len(m.shards)]
 		s.mu.Lock()
-		before := len(s.entries)
-		for _, e := range s.entries {
-			if e.expires <= now {
-				m.drop(s, e)
-			}
-		}
-		freed := len(s.entries) < before || m.evict(s)
+		freed := m.expire(s, now) || m.evict(s)
 		s.mu.Unlock()
 		if freed {
 			return true
 		}
 	}
 	return false
+}
+
+// lookEvery is how often a shard is looked through for expired records while none is due.
+const lookEvery = time.Second
+
+// expire drops the shard's expired records, wherever they are. It looks at them all, and then not again before the first of them is due: a store that is full
+// of calls in flight is asked for room by every claim.
+func (m *Memory) expire(s *shard, now int64) (freed bool) {
+	if now < s.due {
+		return false
+	}
+	s.due = now + int64(lookEvery) // records that come meanwhile may expire before those that are there
+	for _, e := range s.entries {
+		if e.expires > now {
+			s.due = min(s.due, e.expires)
+		} else {
+			m.drop(s, e)
+			freed = true
+		}
+	}
+	return freed
 }
 
 // makeRoom evicts results until n more bytes fit. The caller holds no lock.

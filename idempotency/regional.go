@@ -48,6 +48,10 @@ type RegionalConfig struct {
 // first, and Resync, bring it to the replica, so that no caller has a result that a failover would lose. A process that dies
 // between the two halves of another step has died with its attempt, which then counts as abandoned after a failover.
 //
+// While a Region is away its notes grow by one for each key. A note goes with the retention of the step that left it, a minute later: what the other
+// Region may have of the key has then expired too. So there are at most as many as keys are used within their retention, and a third more that are not dropped yet
+// (with redisstore, as many again). Take a Region that is gone for good out of the map of stores.
+//
 // A store that loses acknowledged writes, by a fail-over inside its Region, notes nothing of it. The other Region's copy makes up for
 // that at every claim, as long as it answers.
 //

@@ -20,7 +20,7 @@ type Config struct {
 	Before   time.Duration // of peace; 0 = 3 s
 	Outage   time.Duration // 0 = 10 s
 	After    time.Duration // of peace at the end; 0 = 2 s
-	Give     time.Duration // to open, to move, to rebuild and to move back, each at most; 0 = 1 min
+	Give     time.Duration // to open, to move, to validate a move, to rebuild and to move back, each at most; 0 = 1 min
 	Settle   time.Duration // deferred calls, at the end; 0 = 20 s
 	RTO, RPO time.Duration // promised; 0 = 15 s, and 60 s
 	Pause    time.Duration // of orders in the planned move home, promised; 0 = RTO
@@ -69,9 +69,6 @@ const (
 	operator = "ann"
 	second   = "bob"
 )
-
-// validation is what a move may still take once its target writes.
-const validation = 5 * time.Second
 
 // pollEvery is how often the drill looks at the controllers.
 const pollEvery = 100 * time.Millisecond
@@ -171,7 +168,7 @@ func (d *script) moveAway(ctx context.Context) error {
 }
 
 // ask does what two people do: one asks for a move, the other approves it the next time. What a guard refuses, or the group takes back, is
-// asked for again. A process of the standby hears them.
+// asked for again; another move, which the group may ask people for on a busy machine, is denied. A process of the standby hears them.
 func (d *script) ask(ctx context.Context, to failover.Region, planned bool) error {
 	c := d.Controllers(d.Standby)
 	if len(c) == 0 {
@@ -182,6 +179,9 @@ func (d *script) ask(ctx context.Context, to failover.Region, planned bool) erro
 	case s.Transition == nil:
 		_, err := c[0].Failover(ctx, to, failover.Request{Reason: "drill: to " + to, By: operator, Planned: planned})
 		return d.told(err, "%s asked for %s", operator, to)
+	case s.Phase == failover.PhaseAwaitApproval && (s.Transition.To != to || s.Transition.Planned != planned):
+		err := c[0].Deny(ctx, s.Transition.ID, second, "drill: not the move that it needs")
+		return d.told(err, "%s denied another move to %s: %s", second, s.Transition.To, s.Transition.Reason)
 	case s.Phase == failover.PhaseAwaitApproval:
 		_, err := c[0].Approve(ctx, s.Transition.ID, second)
 		return d.told(err, "%s approved", second)
@@ -237,7 +237,7 @@ func (d *script) moved(ctx context.Context, to failover.Region) {
 	d.tell("%s writes", to)
 	t := d.status(to).Last
 	known := func() bool { t = d.status(to).Last; return t != nil && t.To == to }
-	if !until(ctx, pollEvery, validation, known) {
+	if !until(ctx, pollEvery, d.cfg.Give, known) {
 		return
 	}
 	d.moves = append(d.moves, *t)
