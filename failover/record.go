@@ -54,8 +54,9 @@ type Record struct {
 	Epoch      uint64      `json:"epoch"`       // grows with every change of the writer, never falls
 	DecisionID string      `json:"decision_id"` // the decision that began Epoch
 	Phase      Phase       `json:"phase"`
-	Writer     Region      `json:"writer,omitempty"` // who may write at Epoch; "" in fenced and promoting
-	Since      time.Time   `json:"since"`            // when Epoch began, UTC
+	Writer     Region      `json:"writer,omitempty"`    // who may write at Epoch; "" in fenced and promoting
+	Since      time.Time   `json:"since"`               // when Epoch began, UTC
+	TookOver   uint64      `json:"took_over,omitempty"` // the epoch at which the newest writer's Region took over; zero since the first boot
 	Transition *Transition `json:"transition,omitempty"`
 	Moves      []Move      `json:"moves,omitempty"`    // recent moves of the writer, for cooldown and budget
 	AskAgain   time.Time   `json:"ask_again,omitzero"` // no request by the group before: the last one was denied
