@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -150,7 +151,7 @@ func (r *Record) note(e audit.Record) {
 func VerifyAudit(log io.Reader) error {
 	lines := bufio.NewReader(log)
 	first, err := lines.ReadBytes('\n')
-	if err != nil && err != io.EOF || len(first) == 0 {
+	if err != nil && !errors.Is(err, io.EOF) || len(first) == 0 {
 		return err
 	}
 	var place struct {
