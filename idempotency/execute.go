@@ -164,7 +164,7 @@ func (c *call) lead(f *flight) (stored []byte, info Info, err error) {
 	r := &c.first
 	r.call = c
 	if err := c.begin(&r.grant); err != nil {
-		if e, ok := err.(*Error); ok && e.Reason == ErrInFlight {
+		if e, ok := err.(*Error); ok && e.Reason == ErrInFlight { //nolint:errorlint // begin returns it bare
 			f.refused = e
 		}
 		return nil, info, err
@@ -388,7 +388,7 @@ func (c *call) outage(store Store, claim Claim, err error) (Store, error) {
 	case c.config.OnOutage == OutageLocal && store == c.store:
 		return c.local, nil
 	}
-	if reason == ErrUnavailable {
+	if reason == ErrUnavailable { //nolint:errorlint // one of a closed set, bare
 		c.unclaimLater(Holder{Key: c.key, Owner: claim.Owner}, c.retention)
 	}
 	e := c.refuse(endUnavailable, reason, err)
