@@ -126,9 +126,12 @@ func NewClient(t Transport, config ClientConfig) (*Client, error) {
 const headroom = 4 << 10
 
 // Defer implements [Deferrer]. Use [Call.Defer].
-func (c *Client) Defer(ctx context.Context, e Envelope) (r Receipt, err error) {
+func (c *Client) Defer(ctx context.Context, e Envelope) (Receipt, error) { return c.deferred(ctx, &e) }
+
+// deferred is Defer of an envelope that is the caller's again when it returns.
+func (c *Client) deferred(ctx context.Context, e *Envelope) (r Receipt, err error) {
 	var d deferral
-	ctx, err = d.begin(ctx, c, &e)
+	ctx, err = d.begin(ctx, c, e)
 	if err == nil {
 		err = d.finish(ctx, &r)
 	}
