@@ -98,6 +98,9 @@ func NewRegional(route func() (regions []string, writer string), stores map[stri
 	}
 	if c.ReplicaOf == nil {
 		r.config.ReplicaOf = r.next
+		for name, p := range r.peers {
+			p.next = r.peers[r.next(name)]
+		}
 	}
 	for _, writer := range r.names {
 		if name := r.config.ReplicaOf(writer); name != "" && r.peers[name] == nil {
@@ -146,11 +149,20 @@ func (r *Regional) pair() (p pair, err error) {
 	if p.home = r.peers[writer]; p.home == nil {
 		return p, fmt.Errorf("idempotency %q: no store for the writer's Region %q", r.config.Name, writer)
 	}
-	if name := r.config.ReplicaOf(writer); name != "" && name != writer {
-		p.copy = r.peers[name]
-	}
+	p.copy = r.copyOf(p.home)
 	p.alone = p.copy != nil && !p.copy.ready()
 	return p, nil
+}
+
+// copyOf returns the peer that holds home's second copy, nil if there is none.
+func (r *Regional) copyOf(home *peer) *peer {
+	if home.next != nil {
+		return home.next
+	}
+	if name := r.config.ReplicaOf(home.region); name != "" && name != home.region {
+		return r.peers[name]
+	}
+	return nil
 }
 
 // follows reports whether the step must also be taken by the copy.
