@@ -88,13 +88,13 @@ func sameRequest(t *testing.T, in *sqs.SendMessageBatchInput) {
 	if a, b := sdk.request, wired.request; a.Method != b.Method || a.URL.String() != b.URL.String() || a.Host != b.Host || a.ContentLength != b.ContentLength {
 		t.Fatalf("with a wire the request is %s %s of %d bytes, want %s %s of %d", b.Method, b.URL, b.ContentLength, a.Method, a.URL, a.ContentLength)
 	}
-	if a, b := comparable(sdk.request.Header), comparable(wired.request.Header); !reflect.DeepEqual(a, b) {
+	if a, b := steady(sdk.request.Header), steady(wired.request.Header); !reflect.DeepEqual(a, b) {
 		t.Fatalf("with a wire the headers are\n%v, want\n%v", b, a)
 	}
 }
 
-// comparable leaves out of header what is another in every request.
-func comparable(header http.Header) http.Header {
+// steady leaves out of header what is another in every request.
+func steady(header http.Header) http.Header {
 	header = header.Clone()
 	for _, key := range []string{"Amz-Sdk-Invocation-Id", "X-Amz-Date", "Authorization"} {
 		if len(header[key]) != 1 {
