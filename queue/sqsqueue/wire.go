@@ -33,7 +33,7 @@ type template struct {
 	keys, values []string
 }
 
-// A wires keeps the wire of the last client protocol, which is always the same.
+// A wires keeps the wire of the last client protocol, which is always the same unless an [API] chooses between clients.
 type wires struct{ last atomic.Pointer[wire] }
 
 // of returns p's wire, or p if it has none.
