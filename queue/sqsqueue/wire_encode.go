@@ -99,16 +99,29 @@ func encodeString(b []byte, s string) []byte {
 		case c < utf8.RuneSelf:
 			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 		default:
-			r, size := utf8.DecodeRuneInString(s[i:])
-			if r == '\u2028' || r == '\u2029' {
-				b = append(b, '\\', 'u', '2', '0', '2', hexDigits[r&15])
-			} else {
-				b = utf8.AppendRune(b, r) // U+FFFD for an invalid byte
-			}
-			i += size - 1
+			b, i = encodeRunes(b, s, i)
+			continue
 		}
 		i++
 	}
+}
+
+// encodeRunes appends s from i up to the first byte that is ASCII, and returns where that is.
+func encodeRunes(b []byte, s string, i int) ([]byte, int) {
+	from := i
+	for i < len(s) && s[i] >= utf8.RuneSelf {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == utf8.RuneError && size == 1:
+			b = append(append(b, s[from:i]...), "\ufffd"...)
+			from = i + size
+		case r == '\u2028' || r == '\u2029':
+			b = append(append(b, s[from:i]...), '\\', 'u', '2', '0', '2', hexDigits[r&15])
+			from = i + size
+		}
+		i += size
+	}
+	return append(b, s[from:i]...), i
 }
 
 // encodePlain appends s from i up to the first byte that is a control, a quote, a backslash, DEL or not ASCII, and returns where
