@@ -39,7 +39,8 @@ type RegionalConfig struct {
 }
 
 // Regional is a store over one store per Region. Every step is taken first in the writer's Region, which decides, and then
-// in the replica's, so that a failover to the replica finds the keys. While the replica does not answer, steps are taken in one
+// in the replica's, so that a failover to the replica finds the keys. While there is no writer nothing is claimed; what was
+// claimed before keeps its lease, and its result is stored, in the Regions where it was claimed. While the replica does not answer, steps are taken in one
 // Region and their keys noted there, in the same round trip; see [Regional.Resync] and [Regional.UnprotectedSince].
 //
 // A result is noted in the writer's store, in the step that writes it, before the replica hears of it, and the note is cleared when
@@ -62,11 +63,12 @@ type Regional struct {
 	peers    map[string]*peer
 	names    []string // sorted
 	log      *slog.Logger
-	near     bool          // all stores are instant
-	degraded atomic.Int64  // UnixNano since when a copy may be missing; 0 for never
-	episodes atomic.Int64  // how often a copy was missed
-	damaged  atomic.Int64  // keys that the last Resync could not copy because they are damaged
-	woken    chan struct{} // capacity 1: a copy is missed for the first time
+	near     bool                 // all stores are instant
+	last     atomic.Pointer[peer] // where the last claim went
+	degraded atomic.Int64         // UnixNano since when a copy may be missing; 0 for never
+	episodes atomic.Int64         // how often a copy was missed
+	damaged  atomic.Int64         // keys that the last Resync could not copy because they are damaged
+	woken    chan struct{}        // capacity 1: a copy is missed for the first time
 	set      telemetry.Set
 }
 
@@ -142,19 +144,39 @@ type pair struct {
 	alone      bool  // copy is left out this time: note the key
 }
 
-func (r *Regional) pair() (p pair, err error) {
+// claims returns where a claim goes, which needs a writer.
+func (r *Regional) claims() (p pair, err error) {
 	_, writer := r.route()
 	if writer == "" {
 		return p, &Error{Name: r.config.Name, Reason: ErrNotWriter, Wait: probeEvery, Err: errors.New("no Region is the writer")}
 	}
-	if p.home = r.peers[writer]; p.home == nil {
+	home := r.peers[writer]
+	if home == nil {
 		return p, fmt.Errorf("idempotency %q: no store for the writer's Region %q", r.config.Name, writer)
 	}
-	if name := r.config.ReplicaOf(writer); name != "" && name != writer {
+	if r.last.Load() != home {
+		r.last.Store(home)
+	}
+	return r.pair(home), nil
+}
+
+// steps returns where the other steps of an attempt go. It may outlive its writer: while there is none, as in the middle of a move, its lease is kept and its result
+// stored where claims went last, and in the copy. There they wait for the next writer, and nobody can have claimed the key anew.
+func (r *Regional) steps() (pair, error) {
+	p, err := r.claims()
+	if home := r.last.Load(); home != nil && errors.Is(err, ErrNotWriter) {
+		return r.pair(home), nil
+	}
+	return p, err
+}
+
+func (r *Regional) pair(home *peer) pair {
+	p := pair{home: home}
+	if name := r.config.ReplicaOf(home.region); name != "" && name != home.region {
 		p.copy = r.peers[name]
 	}
 	p.alone = p.copy != nil && !p.copy.ready()
-	return p, nil
+	return p
 }
 
 // follows reports whether the step must also be taken by the copy.
@@ -176,7 +198,7 @@ func (r *Regional) missed(p *peer, err error) {
 
 // Begin implements [Store]. It fails with ErrNotWriter while there is no writer.
 func (r *Regional) Begin(ctx context.Context, c Claim) (Answer, error) {
-	p, err := r.pair()
+	p, err := r.claims()
 	if err != nil {
 		return Answer{}, err
 	}
@@ -259,7 +281,7 @@ func (r *Regional) yield(ctx context.Context, p pair, h Holder, c Claim, b Answe
 // Complete implements [Store]. The note that the copy lacks the result is written with it, and cleared when the copy has it: a
 // process that dies in between leaves the note. A result replaces all that the copy may have missed of the attempt before.
 func (r *Regional) Complete(ctx context.Context, c Completion) (Answer, error) {
-	p, err := r.pair()
+	p, err := r.steps()
 	if err != nil {
 		return Answer{}, err
 	}
@@ -317,7 +339,7 @@ func (r *Regional) giveWay(ctx context.Context, home *peer, m Mark, b Answer) (A
 
 // Renew implements [Store].
 func (r *Regional) Renew(ctx context.Context, n Renewal) (Status, error) {
-	p, err := r.pair()
+	p, err := r.steps()
 	if err != nil {
 		return 0, err
 	}
@@ -350,7 +372,7 @@ func (r *Regional) Renew(ctx context.Context, n Renewal) (Status, error) {
 
 // Release implements [Store].
 func (r *Regional) Release(ctx context.Context, rel Release) (Status, error) {
-	p, err := r.pair()
+	p, err := r.steps()
 	if err != nil {
 		return 0, err
 	}
@@ -377,7 +399,7 @@ func (r *Regional) Release(ctx context.Context, rel Release) (Status, error) {
 
 // Watch implements [Watcher], if the writer's store does.
 func (r *Regional) Watch(ctx context.Context, key Key) (<-chan struct{}, func(), error) {
-	p, err := r.pair()
+	p, err := r.claims()
 	if err != nil {
 		return nil, nil, err
 	}

@@ -442,7 +442,6 @@ func (w *Worker) notInvoked(h *held, err error) {
 // failed decides about the handler's error.
 func (w *Worker) failed(h *held, r result) {
 	config := &h.handler.config
-	attempt := h.attempt()
 	snooze, snoozed := errors.AsType[*snoozeError](r.err)
 	switch {
 	case snoozed:
@@ -454,6 +453,8 @@ func (w *Worker) failed(h *held, r result) {
 		return
 	}
 	w.config.Ledger.Explain(h.envelope.ID, failureRule(r))
+	w.countFailure(h)
+	attempt := h.attempt()
 	wait := config.Backoff(attempt)
 	if asked, ok := outcome.RetryAfter(r.err); ok {
 		wait = max(asked, minWait)
