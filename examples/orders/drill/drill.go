@@ -2,6 +2,7 @@ package drill
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -76,16 +77,17 @@ const pollEvery = 100 * time.Millisecond
 // A script is one drill under way.
 type script struct {
 	System
-	cfg     Config
-	users   *users
-	events  []Event
-	lost    map[string]loss // orders that only a lost Region had
-	moves   []failover.Transition
-	mishaps map[string]int // of a soak, by name; nil in a drill
-	lostAt  time.Duration  // on the World's clock
-	found   time.Duration  // when the standby wrote
-	away    time.Duration  // until when the standby was to write: the way back was asked for
-	home    time.Duration  // when the home Region wrote again
+	cfg      Config
+	users    *users
+	events   []Event
+	lost     map[string]loss // orders that only a lost Region had
+	moves    []failover.Transition
+	mishaps  map[string]int // of a soak, by name; nil in a drill
+	lostAt   time.Duration  // on the World's clock
+	approved bool           // a move is, and the writer is not there yet
+	found    time.Duration  // when the standby wrote
+	away     time.Duration  // until when the standby was to write: the way back was asked for
+	home     time.Duration  // when the home Region wrote again
 }
 
 // Run runs the drill to its end. It returns an error if the drill could not be played; what the system did wrong is in the Result.
@@ -177,6 +179,7 @@ func (d *script) ask(ctx context.Context, to failover.Region, planned bool) erro
 	s := c[0].Status()
 	switch {
 	case s.Transition == nil:
+		d.wentBack(s.Log)
 		_, err := c[0].Failover(ctx, to, failover.Request{Reason: "drill: to " + to, By: operator, Planned: planned})
 		return d.told(err, "%s asked for %s", operator, to)
 	case s.Phase == failover.PhaseAwaitApproval && (s.Transition.To != to || s.Transition.Planned != planned):
@@ -184,9 +187,22 @@ func (d *script) ask(ctx context.Context, to failover.Region, planned bool) erro
 		return d.told(err, "%s denied another move to %s: %s", second, s.Transition.To, s.Transition.Reason)
 	case s.Phase == failover.PhaseAwaitApproval:
 		_, err := c[0].Approve(ctx, s.Transition.ID, second)
+		d.approved = d.approved || err == nil
 		return d.told(err, "%s approved", second)
 	}
 	return nil // under way
+}
+
+// wentBack tells why a move that both people wanted is not under way any more, as the audit log has it.
+func (d *script) wentBack(log []json.RawMessage) {
+	if !d.approved || len(log) == 0 {
+		return
+	}
+	d.approved = false
+	var last struct{ Why string }
+	if json.Unmarshal(log[len(log)-1], &last) == nil {
+		d.tell("it went back: %s", last.Why)
+	}
 }
 
 // told tells of what was done without err.
@@ -234,6 +250,7 @@ func (d *script) moveBack(ctx context.Context) error {
 
 // moved notes a finished move, and what its phases took.
 func (d *script) moved(ctx context.Context, to failover.Region) {
+	d.approved = false
 	d.tell("%s writes", to)
 	t := d.status(to).Last
 	known := func() bool { t = d.status(to).Last; return t != nil && t.To == to }
