@@ -64,7 +64,7 @@ type composition struct {
 	repeated map[queue.Rule]int // calls that ran twice, by the reason
 	deploys  int
 	busiest  float64       // requests to the SQS of a Region in a second
-	rushed   float64       // the same, soon after what they waited for was there again
+	idlest   float64       // the same, without those that orders and calls about then may have made
 	longest  time.Duration // stop of a process
 	slowest  time.Duration // from the last fault until all was well
 }
@@ -81,7 +81,7 @@ func (c *composition) String() string {
 		c.lossy, c.lost, c.lost-c.unlisted, c.unlisted)
 	fmt.Fprintf(&b, "calls that ran twice, by the reason: %v\n", c.repeated)
 	fmt.Fprintf(&b, "longest stop of a process: %v; longest until all was well: %v\n", c.longest, c.slowest.Round(time.Second))
-	fmt.Fprintf(&b, "most requests to the SQS of a Region in a second: %.0f, and %.0f soon after what they waited for was there again\n", c.busiest, c.rushed)
+	fmt.Fprintf(&b, "most requests to the SQS of a Region in a second: %.0f, or %.0f without those that orders and calls may have made\n", c.busiest, c.idlest)
 	return b.String()
 }
 

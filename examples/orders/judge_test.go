@@ -170,19 +170,16 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 			n := a.history.FaultStarts(history.Fault{Kind: "gray", From: 9 * time.Minute})
 			a.history.FaultEnds(n, 10*time.Minute)
 		}, "the writer was moved to us-west-2 at 10m0s without a cause"},
-		"an unplanned move with a ramp":                          {func(a *closing) { a.moves[0].Phases = []failover.Phase{failover.PhaseOpen, failover.PhaseRamping} }, "the unplanned move to us-west-2 was ramped"},
-		"a planned move with a ramp":                             {func(a *closing) { planned(a); a.moves[0].Phases = []failover.Phase{failover.PhaseRamping} }, ""},
-		"requests in circles":                                    {func(a *closing) { besiege(a, busy+1, 5*time.Second) }, "in circles: sqs.us-east-1.amazonaws.com got 151 requests in the second after 5s, want at most 150"},
-		"as many requests as there may be":                       {func(a *closing) { besiege(a, busy, 5*time.Second) }, ""},
-		"all that waited, when the writer opens":                 {func(a *closing) { besiege(a, busyAtOnce, 75*time.Second) }, ""},
-		"all that waited, when the fault has ended":              {func(a *closing) { besiege(a, busyAtOnce, 94*time.Second) }, ""},
-		"all that waited, when the Region writes again":          {func(a *closing) { writesFrom(a, 2*time.Minute); besiege(a, busyAtOnce, 2*time.Minute) }, ""},
-		"requests in circles, with nothing to wait for any more": {func(a *closing) { besiege(a, busyAtOnce, 95*time.Second) }, "in circles"},
-		"requests in circles, before there is a writer":          {func(a *closing) { besiege(a, busyAtOnce, 74*time.Second) }, "in circles"},
-		"requests in circles, when the writer opens":             {func(a *closing) { besiege(a, busyAtOnce+1, 75*time.Second) }, "got 401 requests in the second after 1m15s, want at most 400"},
-		"a stop that takes too long":                             {func(a *closing) { a.longest = 31 * time.Second }, "a process took 31s to stop, want at most 30s"},
-		"a call is given up":                                     {func(a *closing) { a.dead = []deadCall{died("mail-kept")} }, `given up: call "mail-kept", whose order is there, is in the dead-letter queue of us-east-1: attempts after 10 attempts (no)`},
-		"a call of a lost order is given up":                     {func(a *closing) { a.dead = []deadCall{died("mail-lost")} }, ""},
+		"an unplanned move with a ramp":              {func(a *closing) { a.moves[0].Phases = []failover.Phase{failover.PhaseOpen, failover.PhaseRamping} }, "the unplanned move to us-west-2 was ramped"},
+		"a planned move with a ramp":                 {func(a *closing) { planned(a); a.moves[0].Phases = []failover.Phase{failover.PhaseRamping} }, ""},
+		"requests in circles":                        {func(a *closing) { besiege(a, busy+1, 5*time.Second) }, "in circles: sqs.us-east-1.amazonaws.com got 151 requests in second 5, about which 0 orders and calls were done, want at most 150"},
+		"as many requests as there may be":           {func(a *closing) { besiege(a, busy, 5*time.Second) }, ""},
+		"as many requests as calls may make":         {func(a *closing) { doTogether(a, 100); besiege(a, busy+perDone*100, 8*time.Second) }, ""},
+		"more requests than calls may make":          {func(a *closing) { doTogether(a, 100); besiege(a, busy+perDone*100+1, 8*time.Second) }, "got 351 requests in second 8, about which 100 orders"},
+		"as many requests, when the calls were done": {func(a *closing) { doTogether(a, 100); besiege(a, busy+perDone*100, 11*time.Second) }, "got 350 requests in second 11, about which 0 orders"},
+		"a stop that takes too long":                 {func(a *closing) { a.longest = 31 * time.Second }, "a process took 31s to stop, want at most 30s"},
+		"a call is given up":                         {func(a *closing) { a.dead = []deadCall{died("mail-kept")} }, `given up: call "mail-kept", whose order is there, is in the dead-letter queue of us-east-1: attempts after 10 attempts (no)`},
+		"a call of a lost order is given up":         {func(a *closing) { a.dead = []deadCall{died("mail-lost")} }, ""},
 		"a Region is blamed for what it did": {func(a *closing) {
 			a.blamed = []embedded.Blame{{Process: "p", Region: embedded.East, Counted: 3, Failed: 3}}
 		}, ""},
@@ -224,8 +221,12 @@ func besiege(a *closing, requests int, at time.Duration) {
 	}
 }
 
-// writesFrom lets a process of a Region that writes begin to do so.
-func writesFrom(a *closing, at time.Duration) { a.history.SetEpoch("us-east-1/app-0", 2, at, at) }
+// doTogether lets calls that have waited be done in the ninth second.
+func doTogether(a *closing, calls int) {
+	for i := range calls {
+		a.history.AddEffect(history.Effect{Kind: "settlement", Key: fmt.Sprint(i), At: 8*time.Second + time.Duration(i)})
+	}
+}
 
 func refusal(at, age time.Duration) embedded.Refusal {
 	return embedded.Refusal{Process: "p", Request: "POST /orders", Answer: "503", At: worldBegan.Add(at), Age: age}
