@@ -147,6 +147,26 @@ func TestExplorePatterns(t *testing.T) {
 	}
 }
 
+// A pattern as long as one may be is over when the safety phase is, at whatever pace it comes.
+func TestExploreEndsPatternsInTime(t *testing.T) {
+	const safety, longest = 55 * time.Second, 30 * time.Second // two thirds of what is behind the warm-up
+	pattern := drtest.Timeline("long", drtest.At(0, fault.Gray("api", 1)).For(3700*time.Millisecond), drtest.At(7300*time.Millisecond, fault.Slow("api", time.Second)).For(longest-7300*time.Millisecond))
+	config := drtest.ExploreConfig{
+		World: drtest.Config{Fidelity: drtest.FidelityMessages, Settle: time.Second}, Seeds: 400, Safety: safety, Kinds: []fault.Kind{fault.KindTLS},
+		Patterns: []drtest.Scenario{pattern}, Dir: t.TempDir(),
+	}
+	drtest.Explore(t, config, func(t testing.TB, w *drtest.World) {
+		api(w)
+		s := w.Storm()
+		for _, e := range s.Events {
+			if end := e.Start + e.Length; end > safety {
+				t.Errorf("%v ends %v after the safety phase", e.Fault, end-safety)
+			}
+		}
+		w.Play(s)
+	})
+}
+
 func empty(testing.TB, *drtest.World) {}
 
 func eventOf(s drtest.Scenario, k fault.Kind) *drtest.Event {

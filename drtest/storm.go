@@ -221,7 +221,7 @@ func (g generator) patterned() []Event {
 		last = max(last, e.end())
 	}
 	room := max(g.Safety-g.warmUp()-last, time.Second)
-	start := g.warmUp() + rounded(time.Duration(g.pattern.Int64N(int64(room))))
+	start := min(g.warmUp()+rounded(time.Duration(g.pattern.Int64N(int64(room)))), g.Safety-last) // rounding may lead beyond the phase
 	for i := range events {
 		events[i].Start += start
 	}

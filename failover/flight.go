@@ -46,10 +46,10 @@ func (flightOver) Unwrap() error { return context.DeadlineExceeded }
 
 // flights are the writes under way in one Region.
 type flights struct {
-	mu    sync.Mutex // guards the following
-	all   intrusive.List[flight]
-	timer *time.Timer // nil until the first flight
-	due   time.Time   // when the timer fires; zero if it does not
+	mu    sync.Mutex             // guards the following
+	all   intrusive.List[flight] // by their ends, but for those that are over
+	timer *time.Timer            // nil until the first flight
+	due   time.Time              // when the timer fires; zero if it does not
 }
 
 // begin returns the context of a write that may take until end. The caller ends it with land.
@@ -58,7 +58,15 @@ func (fs *flights) begin(ctx context.Context, end time.Time) *flight {
 	f.Context, f.cancel = context.WithCancelCause(ctx)
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	fs.all.PushBack(f, &f.link)
+	before := fs.all.Last() // as a rule it ends no later
+	for before != nil && before.end.After(end) {
+		before = before.link.Prev()
+	}
+	var at *intrusive.Link[flight]
+	if before != nil {
+		at = &before.link
+	}
+	fs.all.InsertAfter(f, &f.link, at)
 	fs.armLocked(end)
 	return f
 }
@@ -89,19 +97,20 @@ func (fs *flights) armLocked(end time.Time) {
 	fs.timer.Reset(time.Until(end))
 }
 
-// onTimer ends the flights whose time is over. It runs on the timer's goroutine. One look at all of them finds which are over and when the next
-// one is: a flight that begins later sets the timer itself, also if its own time is over by then.
+// onTimer ends the flights whose time is over. It runs on the timer's goroutine, and looks at no others but the next: a Region that hangs has many flights, each
+// with an end of its own. A flight that begins later sets the timer itself, also if its own time is over by then.
 func (fs *flights) onTimer() {
 	fs.mu.Lock()
 	now := time.Now()
 	fs.due = time.Time{}
 	var over []*flight
-	for f := fs.all.First(); f != nil; f = f.link.Next() {
-		if now.Before(f.end) {
-			fs.armLocked(f.end)
-		} else {
-			over = append(over, f)
-		}
+	f := fs.all.First()
+	for ; f != nil && !now.Before(f.end); f = fs.all.First() {
+		fs.all.Remove(&f.link)
+		over = append(over, f)
+	}
+	if f != nil {
+		fs.armLocked(f.end)
 	}
 	fs.mu.Unlock()
 	endAll(over, errFlightOver)

@@ -164,7 +164,7 @@ func (c *call) lead(f *flight) (stored []byte, info Info, err error) {
 	r := &c.first
 	r.call = c
 	if err := c.begin(&r.grant); err != nil {
-		if e, ok := err.(*Error); ok && e.Reason == ErrInFlight {
+		if e, ok := err.(*Error); ok && e.Reason == ErrInFlight { //nolint:errorlint // begin returns it bare
 			f.refused = e
 		}
 		return nil, info, err
@@ -308,7 +308,7 @@ func (c *call) send(store Store, claim Claim) (Answer, error) {
 func (c *call) granted(store Store, claim Claim, r Record, sent time.Time, ambiguous bool) (grant, error) {
 	g := grant{granter: store, past: past{r.Attempt, r.Prior, r.Checkpoint}, sent: sent, holder: Holder{Key: c.key, Owner: claim.Owner, Fence: r.Fence}}
 	if !instant(store) && time.Since(sent) > c.config.Lease-c.config.Heartbeat {
-		c.unclaimLater(g.holder)
+		c.unclaimLater(g.holder, c.retention)
 		e := c.refuse(endUnavailable, ErrUnavailable, errors.New("the claim took as long as the lease"))
 		e.Wait = probeEvery
 		return grant{}, e
@@ -363,7 +363,7 @@ func (c *call) denied(a Answer, claim Claim) error {
 // outage decides what follows a store that failed: another store, nil for no protection, or an error.
 func (c *call) outage(store Store, claim Claim, err error) (Store, error) {
 	if c.ctx.Err() != nil {
-		c.unclaimLater(Holder{Key: c.key, Owner: claim.Owner}) // the claim may have arrived
+		c.unclaimLater(Holder{Key: c.key, Owner: claim.Owner}, c.retention) // the claim may have arrived
 		e := c.refuse(endUnavailable, ErrUnavailable, errors.Join(context.Cause(c.ctx), err))
 		return nil, e
 	}
@@ -387,8 +387,8 @@ func (c *call) outage(store Store, claim Claim, err error) (Store, error) {
 	case c.config.OnOutage == OutageLocal && store == c.store:
 		return c.local, nil
 	}
-	if reason == ErrUnavailable {
-		c.unclaimLater(Holder{Key: c.key, Owner: claim.Owner})
+	if reason == ErrUnavailable { //nolint:errorlint // one of a closed set, bare
+		c.unclaimLater(Holder{Key: c.key, Owner: claim.Owner}, c.retention)
 	}
 	e := c.refuse(endUnavailable, reason, err)
 	e.Wait = probeEvery

@@ -260,7 +260,7 @@ func DoInfo[T any](ctx context.Context, g *Guard, key Key, fn func(context.Conte
 	if stored != nil {
 		var replayed T
 		failed := g.unpack(ctx, key, stored, &replayed)
-		if _, unread := failed.(*Error); !unread || !info.Fenced {
+		if _, unread := failed.(*Error); !unread || !info.Fenced { //nolint:errorlint // bare: one that a caller's error wraps is that caller's
 			return replayed, info, failed
 		}
 		info.Replayed = false // what the attempt's successor stored cannot be read: its own end stands
@@ -359,17 +359,16 @@ func (g *Guard) Run(ctx context.Context) error {
 		wg.Go(func() { err = s.Run(ctx) })
 	}
 	g.runners.open()
+	g.leave.Store(nil) // of a Run before
 	<-ctx.Done()
-	last := g.runners.close()
+	ending := g.runners.close()
 	leave := time.Now().Add(stopPatience)
 	g.leave.Store(&leave)
 	g.work.wait()
 	g.later.wait()
 	g.unsent.wait()
 	g.work.wait() // heartbeats of what was waited for
-	if last {
-		g.runners.all.wait()
-	}
+	ending.wait()
 	wg.Wait()
 	return err
 }

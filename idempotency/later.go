@@ -47,10 +47,10 @@ var errMayArrive = errors.New("the claim may still arrive")
 
 // unclaimLater takes back a claim whose reply was lost, and looks a second time for one that was not there: what was sent
 // over a connection that then failed may arrive behind its own release.
-func (g *core) unclaimLater(h Holder) {
+func (g *core) unclaimLater(h Holder, retention time.Duration) {
 	again := false
 	g.retryLater(&g.unsent, nil, func() {}, func(ctx context.Context) error {
-		status, err := g.store.Release(ctx, Release{Holder: h})
+		status, err := g.store.Release(ctx, Release{Holder: h, Retention: retention})
 		if err == nil && status == StatusAbsent && !again {
 			again = true
 			return errMayArrive
@@ -83,7 +83,7 @@ func (g *core) retryLater(t *tracker, l *lease, end func(), step func(context.Co
 				return
 			}
 			if err == errMayArrive {
-				time.Sleep(g.config.StoreTimeout)
+				time.Sleep(g.stepPatience())
 			}
 		}
 		g.giveUp("the store did not take the step while the lease and the process lasted")
@@ -99,6 +99,14 @@ func (g *core) leaving() bool {
 	return leave != nil && time.Now().After(*leave)
 }
 
+// stepPatience is how long a step may take that only Run waits for: StoreTimeout, and no longer than until the guard leaves.
+func (g *core) stepPatience() time.Duration {
+	if leave := g.leave.Load(); leave != nil {
+		return min(g.config.StoreTimeout, time.Until(*leave))
+	}
+	return g.config.StoreTimeout
+}
+
 // lasts returns how long after start a step is tried: until the lease has passed that was last confirmed.
 func (g *core) lasts(l *lease, start time.Time) time.Duration {
 	if l == nil {
@@ -108,7 +116,7 @@ func (g *core) lasts(l *lease, start time.Time) time.Duration {
 }
 
 func (g *core) try(step func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), g.config.StoreTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), g.stepPatience())
 	defer cancel()
 	err := step(ctx)
 	if err != nil && err != errMayArrive {

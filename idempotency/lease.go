@@ -107,10 +107,14 @@ func (l *lease) onBeat() {
 		}
 	}
 	l.core.work.add() // before the mutex: who has stopped the lease finds this beat at work, or none
+	within := l.core.config.StoreTimeout
+	if l.resumed {
+		within = l.core.stepPatience() // no function needs it any more
+	}
 	l.mu.Unlock()
 	defer l.core.work.done()
 
-	ctx, cancel := context.WithTimeout(context.Background(), l.core.config.StoreTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	next := l.core.config.Heartbeat
 	if err := l.extend(ctx, nil); err != nil {

@@ -16,7 +16,8 @@ import (
 type MemoryConfig struct {
 	// MaxEntries is how many records are kept. At the limit the result that was read longest ago, of a part of them all, makes room;
 	// a call in flight or held never does, and a claim fails with ErrStoreFull when there is nothing else.
-	// Zero means 100,000.
+	// Notes of what a peer has missed go with the retention of what they are about; beyond this many, those of calls that have no record any more go first: that
+	// they were released, or evicted, the peer then never hears. Zero means 100,000.
 	MaxEntries int
 
 	// MaxBytes is how many bytes of results are kept, with the same eviction. A result is kept even if that is not enough room for it. Zero
@@ -53,9 +54,10 @@ type shard struct {
 	done    intrusive.List[entry] // results, least recently read first
 	open    intrusive.List[entry] // in flight and held, oldest claim first
 	spare   *entry                // dropped, by chain
+	due     int64                 // not to be looked through for expired records before
 	fence   uint64
 	claims  uint64 // of new keys
-	missed  map[place]Mark
+	missed  map[place]note
 	marks   uint64
 
 	_ [64]byte // its own cache line
@@ -82,7 +84,7 @@ func NewMemory(c MemoryConfig) (*Memory, error) {
 	now := time.Now()
 	m := &Memory{config: c, base: now, micros: now.UnixMicro(), seed: maphash.MakeSeed(), mask: uint64(n - 1), shards: make([]shard, n)}
 	for i := range m.shards {
-		m.shards[i].missed = map[place]Mark{}
+		m.shards[i].missed = map[place]note{}
 	}
 	return m, nil
 }
@@ -173,10 +175,10 @@ func (m *Memory) begin(s *shard, p *spot, c *Claim) (a Answer, full bool) {
 		}
 	}
 	if a.Status == StatusGranted && c.Unsynced {
-		s.miss(p, e.fence)
+		m.miss(s, p, e.fence, e.expires)
 	}
 	if a.Status == StatusDone && c.Noted {
-		a.Missed = s.missed[p.place].Count
+		a.Missed = s.missed[p.place].count
 	}
 	a.Record = e.record(now)
 	return a, false
@@ -214,7 +216,7 @@ func (m *Memory) Complete(_ context.Context, c Completion) (Answer, error) {
 
 func (m *Memory) completed(s *shard, e *entry, c *Completion, status Status, now int64) Answer {
 	if status == StatusGranted && c.Unsynced {
-		s.miss(&e.spot, e.fence)
+		m.miss(s, &e.spot, e.fence, e.expires)
 	}
 	if status == StatusGranted { // nobody asks what it was given
 		return Answer{Status: status}
@@ -232,7 +234,7 @@ func (m *Memory) Renew(_ context.Context, r Renewal) (Status, error) {
 	}
 	status := e.renew(&r, now)
 	if status == StatusGranted && r.Unsynced {
-		s.miss(&p, e.fence)
+		m.miss(s, &p, e.fence, e.expires)
 	}
 	return status, nil
 }
@@ -243,19 +245,22 @@ func (m *Memory) Release(_ context.Context, r Release) (Status, error) {
 	defer s.mu.Unlock()
 	e := m.live(s, &p, now)
 	if e == nil {
+		if r.Unsynced {
+			m.miss(s, &p, r.Fence, now+int64(r.Retention))
+		}
 		if !r.Hold {
-			s.missIf(r.Unsynced, &p, r.Fence)
 			return StatusAbsent, nil
 		}
 		e = m.force(s, &p)
 		e.row = held(&r, now)
 		s.open.PushBack(e, &e.link)
-		s.missIf(r.Unsynced, &p, r.Fence)
 		return StatusGranted, nil
 	}
 	status, remove := e.release(&r, now)
 	if status == StatusGranted {
-		s.missIf(r.Unsynced, &p, e.fence)
+		if r.Unsynced {
+			m.miss(s, &p, e.fence, max(e.expires, now+int64(r.Retention)))
+		}
 		e.ended()
 	}
 	if remove {

@@ -2,6 +2,7 @@ package idempotency
 
 import (
 	"math/rand/v2"
+	"time"
 
 	"github.com/holdfast-go/holdfast/internal/intrusive"
 )
@@ -113,7 +114,7 @@ func (m *Memory) evictAnywhere() bool {
 	for i := range m.shards {
 		s := &m.shards[(first+i)%len(m.shards)]
 		s.mu.Lock()
-		freed := m.dropExpired(s, now) || m.evict(s)
+		freed := m.expire(s, now) || m.evict(s)
 		s.mu.Unlock()
 		if freed {
 			return true
@@ -122,18 +123,28 @@ func (m *Memory) evictAnywhere() bool {
 	return false
 }
 
-// dropExpired drops every expired record of s.
-func (m *Memory) dropExpired(s *shard, now int64) (dropped bool) {
+// lookEvery is how often a shard is looked through for expired records while none is due.
+const lookEvery = time.Second
+
+// expire drops the shard's expired records, wherever they are. It looks at them all, and then not again before the first of them is due: a store that is full
+// of calls in flight is asked for room by every claim.
+func (m *Memory) expire(s *shard, now int64) (freed bool) {
+	if now < s.due {
+		return false
+	}
+	s.due = now + int64(lookEvery) // records that come meanwhile may expire before those that are there
 	for _, l := range s.lists() {
 		for e, next := l.First(), (*entry)(nil); e != nil; e = next {
 			next = e.link.Next()
-			if e.expires <= now {
+			if e.expires > now {
+				s.due = min(s.due, e.expires)
+			} else {
 				m.drop(s, e)
-				dropped = true
+				freed = true
 			}
 		}
 	}
-	return dropped
+	return freed
 }
 
 // makeRoom evicts results until n more bytes fit. The caller holds no lock.

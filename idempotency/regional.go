@@ -39,13 +39,18 @@ type RegionalConfig struct {
 }
 
 // Regional is a store over one store per Region. Every step is taken first in the writer's Region, which decides, and then
-// in the replica's, so that a failover to the replica finds the keys. While the replica does not answer, steps are taken in one
+// in the replica's, so that a failover to the replica finds the keys. While there is no writer nothing is claimed; what was
+// claimed before keeps its lease, and its result is stored, in the Regions where it was claimed. While the replica does not answer, steps are taken in one
 // Region and their keys noted there, in the same round trip; see [Regional.Resync] and [Regional.UnprotectedSince].
 //
 // A result is noted in the writer's store, in the step that writes it, before the replica hears of it, and the note is cleared when
 // it has: one trip more in the writer's Region. (Not so where all stores are a [Memory], which dies with the process.) A process that dies in between leaves the note: whoever replays the result
 // first, and Resync, bring it to the replica, so that no caller has a result that a failover would lose. A process that dies
 // between the two halves of another step has died with its attempt, which then counts as abandoned after a failover.
+//
+// While a Region is away its notes grow by one for each key. A note goes with the retention of the step that left it, a minute later: what the other
+// Region may have of the key has then expired too. So there are at most as many as keys are used within their retention, and a third more that are not dropped yet
+// (with redisstore, as many again). Take a Region that is gone for good out of the map of stores.
 //
 // A store that loses acknowledged writes, by a fail-over inside its Region, notes nothing of it. The other Region's copy makes up for
 // that at every claim, as long as it answers.
@@ -58,11 +63,12 @@ type Regional struct {
 	peers    map[string]*peer
 	names    []string // sorted
 	log      *slog.Logger
-	near     bool          // all stores are instant
-	degraded atomic.Int64  // UnixNano since when a copy may be missing; 0 for never
-	episodes atomic.Int64  // how often a copy was missed
-	damaged  atomic.Int64  // keys that the last Resync could not copy because they are damaged
-	woken    chan struct{} // capacity 1: a copy is missed for the first time
+	near     bool                 // all stores are instant
+	last     atomic.Pointer[peer] // where the last claim went
+	degraded atomic.Int64         // UnixNano since when a copy may be missing; 0 for never
+	episodes atomic.Int64         // how often a copy was missed
+	damaged  atomic.Int64         // keys that the last Resync could not copy because they are damaged
+	woken    chan struct{}        // capacity 1: a copy is missed for the first time
 	set      telemetry.Set
 }
 
@@ -141,17 +147,36 @@ type pair struct {
 	alone      bool  // copy is left out this time: note the key
 }
 
-func (r *Regional) pair() (p pair, err error) {
+// claims returns where a claim goes, which needs a writer.
+func (r *Regional) claims() (p pair, err error) {
 	_, writer := r.route()
 	if writer == "" {
 		return p, &Error{Name: r.config.Name, Reason: ErrNotWriter, Wait: probeEvery, Err: errors.New("no Region is the writer")}
 	}
-	if p.home = r.peers[writer]; p.home == nil {
+	home := r.peers[writer]
+	if home == nil {
 		return p, fmt.Errorf("idempotency %q: no store for the writer's Region %q", r.config.Name, writer)
 	}
-	p.copy = r.copyOf(p.home)
+	if r.last.Load() != home {
+		r.last.Store(home)
+	}
+	return r.pair(home), nil
+}
+
+// steps returns where the other steps of an attempt go. It may outlive its writer: while there is none, as in the middle of a move, its lease is kept and its result
+// stored where claims went last, and in the copy. There they wait for the next writer, and nobody can have claimed the key anew.
+func (r *Regional) steps() (pair, error) {
+	p, err := r.claims()
+	if home := r.last.Load(); home != nil && errors.Is(err, ErrNotWriter) {
+		return r.pair(home), nil
+	}
+	return p, err
+}
+
+func (r *Regional) pair(home *peer) pair {
+	p := pair{home: home, copy: r.copyOf(home)}
 	p.alone = p.copy != nil && !p.copy.ready()
-	return p, nil
+	return p
 }
 
 // copyOf returns the peer that holds home's second copy, nil if there is none.
@@ -184,7 +209,7 @@ func (r *Regional) missed(p *peer, err error) {
 
 // Begin implements [Store]. It fails with ErrNotWriter while there is no writer.
 func (r *Regional) Begin(ctx context.Context, c Claim) (Answer, error) {
-	p, err := r.pair()
+	p, err := r.claims()
 	if err != nil {
 		return Answer{}, err
 	}
@@ -267,7 +292,7 @@ func (r *Regional) yield(ctx context.Context, p pair, h Holder, c Claim, b Answe
 // Complete implements [Store]. The note that the copy lacks the result is written with it, and cleared when the copy has it: a
 // process that dies in between leaves the note. A result replaces all that the copy may have missed of the attempt before.
 func (r *Regional) Complete(ctx context.Context, c Completion) (Answer, error) {
-	p, err := r.pair()
+	p, err := r.steps()
 	if err != nil {
 		return Answer{}, err
 	}
@@ -325,7 +350,7 @@ func (r *Regional) giveWay(ctx context.Context, home *peer, m Mark, b Answer) (A
 
 // Renew implements [Store].
 func (r *Regional) Renew(ctx context.Context, n Renewal) (Status, error) {
-	p, err := r.pair()
+	p, err := r.steps()
 	if err != nil {
 		return 0, err
 	}
@@ -358,7 +383,7 @@ func (r *Regional) Renew(ctx context.Context, n Renewal) (Status, error) {
 
 // Release implements [Store].
 func (r *Regional) Release(ctx context.Context, rel Release) (Status, error) {
-	p, err := r.pair()
+	p, err := r.steps()
 	if err != nil {
 		return 0, err
 	}
@@ -385,7 +410,7 @@ func (r *Regional) Release(ctx context.Context, rel Release) (Status, error) {
 
 // Watch implements [Watcher], if the writer's store does.
 func (r *Regional) Watch(ctx context.Context, key Key) (<-chan struct{}, func(), error) {
-	p, err := r.pair()
+	p, err := r.claims()
 	if err != nil {
 		return nil, nil, err
 	}

@@ -510,3 +510,44 @@ func TestRegionalLosesNothingThatBothRegionsHeld(t *testing.T) {
 func (r *region) Watch(ctx context.Context, k idempotency.Key) (<-chan struct{}, func(), error) {
 	return r.Replica.(idempotency.Watcher).Watch(ctx, k)
 }
+
+// In the middle of a move there is no writer, for longer than a lease if the target is out: what was claimed before keeps its key and its result, and the Region that
+// opens in the end does not run it again.
+func TestAnAttemptOutlivesItsWriter(t *testing.T) {
+	for name, out := range map[string]bool{"both Regions answer": false, "the target is out until it opens": true} {
+		for _, run := range []time.Duration{10 * time.Second, 90 * time.Second} {
+			bubble(t, fmt.Sprintf("%s, and the function takes %v", name, run), func(t *testing.T) {
+				two := newTwoRegions(t)
+				g := newGuard(t, two.Regional, idempotency.Config{})
+				ended := make(chan error, 1)
+				go func() {
+					ended <- g.Once(t.Context(), "a", func(ctx context.Context) error {
+						select {
+						case <-time.After(run):
+							return nil
+						case <-ctx.Done():
+							return context.Cause(ctx)
+						}
+					})
+				}()
+				time.Sleep(time.Second)
+				two.failover("")
+				two.west.setDown(out)
+				time.Sleep(2 * time.Minute)
+				if err := <-ended; err != nil {
+					t.Errorf("the call without a writer = %v, want its success", err)
+				}
+				wantError(t, g.Do(t.Context(), key("b"), nil), idempotency.ErrNotWriter)
+				two.west.setDown(false)
+				if err := two.Resync(t.Context()); err != nil {
+					t.Fatalf("Resync in the move = %v", err)
+				}
+				two.failover("west")
+				other := newGuard(t, two.Regional, idempotency.Config{})
+				if err := other.Once(t.Context(), "a", func(context.Context) error { t.Error("it ran again"); return nil }); err != nil {
+					t.Errorf("Once in the new writer = %v", err)
+				}
+			})
+		}
+	}
+}

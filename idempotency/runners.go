@@ -12,11 +12,12 @@ type runners struct {
 	mu     sync.Mutex // guards the following
 	opened int        // by how many Runs
 	idle   []*runner  // the one that has run last is the last
-	all    tracker
+	all    *tracker   // of those that were taken first since there was no Run
 }
 
 // A runner is one of the goroutines. Whoever took it from the idle ones, or its run if that outlives its caller, gives it back.
 type runner struct {
+	of       *tracker
 	runs     chan *detachedRun // with room for one: nobody waits for a runner
 	finished chan struct{}     // of the run at hand
 }
@@ -47,9 +48,9 @@ func (rs *runners) take() *runner {
 		rs.idle = rs.idle[:last]
 		return w
 	}
-	w := &runner{make(chan *detachedRun, 1), make(chan struct{}, 1)}
-	rs.all.add()
-	go w.main(rs)
+	w := &runner{rs.all, make(chan *detachedRun, 1), make(chan struct{}, 1)}
+	w.of.add()
+	go w.main()
 	return w
 }
 
@@ -57,15 +58,15 @@ func (rs *runners) take() *runner {
 func (rs *runners) free(w *runner) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	if rs.opened == 0 || len(rs.idle) == maxIdle {
+	if rs.opened == 0 || w.of != rs.all || len(rs.idle) == maxIdle {
 		close(w.runs)
 		return
 	}
 	rs.idle = append(rs.idle, w)
 }
 
-func (w *runner) main(rs *runners) {
-	defer rs.all.done()
+func (w *runner) main() {
+	defer w.of.done()
 	growStack(0)
 	for d := range w.runs {
 		pprof.SetGoroutineLabels(d.ctx) // as a goroutine of its caller's would have them
@@ -92,19 +93,22 @@ func growStack(n time.Duration) byte {
 func (rs *runners) open() {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
+	if rs.opened == 0 {
+		rs.all = &tracker{}
+	}
 	rs.opened++
 }
 
-// close ends the runners that wait, unless there is another Run; those at work end with it.
-func (rs *runners) close() (last bool) {
+// close ends the runners that wait, unless there is another Run, and returns all that are to end; those at work end with their runs.
+func (rs *runners) close() (ending *tracker) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	if rs.opened--; rs.opened > 0 {
-		return false
+		return &tracker{}
 	}
 	for _, w := range rs.idle {
 		close(w.runs)
 	}
 	rs.idle = nil
-	return true
+	return rs.all
 }

@@ -158,3 +158,57 @@ func TestDetachedFunctionsHaveTheirCallersLabels(t *testing.T) {
 		}
 	})
 }
+
+// A guard that runs again is as good as a new one.
+func TestAGuardRunsAgain(t *testing.T) {
+	run := func(t *testing.T, g *idempotency.Guard) (stop func() time.Duration) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan time.Time, 1)
+		go func() {
+			if err := g.Run(ctx); err != nil {
+				t.Errorf("Run = %v", err)
+			}
+			ended <- time.Now()
+		}()
+		synctest.Wait()
+		return func() time.Duration {
+			cancel()
+			stopped := time.Now()
+			return (<-ended).Sub(stopped)
+		}
+	}
+	bubble(t, "and brings results to a store that was out", func(t *testing.T) {
+		s := newRemote(t)
+		g := newGuard(t, s, idempotency.Config{})
+		run(t, g)()
+		time.Sleep(time.Hour)
+		stop := run(t, g)
+		_, info, err := idempotency.DoInfo(t.Context(), g, key("a"), func(context.Context) (int, error) { s.setDown(true); return 1, nil })
+		if err != nil || info.Stored {
+			t.Fatalf("Do = %+v, %v, want a result that is not stored", info, err)
+		}
+		time.Sleep(5 * time.Second)
+		s.setDown(false)
+		time.Sleep(5 * time.Second)
+		stop()
+		v, err := idempotency.Do(t.Context(), newGuard(t, s, idempotency.Config{}), key("a"), never[int](t))
+		wantValue(t, v, err, 1)
+	})
+	bubble(t, "and the Run before ends by itself", func(t *testing.T) {
+		s := &blackHole{remote: newRemote(t)}
+		g := newGuard(t, s, idempotency.Config{}).With(idempotency.Terms{MaxRun: time.Minute})
+		stop := run(t, g)
+		caller, leave := context.WithTimeout(t.Context(), time.Second)
+		defer leave()
+		_ = g.Do(caller, key("a"), func(context.Context) error { time.Sleep(10 * time.Second); return nil })
+		took := make(chan time.Duration)
+		go func() { took <- stop() }()
+		time.Sleep(time.Second)
+		again := run(t, g)
+		defer again()
+		_ = g.Do(t.Context(), key("b"), func(context.Context) error { return nil }) // leaves a goroutine for the next
+		if d := <-took; d != 9*time.Second {
+			t.Errorf("Run ended %v after its context, want 9s: when the function it waits for has", d)
+		}
+	})
+}

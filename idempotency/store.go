@@ -52,6 +52,8 @@ type Replica interface {
 	Discard(ctx context.Context, key Key, f Fence) error
 	// Unsynced lists the keys written by steps with Unsynced set and not cleared since: each that is there all the while
 	// at least once. An error that matches ErrCorrupt is that of one note, and the listing may go on; any other ends it.
+	// A note may go when the retention of its step has passed: what the peer may have of the key has expired then. It should, or
+	// notes grow without a limit while the peer is away.
 	Unsynced(ctx context.Context) iter.Seq2[Mark, error]
 	// Synced clears m unless its key was written unsynced again after m was listed. With Count zero it
 	// clears whatever note of the key has m.Fence.
@@ -153,8 +155,8 @@ type Renewal struct {
 // record only if no earlier attempt died or was held.
 type Release struct {
 	Holder
-	Hold      bool // keep the key with its outcome unknown
-	Retention time.Duration
+	Hold      bool          // keep the key with its outcome unknown
+	Retention time.Duration // of the key if it is held, and of the note if the peer missed the release
 	Unsynced  bool
 }
 

@@ -37,10 +37,11 @@
 //   - It receives what free workers can start and no more. A message is leased; one loop extends all leases, and a
 //     handler whose lease is lost has its context cancelled with cause [ErrLeaseLost] and deletes nothing.
 //   - A failed attempt waits through the message's visibility, up to 12 hours; MaxAttempts is 12. Attempts are counted
-//     by the worker: pauses, snoozes, drains and calls in flight elsewhere are none. On a standard queue that count
-//     is exact: what was received and not attempted is replaced by a copy that carries it. On FIFO, and for what a
-//     drain gives back unstarted, other processes see a receive more. No call is dead-lettered for its attempts
-//     without a failed attempt in hand.
+//     by the worker: pauses, snoozes, drains and calls in flight elsewhere are none. With Once that count is exact in all
+//     processes: each failure takes the next number in its store. Without it, on a standard queue, what was received
+//     and not attempted is replaced by a copy that carries the count; on FIFO, and for what a drain gives back
+//     unstarted, other processes see a receive more. No call is dead-lettered for its attempts without a failed
+//     attempt in hand.
 //   - Dead letters are sent by the worker with reason, class and attempts ([Reason], [Death]); [Redrive] brings them back.
 //   - While a Ready says no, nothing is received. With several handlers on one queue only the calls of the one that is
 //     not ready are put off: give a fragile dependency a queue of its own.

@@ -40,7 +40,7 @@ type WorkerConfig struct {
 	Drain time.Duration
 
 	// Once runs every call under its key, "<call name>/<call ID>": (*idempotency.Guard).Once for one. Nil means that
-	// a call may run again whenever its message comes again.
+	// a call may run again whenever its message comes again. Failed attempts are counted by it too, under "<key> attempt <number>".
 	Once func(ctx context.Context, key string, call func(context.Context) error) error
 
 	// OnceRetention is for how long Once remembers: (*idempotency.Guard).OnceRetention(). Required with Once. A call older
@@ -130,6 +130,7 @@ type Worker struct {
 	groups   map[groupKey]*group
 	follow   map[groupKey]time.Time // groups whose calls are dead until then
 	free     map[string]int         // receives that were no attempt, by message
+	known    map[string]int         // failed attempts, by the beginning of their keys
 	sleepers []chan struct{}        // pollers waiting for a free worker
 	resting  []chan *held           // idle handler goroutines
 	pausers  []chan struct{}        // pollers waiting for Resume
@@ -170,7 +171,7 @@ func NewWorker(t Transport, mux *Mux, config WorkerConfig) (*Worker, error) {
 	w := &Worker{
 		config: config, handlers: map[string]*handlerState{}, stop: make(chan struct{}), finished: make(chan struct{}),
 		tenants: map[string]int{}, groups: map[groupKey]*group{}, follow: map[groupKey]time.Time{},
-		free: map[string]int{}, base: context.Background(),
+		free: map[string]int{}, known: map[string]int{}, base: context.Background(),
 	}
 	for name, h := range mux.snapshot() {
 		w.handlers[name] = &handlerState{handler: h}

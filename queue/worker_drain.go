@@ -20,17 +20,22 @@ func (w *Worker) drain(polling *sync.WaitGroup, abortPolls context.CancelFunc) e
 	before := w.telemetry.concluded.Load()
 	grace := time.AfterFunc(pollGrace, abortPolls)
 	w.giveBackWaiting()
+	deaf := time.NewTimer(pollGrace + settleTimeout) // a transport that ignores its context
+	defer deaf.Stop()
 	polled := make(chan bool, 1)
 	go func() { // ends with the pollers
 		polling.Wait()
 		polled <- !grace.Stop()
 	}()
 	quiet := w.quiet(w.config.Drain)
-	aborted := false
+	aborted := true
 	select {
 	case aborted = <-polled:
-	case <-time.After(pollGrace + settleTimeout): // a transport that ignores its context
-		aborted = true
+	case <-deaf.C:
+		select {
+		case aborted = <-polled: // it has ended long since
+		default:
+		}
 	}
 	if !quiet {
 		w.stopHandlers()

@@ -17,6 +17,7 @@ type held struct {
 	group    *group
 	putOff   time.Duration // > 0: not to be run, but put off by this much
 	receives int           // of this copy, without those that were no attempt; at least 1
+	failed   int           // > 0: the number of the attempt that failed, see Worker.countFailure
 	ctx      runContext    // of the handler
 	lost     atomic.Bool   // set under Worker.mu
 
@@ -26,8 +27,13 @@ type held struct {
 	prev, next *held     // in Worker.held
 }
 
-// attempt is the number of the attempt that this delivery is.
-func (h *held) attempt() int { return h.envelope.Attempt + h.receives }
+// attempt is the number of the attempt that this delivery is: not less, and exact when it has failed and was counted.
+func (h *held) attempt() int {
+	if h.failed > 0 {
+		return h.failed
+	}
+	return h.envelope.Attempt + h.receives
+}
 
 // A heldList is a set of held messages.
 type heldList struct {

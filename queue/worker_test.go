@@ -779,3 +779,51 @@ func TestDeadLetterQueueAway(t *testing.T) {
 		s.close()
 	})
 }
+
+// A drain ends within what holdfast.Run gives a stage, also when handlers and a transport ignore their contexts, and deletes hang.
+func TestDrainEndsWithinItsStage(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStation(t, MemoryConfig{})
+		end := make(chan struct{})
+		var calls atomic.Int64
+		Handle(s.mux, billing, func(ctx context.Context, _ charge) error {
+			if calls.Add(1) == 1 {
+				<-end
+			}
+			<-ctx.Done() // with a result, to be deleted
+			return nil
+		}, HandlerConfig{})
+		f := &failing{Transport: s.memory}
+		f.set(&f.remove, hang)
+		s.send()
+		s.send()
+		s.runOn(&deafPolls{Transport: f, end: end}, WorkerConfig{Workers: 3})
+		time.Sleep(time.Second)
+		start := time.Now()
+		s.stop()
+		<-s.done
+		if took := time.Since(start); took > 30*time.Second {
+			t.Errorf("the drain took %v", took)
+		}
+		if n := calls.Load(); n != 2 {
+			t.Errorf("%d calls ran, want 2", n)
+		}
+		close(end)
+		time.Sleep(time.Minute)
+	})
+}
+
+// deafPolls is a transport whose second poll ignores its context.
+type deafPolls struct {
+	Transport
+	polls atomic.Int64
+	end   chan struct{}
+}
+
+func (d *deafPolls) Receive(ctx context.Context, q ReceiveRequest) ([]*Message, error) {
+	if d.polls.Add(1) == 1 {
+		return d.Transport.Receive(ctx, q)
+	}
+	<-d.end
+	return nil, ctx.Err()
+}

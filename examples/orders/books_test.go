@@ -214,7 +214,7 @@ func (a *closing) deferred() {
 		}
 		reason := a.reason("mail-" + order)
 		if reason == "" {
-			a.say("mailed twice: order %q, %d mails and no reason: %v", order, n, a.rules("mail-"+order))
+			a.say("mailed twice: order %q, %d mails and no reason: %v%s", order, n, a.rules("mail-"+order), a.stepsOfCall("mail-"+order))
 		}
 		a.c.repeated[reason]++
 	}
@@ -314,6 +314,16 @@ func (a *closing) stepsOf(key string) string {
 		}
 	}
 	return b.String()
+}
+
+// stepsOfCall tells all that the stores did with the key of a call.
+func (a *closing) stepsOfCall(id string) string {
+	for _, s := range a.steps {
+		if callOf(s.Key) == id {
+			return a.stepsOf(nameOf(s.Key))
+		}
+	}
+	return ""
 }
 
 func otherRegion(r failover.Region) failover.Region {

@@ -18,7 +18,8 @@ import (
 //	}))
 //
 // [Tx] works over every *sql.DB, with one round trip for the fence. Over one of a Connector a connection takes the fence's lock once an
-// epoch and for its session, and its transactions need no check: raising the epoch ends these sessions first. That is sound only if
+// epoch and for its session, and its transactions need no check: raising the epoch ends these sessions first, which takes the right to (see
+// the package comment). That is sound only if
 // the session is the connection's own, which a pooler between may break. So the database compares processID, which tells the server
 // process that the driver was told it talks to, with its own: poolers do not pass that on. Where it differs, and with a nil processID,
 // the fence goes with BEGIN in one round trip. That takes a driver that accepts several statements in an Exec without arguments, as pgx

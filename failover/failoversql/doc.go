@@ -21,6 +21,23 @@
 // That is one round trip more than a transaction without a fence. Pools made with [Connector] save it: their sessions take the lock once and
 // keep it, or the check travels with BEGIN.
 //
+// # What the roles must be allowed to do
+//
+// [Dialect.Install] makes tables and functions: run it as the role that owns the schema. The role of [Tx], [Member] and [Beat] needs
+//
+//	grant select, update on holdfast_fence to app;
+//	grant select, insert, update on holdfast_heartbeat to app;
+//	grant select, insert on holdfast_unknown_writes to app;
+//
+// Over pools of a [Connector] raising the epoch ends the sessions that hold the fence, with pg_terminate_backend. The server lets a role do
+// that to sessions of its own, of roles that it is a member of, and, as a member of pg_signal_backend, to all but a superuser's. After a
+// failover the first write raises the epoch, whoever makes it: where services with several roles share a database, each needs
+//
+//	grant pg_signal_backend to app;
+//
+// and so does an operator's role that fences the old side. Without it raising fails (SQLSTATE 42501) and changes nothing: the new writer writes nothing until
+// the grant is there or the sessions have ended.
+//
 // # Which side it protects
 //
 // Per-Region databases: the OLD side is protected by the lease (its writers stop by themselves) and by FenceOld (raise the epoch

@@ -13,7 +13,8 @@
 //
 // A record is a string at <Prefix>{<bucket>}<scope>|<op>|<id>, with | and % in scope and op escaped as in URLs. The hash tag
 // spreads keys over 128 slots of a cluster and keeps a record in one slot with the list of writes that
-// a peer has missed. Records expire by themselves, and count their leases from that: do not change their TTL. A miniredis of
+// a peer has missed. Records expire by themselves, and count their leases from that: do not change their TTL. Notes of the list are dropped a minute after their
+// record would have expired, as others come; delete the 128 lists <Prefix>{<bucket>}unsynced when you have given up a second Region. A miniredis of
 // your tests ages keys after ClockTTL(true), or by FastForward.
 //
 // # Clients

@@ -44,9 +44,10 @@ func parseMark(ident, value any) (m idempotency.Mark, err error) {
 	return m, err
 }
 
-// parseNote reads what is noted of a key: a count and the fence of the write.
+// parseNote reads what is noted of a key: a count, the fence of the write and, for the scripts alone, how long the note is worth something.
 func parseNote(text string) (count uint64, f idempotency.Fence, err error) {
-	number, fence, _ := strings.Cut(text, " ")
+	number, rest, _ := strings.Cut(text, " ")
+	fence, _, _ := strings.Cut(rest, " ")
 	if count, err = strconv.ParseUint(number, 10, 64); err == nil {
 		f, err = idempotency.ParseFence(fence)
 	}

@@ -25,6 +25,8 @@ var (
 	helpersLua string
 	//go:embed lua/first.lua
 	firstLua string
+	//go:embed lua/note.lua
+	noteLua string
 	//go:embed lua/own.lua
 	ownLua string
 	//go:embed lua/begin.lua
@@ -53,11 +55,11 @@ type scripts struct {
 
 func newScripts() scripts {
 	return scripts{
-		first:    redis.NewScript(firstLua + recordLua + helpersLua + beginLua),
-		begin:    redis.NewScript(getLua + recordLua + helpersLua + beginLua),
-		complete: redis.NewScript(ownLua + recordLua + helpersLua + completeLua),
-		renew:    redis.NewScript(getLua + recordLua + helpersLua + renewLua),
-		release:  redis.NewScript(getLua + recordLua + helpersLua + releaseLua),
+		first:    redis.NewScript(firstLua + recordLua + helpersLua + noteLua + beginLua),
+		begin:    redis.NewScript(getLua + recordLua + helpersLua + noteLua + beginLua),
+		complete: redis.NewScript(noteLua + ownLua + recordLua + helpersLua + completeLua),
+		renew:    redis.NewScript(getLua + recordLua + helpersLua + noteLua + renewLua),
+		release:  redis.NewScript(getLua + recordLua + helpersLua + noteLua + releaseLua),
 		load:     redis.NewScript(getLua + recordLua + loadLua),
 		put:      redis.NewScript(getLua + recordLua + helpersLua + putLua),
 		discard:  redis.NewScript(getLua + recordLua + helpersLua + discardLua),

@@ -15,10 +15,13 @@ import (
 type waits struct {
 	sqsqueue.API
 	seconds int32
+	patient bool // the request has more time than SQS takes to say that there is nothing
 }
 
-func (w *waits) ReceiveMessage(_ context.Context, in *sqs.ReceiveMessageInput, _ ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error) {
+func (w *waits) ReceiveMessage(ctx context.Context, in *sqs.ReceiveMessageInput, _ ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error) {
 	w.seconds = in.WaitTimeSeconds
+	deadline, ok := ctx.Deadline()
+	w.patient = !ok || time.Until(deadline) > time.Duration(w.seconds)*time.Second
 	return &sqs.ReceiveMessageOutput{}, nil
 }
 
@@ -26,12 +29,15 @@ func (w *waits) ReceiveMessage(_ context.Context, in *sqs.ReceiveMessageInput, _
 func TestShortPollsWait(t *testing.T) {
 	for wait, want := range map[time.Duration]int32{0: 0, time.Millisecond: 1, 1500 * time.Millisecond: 2, 20 * time.Second: 20} {
 		api := &waits{}
-		q, err := sqsqueue.New(api, "https://sqs.us-east-1.amazonaws.com/000000000000/q", sqsqueue.Config{})
+		q, err := sqsqueue.New(api, "https://sqs.us-east-1.amazonaws.com/000000000000/q", sqsqueue.Config{Timeout: 500 * time.Millisecond})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if _, err := q.Receive(t.Context(), queue.ReceiveRequest{Max: 1, Lease: time.Minute, Wait: wait}); err != nil || api.seconds != want {
 			t.Errorf("Receive that waits for %v asks for %d s, %v, want %d", wait, api.seconds, err, want)
+		}
+		if !api.patient {
+			t.Errorf("Receive that waits for %v gives up before SQS has waited for %d s", wait, want)
 		}
 	}
 }

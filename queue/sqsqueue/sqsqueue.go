@@ -57,6 +57,7 @@ type Queue struct {
 	url    string
 	config Config
 	limits queue.Limits
+	wires  wires
 }
 
 const (
@@ -172,9 +173,10 @@ type sendRequest struct {
 }
 
 // options are those of every request; the digests are compared here, entry by entry and without copies: the SDK fails the
-// whole batch for one of them.
+// whole batch for one of them. Requests are written and answers read here too, where that is plain.
 func (r *sendRequest) options(o *sqs.Options) {
 	noRetries(o)
+	o.Protocol = r.q.wires.of(o.Protocol)
 	r.digests = !o.DisableMessageChecksumValidation
 	o.DisableMessageChecksumValidation = true
 }
@@ -297,10 +299,11 @@ func (q *Queue) Receive(ctx context.Context, r queue.ReceiveRequest) ([]*queue.M
 		return nil, fmt.Errorf("sqsqueue: receive of %d, waiting %v, for %v: want at least 1, up to 20 s and up to 12 h", r.Max, r.Wait, r.Lease)
 	}
 	began := time.Now()
-	request, cancel := context.WithTimeout(ctx, r.Wait+q.config.Timeout)
+	wait := seconds(r.Wait)
+	request, cancel := context.WithTimeout(ctx, time.Duration(wait)*time.Second+q.config.Timeout)
 	defer cancel()
 	out, err := q.api.ReceiveMessage(request, &sqs.ReceiveMessageInput{
-		QueueUrl: &q.url, MaxNumberOfMessages: int32(min(r.Max, batchEntries)), WaitTimeSeconds: seconds(r.Wait), VisibilityTimeout: seconds(r.Lease),
+		QueueUrl: &q.url, MaxNumberOfMessages: int32(min(r.Max, batchEntries)), WaitTimeSeconds: wait, VisibilityTimeout: seconds(r.Lease),
 		MessageSystemAttributeNames: systemAttributes, MessageAttributeNames: messageAttributes,
 	}, options...)
 	if err != nil {

@@ -2,6 +2,7 @@ package drill
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -20,7 +21,7 @@ type Config struct {
 	Before   time.Duration // of peace; 0 = 3 s
 	Outage   time.Duration // 0 = 10 s
 	After    time.Duration // of peace at the end; 0 = 2 s
-	Give     time.Duration // to open, to move, to rebuild and to move back, each at most; 0 = 1 min
+	Give     time.Duration // to open, to move, to validate a move, to rebuild and to move back, each at most; 0 = 1 min
 	Settle   time.Duration // deferred calls, at the end; 0 = 20 s
 	RTO, RPO time.Duration // promised; 0 = 15 s, and 60 s
 	Pause    time.Duration // of orders in the planned move home, promised; 0 = RTO
@@ -70,25 +71,23 @@ const (
 	second   = "bob"
 )
 
-// validation is what a move may still take once its target writes.
-const validation = 5 * time.Second
-
 // pollEvery is how often the drill looks at the controllers.
 const pollEvery = 100 * time.Millisecond
 
 // A script is one drill under way.
 type script struct {
 	System
-	cfg     Config
-	users   *users
-	events  []Event
-	lost    map[string]loss // orders that only a lost Region had
-	moves   []failover.Transition
-	mishaps map[string]int // of a soak, by name; nil in a drill
-	lostAt  time.Duration  // on the World's clock
-	found   time.Duration  // when the standby wrote
-	away    time.Duration  // until when the standby was to write: the way back was asked for
-	home    time.Duration  // when the home Region wrote again
+	cfg      Config
+	users    *users
+	events   []Event
+	lost     map[string]loss // orders that only a lost Region had
+	moves    []failover.Transition
+	mishaps  map[string]int // of a soak, by name; nil in a drill
+	lostAt   time.Duration  // on the World's clock
+	approved bool           // a move is, and the writer is not there yet
+	found    time.Duration  // when the standby wrote
+	away     time.Duration  // until when the standby was to write: the way back was asked for
+	home     time.Duration  // when the home Region wrote again
 }
 
 // Run runs the drill to its end. It returns an error if the drill could not be played; what the system did wrong is in the Result.
@@ -171,7 +170,7 @@ func (d *script) moveAway(ctx context.Context) error {
 }
 
 // ask does what two people do: one asks for a move, the other approves it the next time. What a guard refuses, or the group takes back, is
-// asked for again. A process of the standby hears them.
+// asked for again; another move, which the group may ask people for on a busy machine, is denied. A process of the standby hears them.
 func (d *script) ask(ctx context.Context, to failover.Region, planned bool) error {
 	c := d.Controllers(d.Standby)
 	if len(c) == 0 {
@@ -180,13 +179,30 @@ func (d *script) ask(ctx context.Context, to failover.Region, planned bool) erro
 	s := c[0].Status()
 	switch {
 	case s.Transition == nil:
+		d.wentBack(s.Log)
 		_, err := c[0].Failover(ctx, to, failover.Request{Reason: "drill: to " + to, By: operator, Planned: planned})
 		return d.told(err, "%s asked for %s", operator, to)
+	case s.Phase == failover.PhaseAwaitApproval && (s.Transition.To != to || s.Transition.Planned != planned):
+		err := c[0].Deny(ctx, s.Transition.ID, second, "drill: not the move that it needs")
+		return d.told(err, "%s denied another move to %s: %s", second, s.Transition.To, s.Transition.Reason)
 	case s.Phase == failover.PhaseAwaitApproval:
 		_, err := c[0].Approve(ctx, s.Transition.ID, second)
+		d.approved = d.approved || err == nil
 		return d.told(err, "%s approved", second)
 	}
 	return nil // under way
+}
+
+// wentBack tells why a move that both people wanted is not under way any more, as the audit log has it.
+func (d *script) wentBack(log []json.RawMessage) {
+	if !d.approved || len(log) == 0 {
+		return
+	}
+	d.approved = false
+	var last struct{ Why string }
+	if json.Unmarshal(log[len(log)-1], &last) == nil {
+		d.tell("it went back: %s", last.Why)
+	}
 }
 
 // told tells of what was done without err.
@@ -234,10 +250,11 @@ func (d *script) moveBack(ctx context.Context) error {
 
 // moved notes a finished move, and what its phases took.
 func (d *script) moved(ctx context.Context, to failover.Region) {
+	d.approved = false
 	d.tell("%s writes", to)
 	t := d.status(to).Last
 	known := func() bool { t = d.status(to).Last; return t != nil && t.To == to }
-	if !until(ctx, pollEvery, validation, known) {
+	if !until(ctx, pollEvery, d.cfg.Give, known) {
 		return
 	}
 	d.moves = append(d.moves, *t)

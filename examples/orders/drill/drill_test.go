@@ -1,6 +1,7 @@
 package drill_test
 
 import (
+	"context"
 	"os"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/holdfast-go/holdfast/examples/orders/drill"
 	"github.com/holdfast-go/holdfast/examples/orders/embedded"
 	"github.com/holdfast-go/holdfast/examples/orders/service"
+	"github.com/holdfast-go/holdfast/failover"
 )
 
 // short are the settings of a drill that a person waits for.
@@ -41,6 +43,33 @@ func play(t *testing.T, approve bool) {
 			if err := r.Save(dir); err != nil {
 				t.Error(err)
 			}
+		}
+	})
+}
+
+// On a busy machine the group may itself ask people for a move, while the drill is about to ask for another. Nobody approves what the drill has not asked for.
+func TestDrillApprovesOnlyItsOwnMoves(t *testing.T) {
+	settings := short
+	settings.ByApproval = true
+	drtest.Run(t, drtest.Config{Fidelity: drtest.FidelityMessages, Watchdog: time.Minute}, func(t *testing.T, w *drtest.World) {
+		s := embedded.Start(w, embedded.Config{Dir: t.TempDir(), Settings: settings}).System()
+		rebuild, asked := s.Rebuild, false
+		s.Rebuild = func(ctx context.Context) ([]string, error) {
+			lost, err := rebuild(ctx)
+			for err == nil && !asked {
+				_, refused := s.Controllers(s.Standby)[0].Failover(ctx, s.Home, failover.Request{Reason: "a look that lasted", By: "carl"})
+				if asked = refused == nil; !asked {
+					time.Sleep(time.Second) // until the copy is measured
+				}
+			}
+			return lost, err
+		}
+		r, err := drill.Run(t.Context(), s, drill.Config{Rate: 10, Clients: 20, Approve: true, Settle: 5 * time.Minute, Progress: func(e drill.Event) { t.Log(e.At, e.Text) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(r.Moves) != 2 || !r.Moves[1].Planned || !asked {
+			t.Errorf("moves %+v, want a planned one home", r.Moves)
 		}
 	})
 }

@@ -49,10 +49,11 @@ func (l *Lab) freeze(name string, s *servers.Server) (undo func(), err error) {
 	}, nil
 }
 
-// How the loss of a Region begins: the link goes first, and the primary acknowledges orders that its standby will never have.
+// How the loss of a Region begins: the link goes first, and users are promised orders that the standby will never have. It is their promises that
+// count: where the machine is busy the primary is there with charges and commits while no user has heard of one.
 const (
 	lastOrders = 5
-	linkFirst  = 3 * time.Second
+	linkFirst  = 10 * time.Second
 )
 
 // lose takes the Region away.
@@ -63,8 +64,8 @@ func (l *Lab) lose(ctx context.Context, r failover.Region) (undo func(), err err
 		return nil, err
 	}
 	defer join() // what follows is worse
-	before, started := len(l.payments.Charges()), time.Now()
-	for len(l.payments.Charges()) < before+lastOrders && time.Since(started) < linkFirst {
+	l.users.begin()
+	for started := time.Now(); l.users.orders.Load() < lastOrders && time.Since(started) < linkFirst; {
 		if err := sleep(ctx, 20*time.Millisecond); err != nil {
 			return nil, err
 		}

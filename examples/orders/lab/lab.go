@@ -57,7 +57,7 @@ type Lab struct {
 	queues   map[string]queue.Holding    // past the World
 	pools    map[failover.Region]*embedded.Pool
 	crew     *embedded.Crew
-	front    *embedded.Front
+	users    *tally
 	payments *embedded.Payments
 	relays   *embedded.Relays
 	calls    *queue.Ledger
@@ -211,7 +211,7 @@ func (l *Lab) run(context.Context) error {
 	for _, r := range []*drtest.Region{east, west} {
 		l.pools[r.Name()] = embedded.NewPool(r, l.crew, l.parts(r))
 	}
-	l.front = embedded.NewFront(l.world.Region(web), l.cfg.Settings.ProbeEvery, nil)
+	l.users = &tally{RoundTripper: embedded.NewFront(l.world.Region(web), l.cfg.Settings.ProbeEvery, nil)}
 	for _, pool := range l.pools {
 		for n := range instances {
 			pool.Start(n)

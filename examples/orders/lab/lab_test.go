@@ -93,7 +93,8 @@ func play(t *testing.T, said *transcript, approve bool) *drill.Result {
 		}
 	}()
 	result, err := drill.Run(t.Context(), l.System(), drill.Config{
-		Rate: 10, Before: 2 * time.Second, Outage: 5 * time.Second, After: time.Second, Give: 2 * time.Minute, Settle: 2 * time.Minute, RTO: time.Minute, Approve: approve,
+		Rate: 10, Before: 2 * time.Second, Outage: 5 * time.Second, After: time.Second, RTO: time.Minute, Approve: approve,
+		Give: 4 * time.Minute, Settle: 4 * time.Minute, // how long the drill looks, also on a busy machine: what is promised are RTO, RPO and Pause
 		Progress: func(e drill.Event) { said.say("%s", e.Text) },
 	})
 	if err != nil {

@@ -21,7 +21,7 @@ const payLatency = 20 * time.Millisecond
 // System describes the lab to a drill.
 func (l *Lab) System() drill.System {
 	return drill.System{
-		World: l.world, Users: l.front, Home: real.East, Standby: real.West, Controllers: l.controllers,
+		World: l.world, Users: l.users, Home: real.East, Standby: real.West, Controllers: l.controllers,
 		Lose:    func() (func(), error) { return l.lose(context.Background(), real.East) },
 		Rebuild: func(ctx context.Context) ([]string, error) { return l.rebuild(ctx, real.East) },
 		Restore: l.restore, Orders: l.orders, Charges: l.payments.Charges, Mails: l.relays.Sent, Calls: l.calls, Holdings: l.holdings, Unknown: l.unknown.All,

@@ -12,7 +12,7 @@ if v then
   if s == 'i' and sub(v, 7, 22) == sub(claim, 7, 22) then
     v = sub(v, 1, 94) .. before(left - lease) .. sub(v, 108)
     call('SET', key, v, 'KEEPTTL')
-    if string.find(flags, 'u', 1, true) then mark(ident, e, sub(v, 71, 86)) end
+    if string.find(flags, 'u', 1, true) then mark(ident, fence(e, sub(v, 71, 86)), kept) end
     return {1, v, left}
   end
   if live and epoch <= e then
@@ -38,5 +38,5 @@ if n <= last then
 end
 v = 'hf2i' .. prior .. waited .. sub(claim, 7, 70) .. format('%016d%08d', n, attempt) .. sub(claim, 95, 120) .. saved
 call('SET', key, v, 'PX', kept)
-if string.find(flags, 'u', 1, true) then mark(ident, epoch, sub(v, 71, 86)) end
+if string.find(flags, 'u', 1, true) then mark(ident, fence(epoch, sub(v, 71, 86)), kept) end
 return {1, v, tonumber(kept)}

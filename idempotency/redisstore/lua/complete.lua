@@ -10,5 +10,5 @@ if s ~= 'd' then -- without a record nobody else owns the key, and the result is
   call('SET', key, done, 'PX', kept)
   if v and sub(v, 6, 6) == '1' then call('PUBLISH', key, '') end
 end
-if KEYS[2] then mark(ident, sub(done, 55, 70), sub(done, 71, 86)) end
+if KEYS[2] then mark(ident, fence(sub(done, 55, 70), sub(done, 71, 86)), kept) end
 return {1}

@@ -1,8 +1,4 @@
--- Notes in KEYS[2], if it is given, that the peer has missed a write of ident under a fence.
-local function mark(ident, epoch, n)
-  local count = call('HINCRBY', KEYS[2], '#', '1')
-  call('HSET', KEYS[2], ident, format('%d %s%014x', count, epoch, tonumber(n, 10)))
-end
+local function fence(epoch, n) return epoch .. format('%014x', tonumber(n, 10)) end
 -- Deletes the record; its fence is remembered until the clock has passed it, so that the next one is higher.
 local function drop()
   local clock = call('TIME')

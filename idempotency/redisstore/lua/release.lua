@@ -1,12 +1,12 @@
 local lost, kept, hold, ident = unpack(ARGV) -- lost: the held record that stands for one that was lost
 if not v then
-  if KEYS[2] then mark(ident, sub(lost, 55, 70), sub(lost, 71, 86)) end
+  if KEYS[2] then mark(ident, fence(sub(lost, 55, 70), sub(lost, 71, 86)), kept) end
   if hold == '' then return {7} end
   call('SET', key, lost, 'PX', kept)
   return {1}
 end
 if s == 'd' or sub(v, 7, 22) ~= sub(lost, 7, 22) then return {9} end
-if KEYS[2] then mark(ident, sub(v, 55, 70), sub(v, 71, 86)) end
+if KEYS[2] then mark(ident, fence(sub(v, 55, 70), sub(v, 71, 86)), kept) end
 if s == 'i' then
   local prior, head = sub(v, 5, 5), sub(v, 23, 94)
   if hold ~= '' then

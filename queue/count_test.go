@@ -1,0 +1,96 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-go/holdfast/idempotency"
+)
+
+// TestFailuresAreCountedAcrossProcesses puts a FIFO call off in one process and fails it in the next, and so on: the queue counts all of that as receives.
+func TestFailuresAreCountedAcrossProcesses(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		store    func(idempotency.Store) idempotency.Store
+		failures int
+	}{
+		{"the store counts", func(s idempotency.Store) idempotency.Store { return s }, 4},
+		{"the store does not answer to the count", func(s idempotency.Store) idempotency.Store { return &deafStore{s} }, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				s := newStation(t, MemoryConfig{FIFO: true})
+				g := must(idempotency.New(tt.store(must(idempotency.NewMemory(idempotency.MemoryConfig{}))), idempotency.Config{}))
+				var waits []int
+				deliveries, failures := 0, 0
+				Handle(s.mux, billing, func(context.Context, charge) error {
+					if deliveries++; deliveries%2 == 1 {
+						return Snooze(time.Minute)
+					}
+					failures++
+					return errPlain
+				}, HandlerConfig{MaxAttempts: 4, Backoff: func(n int) time.Duration { waits = append(waits, n); return time.Minute }})
+				s.send(Group("a"))
+				for range 10 { // processes
+					s.run(WorkerConfig{Once: g.Once, OnceRetention: g.OnceRetention()})
+					time.Sleep(40 * time.Second)
+					s.close()
+					time.Sleep(time.Minute)
+				}
+				if died := fmt.Sprint(s.died()); failures != tt.failures || died != "[attempts after 4]" {
+					t.Fatalf("%d failures, dead: %s, want %d and one for 4 attempts", failures, died, tt.failures)
+				}
+				if want := "[1 2 3 4]"; tt.failures == 4 && fmt.Sprint(waits) != want {
+					t.Errorf("back-off asked for the attempts %v, want %s", waits, want)
+				}
+			})
+		})
+	}
+}
+
+// TestRedriveCountsAnew: a call that was redriven has all its attempts.
+func TestRedriveCountsAnew(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s, _, config := guarded(t, idempotency.Config{})
+		failures := 0
+		Handle(s.mux, billing, func(context.Context, charge) error { failures++; return errPlain }, HandlerConfig{MaxAttempts: 3, Backoff: fixed(time.Second)})
+		s.send()
+		s.run(config)
+		for _, want := range []int{3, 6} {
+			time.Sleep(time.Minute)
+			if died := fmt.Sprint(s.died()); failures != want || died != "[attempts after 3]" {
+				t.Fatalf("%d failures, dead: %s, want %d and one for 3 attempts", failures, died, want)
+			}
+			time.Sleep(2 * time.Second) // died holds what it has read for one
+			must(Redrive(t.Context(), s.memory.DeadLetters(), s.memory, Filter{}, RedriveConfig{By: "ann", Reason: "mended", Audit: io.Discard}))
+		}
+		s.close()
+	})
+}
+
+// died tells why calls are in the dead-letter queue, and after how many attempts.
+func (s *station) died() (all []string) {
+	s.t.Helper()
+	for _, m := range must(s.memory.DeadLetters().Receive(s.ctx, ReceiveRequest{Max: 10, Lease: time.Second})) {
+		var e Envelope
+		if err := e.Decode(m.Body); err != nil {
+			s.t.Fatal(err)
+		}
+		all = append(all, fmt.Sprintf("%s after %d", e.Death.Reason, e.Death.Attempts))
+	}
+	return all
+}
+
+// A deafStore does not know how to count.
+type deafStore struct{ idempotency.Store }
+
+func (s *deafStore) Begin(ctx context.Context, c idempotency.Claim) (idempotency.Answer, error) {
+	if strings.Contains(c.Key.ID, " attempt ") {
+		return idempotency.Answer{}, errPlain
+	}
+	return s.Store.Begin(ctx, c)
+}
