@@ -30,9 +30,9 @@ type postPart struct {
 	run  func(ctx context.Context, id string) error
 }
 
-// BenchmarkPostParts measures what a POST goes through, part by part: CPU time of the process, garbage collection included. In a POST, parts find
+// BenchmarkParts measures what a POST goes through, part by part: CPU time of the process, garbage collection included. In a POST, parts find
 // less of what they need in the processor's cache.
-func BenchmarkPostParts(b *testing.B) {
+func BenchmarkParts(b *testing.B) {
 	svc, p, plain := inMemory(b)
 	calls := 0
 	for _, part := range append(servingParts(b, svc), callingParts(svc, plain)...) {
