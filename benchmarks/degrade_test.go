@@ -41,7 +41,9 @@ func newFeature(b *testing.B, up bool) (*degrade.Controller, *degrade.Feature) {
 	go func() { done <- c.Run(ctx) }()
 	b.Cleanup(func() {
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			b.Errorf("Run = %v", err)
+		}
 	})
 	return c, f
 }

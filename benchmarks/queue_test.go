@@ -345,7 +345,7 @@ func benchmarkServer(b *testing.B, endpoint string, writers int) {
 		b.Fatal(err)
 	}
 	url := *out.QueueUrl
-	defer api.DeleteQueue(ctx, &sqs.DeleteQueueInput{QueueUrl: &url})
+	defer func() { _, _ = api.DeleteQueue(ctx, &sqs.DeleteQueueInput{QueueUrl: &url}) }()
 	recorder := &recording{API: api}
 	c, err := queue.NewClient(newQueue(b, recorder, url), queue.ClientConfig{SendTimeout: 10 * time.Second})
 	if err != nil {

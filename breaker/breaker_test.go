@@ -421,7 +421,7 @@ func TestPanicAndGoexitCountAsFailures(t *testing.T) {
 		for _, cfg := range []Config{quick, with(quick, func(c *Config) { c.SlowCall = time.Minute })} {
 			t.Run(name, func(t *testing.T) {
 				bubble(t, cfg, func(t *testing.T, b *Breaker) {
-					call := func() { b.Do(context.Background(), func(context.Context) error { leave(); return nil }) }
+					call := func() { _ = b.Do(context.Background(), func(context.Context) error { leave(); return nil }) }
 					abandon(call)
 					wantState(t, b, StateOpen)
 					time.Sleep(time.Second + time.Millisecond)

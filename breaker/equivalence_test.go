@@ -178,8 +178,8 @@ func TestDifferenceInFlightDoesNotDilute(t *testing.T) {
 		}
 		synctest.Wait()
 		for range 60 {
-			ours.Do(context.Background(), fail)
-			theirs.Execute(func() (int, error) { return 0, errBoom })
+			_ = ours.Do(context.Background(), fail)
+			_, _ = theirs.Execute(func() (int, error) { return 0, errBoom })
 		}
 		if got := ours.State(); got != StateOpen {
 			t.Errorf("state %v with 60 of 60 results failed, want open", got)
@@ -196,8 +196,8 @@ func TestDifferenceHungProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours := must(New(Config{ConsecutiveFailures: 1, OpenFor: time.Second, Probes: 1, Jitter: Off}))
 		theirs := gobreaker.NewCircuitBreaker[int](gobreaker.Settings{Timeout: time.Second, ReadyToTrip: func(gobreaker.Counts) bool { return true }})
-		ours.Do(context.Background(), fail)
-		theirs.Execute(func() (int, error) { return 0, errBoom })
+		_ = ours.Do(context.Background(), fail)
+		_, _ = theirs.Execute(func() (int, error) { return 0, errBoom })
 		time.Sleep(time.Second + time.Millisecond)
 		release := make(chan struct{})
 		go ours.Do(context.Background(), func(context.Context) error { <-release; return nil })
@@ -222,8 +222,8 @@ func TestDifferenceConsecutiveFailuresAreNotWindowed(t *testing.T) {
 			Timeout: time.Minute, ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= 5 },
 		})
 		for range 5 {
-			ours.Do(context.Background(), fail)
-			theirs.Execute(func() (int, error) { return 0, errBoom })
+			_ = ours.Do(context.Background(), fail)
+			_, _ = theirs.Execute(func() (int, error) { return 0, errBoom })
 			time.Sleep(4 * time.Second)
 		}
 		if got := ours.Stats().Opened; got != 1 {
@@ -240,7 +240,7 @@ func TestDifferenceOpenEndsByTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var told []State
 		ours := must(New(Config{ConsecutiveFailures: 1, OpenFor: time.Second, Jitter: Off, OnStateChange: func(tr Transition) { told = append(told, tr.To) }}))
-		ours.Do(context.Background(), fail)
+		_ = ours.Do(context.Background(), fail)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		if len(told) != 2 || told[1] != StateHalfOpen {

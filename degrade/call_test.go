@@ -240,7 +240,7 @@ func TestPanickingFallbackGivesItsPlaceBack(t *testing.T) {
 	f := at(t, Offline, FeatureConfig{MaxFallbacks: 1})
 	for range 3 {
 		func() {
-			defer func() { recover() }()
+			defer func() { _ = recover() }()
 			_, err := Read(t.Context(), f, value(0, nil), func(context.Context) (int, error) { panic("boom") })
 			t.Errorf("Read returned %v", err)
 		}()

@@ -125,7 +125,7 @@ func TestScenarioJSONErrors(t *testing.T) {
 		{`{`, "unexpected end"},
 		{`{"version":1,"name":"x","evnets":[]}`, `unknown field "evnets"`},
 		{`{"version":2,"name":"x","events":[]}`, `version: 2 is newer than this drtest, which knows 1`},
-		{`{"version":1,"name":"x","events":[{"at":"1s","fault":{"kind":"crash","process":"p"}},{"at":"1s","fault":{"kind":"crash","proces":"p"}}]}`, `events[1]: unknown field "proces"`},
+		{`{"version":1,"name":"x","events":[{"at":"1s","fault":{"kind":"crash","process":"p"}},{"at":"1s","fault":{"kind":"crash","proces":"p"}}]}`, `events[1]: unknown field "proces"`}, //nolint:misspell // so it is told
 		{`{"version":1,"name":"x","events":[{"at":"1s","four":"1s","fault":{"kind":"crash","process":"p"}}]}`, `events[0]: unknown field "four"`},
 		{`{"version":1,"name":"x","events":[{"at":"soon","fault":{"kind":"crash","process":"p"}}]}`, `events[0]: time: invalid duration "soon"`},
 		{`{"version":1,"name":"x","events":[{"at":"1s","fault":{"kind":"region-down","region":"a","mode":"gone"}}]}`, `events[0]: simnet: unknown mode "gone"`},

@@ -195,7 +195,7 @@ func (e *endpoint) answer(ctx context.Context, there simnet.Route, rec *recorder
 	e.region.w.workers.run(func() {
 		defer cancel()
 		defer func() {
-			if p := recover(); p == http.ErrAbortHandler {
+			if p := recover(); p == http.ErrAbortHandler { //nolint:errorlint // a panic with this very value, as for net/http
 				served <- errCut
 			} else if p != nil {
 				served <- fmt.Errorf("%w: %v", errAborted, p)

@@ -249,3 +249,81 @@ func TestOneCopyOfUnknownAgeIsEnoughToRefuse(t *testing.T) {
 		}
 	})
 }
+
+// A database that lost the writer and that nobody has rebuilt is no target, whatever loss is accepted: it takes writes already, so that nothing
+// would promote it, and lacks all that was acknowledged since.
+func TestFormerWriterIsNoTarget(t *testing.T) {
+	inFleet(t, func(t *testing.T, f *fleet) {
+		f.standard()
+		f.backends[east].set(true)
+		f.until(3*time.Minute, "west opens", func() bool { return f.writers()[west] == 3 })
+		f.epochs.Store(east, uint64(1))
+		f.backends[east].set(false)
+		ctl := f.nodes[0].ctl
+		f.until(10*time.Minute, "east is well", func() bool { return ctl.Decision().Health[east] == HealthHealthy })
+
+		anyLoss := AcceptLoss{Exposure: UnknownExposure, Reason: "customers wait", By: "bob"}
+		home := Request{Reason: "home", By: "ann", Second: "bob"}
+		unplanned, planned := home, home
+		unplanned.AcceptLoss, planned.Planned = &anyLoss, true
+		for what, q := range map[string]Request{"planned": planned, "unplanned, with any loss accepted": unplanned} {
+			_, err := ctl.Failover(t.Context(), east, q)
+			if guardOf(err) != GuardFormerWriter || !strings.Contains(err.Error(), `rebuild it from "`+west+`", or accept the loss with FormerWriter`) {
+				t.Errorf("a move that is %s = %v, want a refusal that says what to do", what, err)
+			}
+		}
+		if lint := fmt.Sprint(ctl.Lint()); !strings.Contains(lint, "must be rebuilt before a move there") {
+			t.Errorf("Lint() = %s, want the former writer", lint)
+		}
+		tr, err := ctl.Failover(t.Context(), east, Request{Reason: "home", By: "ann"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ctl.ApproveLoss(t.Context(), tr.ID, anyLoss); guardOf(err) != GuardFormerWriter {
+			t.Errorf("ApproveLoss = %v, want a refusal by the guard against former writers", err)
+		}
+		bounded := AcceptLoss{Exposure: time.Hour, Reason: "customers wait", By: "bob", FormerWriter: true}
+		if _, err := ctl.ApproveLoss(t.Context(), tr.ID, bounded); guardOf(err) != GuardExposure {
+			t.Errorf("ApproveLoss of a former writer within an hour = %v, want a refusal by the exposure guard", err)
+		}
+		asItIs := anyLoss
+		asItIs.FormerWriter = true
+		if _, err := ctl.ApproveLoss(t.Context(), tr.ID, asItIs); err != nil {
+			t.Fatalf("ApproveLoss of a former writer as it is = %v", err)
+		}
+		f.until(time.Minute, "east opens", func() bool { return f.writers()[east] == 5 })
+		if log := fmt.Sprintf("%s", ctl.Status().Log); !strings.Contains(log, "any loss, and a former writer's data, accepted by bob: customers wait") {
+			t.Errorf("the audit log does not say what was accepted: %s", log)
+		}
+	})
+}
+
+// Once its data know the epoch of the takeover they are a copy of the new writer's. Who has seen none of them since its start does not know.
+func TestFormerWriterIsATargetOnceRebuilt(t *testing.T) {
+	inFleet(t, func(t *testing.T, f *fleet) {
+		f.standard()
+		f.backends[east].set(true)
+		f.until(3*time.Minute, "west opens", func() bool { return f.writers()[west] == 3 })
+		f.epochs.Store(east, uint64(2)) // FenceOld has taught it the cut
+		f.backends[east].set(false)
+		f.lag.Store(-1)
+		ctl, started := f.nodes[0].ctl, f.add(f.config(east, "e3")).ctl
+		f.until(10*time.Minute, "east is well", func() bool {
+			return ctl.Decision().Health[east] == HealthHealthy && started.Decision().Health[east] == HealthHealthy
+		})
+		asksAgain := Request{Reason: "home", By: "ann", Second: "bob", AcceptLoss: &AcceptLoss{Exposure: UnknownExposure, Reason: "customers wait", By: "ann"}}
+		if _, err := started.Failover(t.Context(), east, asksAgain); guardOf(err) != GuardFormerWriter {
+			t.Errorf("Failover by who has seen none of the target's data = %v, want a refusal by the guard against former writers", err)
+		}
+		f.lag.Store(int64(200 * time.Millisecond))
+		time.Sleep(3 * time.Second)
+		if _, err := ctl.Failover(t.Context(), east, asksAgain); guardOf(err) != GuardFormerWriter {
+			t.Errorf("Failover before the rebuild = %v, want a refusal by the guard against former writers", err)
+		}
+		f.epochs.Store(east, uint64(3))
+		time.Sleep(3 * time.Second)
+		if _, err := ctl.Failover(t.Context(), east, Request{Reason: "home", By: "ann", Second: "bob", Planned: true}); err != nil {
+			t.Errorf("Failover after the rebuild = %v", err)
+		}
+	})
+}

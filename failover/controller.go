@@ -76,9 +76,9 @@ type ruleset struct {
 	observe   func(event string) // tests count arrows and refusals; nil otherwise
 
 	// Mutations: each breaks one rule, so that the simulation can show that it would notice.
-	leaseFromResponse, neverAbstain, acceptLower, ignoreDecision, reuseEpoch bool
-	anyExposure, openExposure, manyExecutors, lastAttemptOnly, rampAlways    bool
-	wallStep                                                                 time.Duration // a wall clock set back while a lease runs
+	leaseFromResponse, neverAbstain, acceptLower, ignoreDecision, reuseEpoch         bool
+	anyExposure, anyTarget, openExposure, manyExecutors, lastAttemptOnly, rampAlways bool
+	wallStep                                                                         time.Duration // a wall clock set back while a lease runs
 }
 
 // see tells tests what happened.

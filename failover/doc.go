@@ -69,7 +69,7 @@
 // compare-and-swap with one audit entry. One instance of the target Region drives a move; when it is lost, or loses the coordinator,
 // another resumes with a higher run token: FenceOld, Promote and Smoke must be resumable. Until the promotion is verified,
 // [Controller.Deny] takes a move back; later the way back is another move. A copy whose Lag tells an older epoch than the writer's is a
-// former writer: nothing moves there until it has been rebuilt.
+// former writer: nothing moves there until it has been rebuilt, unless a person takes it as it is ([AcceptLoss]).
 //
 // # Not here
 //

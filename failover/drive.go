@@ -184,13 +184,17 @@ func (t *Transition) entry(reason string) audit.Record {
 // why is t's reason, and which loss was accepted by whom.
 func (t *Transition) why() string {
 	l := t.AcceptLoss
-	switch {
-	case l == nil:
+	if l == nil {
 		return t.Reason
-	case l.Exposure == UnknownExposure:
-		return fmt.Sprintf("%s; any loss accepted by %s: %s", t.Reason, l.By, l.Reason)
 	}
-	return fmt.Sprintf("%s; loss up to %v accepted by %s: %s", t.Reason, l.Exposure, l.By, l.Reason)
+	accepted := fmt.Sprintf("loss up to %v", l.Exposure)
+	if l.Exposure == UnknownExposure {
+		accepted = "any loss"
+	}
+	if l.FormerWriter {
+		accepted += ", and a former writer's data,"
+	}
+	return fmt.Sprintf("%s; %s accepted by %s: %s", t.Reason, accepted, l.By, l.Reason)
 }
 
 // reconsider ends a request that waits: it has expired, or it is the group's own and the group has made up its mind. A request stands in

@@ -71,6 +71,9 @@ const (
 	GuardFreeze    Guard = "freeze"    // a freeze window
 	GuardQuorum    Guard = "quorum"    // too few voters, or not from enough Regions
 	GuardConflict  Guard = "conflict"  // the coordinator contradicts itself
+
+	// GuardFormerWriter: nothing shows that the target has been rebuilt since its Region, or the one it copied, lost the writer.
+	GuardFormerWriter Guard = "former_writer"
 )
 
 // A RefusedError says which guard refused a move, and with what numbers. Nothing was changed.

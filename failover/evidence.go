@@ -181,7 +181,8 @@ type LagSample struct {
 	MeasuredAt        time.Time // when it was read
 
 	// Epoch is the newest write epoch that the copy has learned, zero if it cannot tell. A sample of a lower epoch than the writer's is
-	// not used: it is of a former writer that nobody has rebuilt, whose clock runs but whose data do not follow.
+	// not used: it may be of a former writer that nobody has rebuilt, whose clock runs but whose data do not follow. One of a lower epoch than
+	// that at which the writer took over is, and the writer does not move there.
 	Epoch uint64
 }
 

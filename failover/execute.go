@@ -307,6 +307,7 @@ func (c *Controller) open(r *Record, evidence string) (audit.Record, error) {
 	t.Evidence = evidence
 	t.lap("promote", time.Now())
 	r.Epoch, r.DecisionID, r.Phase, r.Writer, r.Since = epoch, t.ID, PhaseOpen, t.To, time.Now().UTC()
+	r.TookOver = epoch
 	return t.entry("promoted: " + evidence), nil
 }
 

@@ -92,6 +92,7 @@ type fleet struct {
 	backends map[Region]*backend
 	tune     func(*ControllerConfig)
 	lag      atomic.Int64  // of the copy in the other Region, nanoseconds; negative: unknown
+	epochs   sync.Map      // what a Region's data have learned, by Region, and a former writer's go on by themselves; none: they cannot tell
 	probe    time.Duration // ClientConfig.ProbeEvery
 	nodes    []*node
 	wg       sync.WaitGroup
@@ -164,6 +165,9 @@ func (f *fleet) sample(ctx context.Context, b *backend) (LagSample, error) {
 	lag := time.Duration(f.lag.Load())
 	if lag < 0 {
 		return LagSample{}, errors.New("no heartbeat")
+	}
+	if learned, ok := f.epochs.Load(b.region); ok {
+		return LagSample{ReplicatedThrough: time.Now(), MeasuredAt: time.Now(), Epoch: learned.(uint64)}, nil
 	}
 	for region, other := range f.backends {
 		if region != b.region && other.probe(ctx) != nil {

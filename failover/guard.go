@@ -48,7 +48,45 @@ func (c *Controller) guardsLocked(rec Record, t *Transition, said asked, now tim
 	if reason := c.notReadyLocked(t.To); reason != "" {
 		return exposure, c.refuse(t.To, GuardReadiness, "%s", reason)
 	}
+	if refused := c.guardFormerWriterLocked(rec, t); refused != nil {
+		return exposure, refused
+	}
 	return exposure, c.guardExposure(t, exposure)
+}
+
+// guardFormerWriterLocked refuses a move to data that went their own way. Who accepts an unknown exposure thinks of a copy that stands still; a
+// former writer's database takes writes already, so that nothing would promote it, and lacks all that was acknowledged since.
+func (c *Controller) guardFormerWriterLocked(rec Record, t *Transition) error {
+	if t.AcceptLoss != nil && t.AcceptLoss.FormerWriter || c.rule.anyTarget {
+		return nil
+	}
+	what := c.formerWriterLocked(rec, t.To)
+	if what == "" {
+		return nil
+	}
+	return c.refuse(t.To, GuardFormerWriter, "%s; rebuild it from %q, or accept the loss with FormerWriter", what, rec.Writer)
+}
+
+// formerWriterLocked says which of region's data are not known to have followed the writer since it took over; "" if all have, or cannot tell. A copy learns the
+// epoch of the takeover with the new writer's data, a former writer only when it is rebuilt from them.
+func (c *Controller) formerWriterLocked(rec Record, region Region) string {
+	if rec.TookOver == 0 {
+		return ""
+	}
+	for _, src := range c.decidingLocked() {
+		r := src.regions[region]
+		if r == nil || !r.measured {
+			continue
+		}
+		switch sample, ok := r.lag.get(); {
+		case !ok:
+			return fmt.Sprintf("client %q: nothing is known of its data, which may be a former writer's", src.name)
+		case !sample.of(rec.TookOver):
+			return fmt.Sprintf("client %q: its data know epoch %s and the writer took over at %s: they are a former writer's, or a copy of one", src.name,
+				FormatEpoch(sample.Epoch), FormatEpoch(rec.TookOver))
+		}
+	}
+	return ""
 }
 
 // notReadyLocked says why region could not take over; "" if it could.

@@ -13,6 +13,7 @@ import (
 
 var guards = [...]Guard{
 	GuardTarget, GuardPhase, GuardRequest, GuardExposure, GuardReadiness, GuardCooldown, GuardBudget, GuardFreeze, GuardQuorum, GuardConflict,
+	GuardFormerWriter,
 }
 
 // instruments are the counts that are nowhere else, and what reports them.

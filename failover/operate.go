@@ -260,7 +260,7 @@ func (c *Controller) newIncarnation(ctx context.Context, coord Coordinator, foun
 	}
 	now := time.Now().UTC()
 	rec := Record{
-		Sequence: found.Sequence + 1, Epoch: epoch, DecisionID: randomName(), Phase: PhaseSteady, Writer: c.cfg.Self, Since: now,
+		Sequence: found.Sequence + 1, Epoch: epoch, DecisionID: randomName(), Phase: PhaseSteady, Writer: c.cfg.Self, Since: now, TookOver: epoch,
 		Moves: []Move{{At: now}}, Log: known.Log, Audit: known.Audit,
 	}
 	rec.stamp()

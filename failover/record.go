@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -54,8 +55,9 @@ type Record struct {
 	Epoch      uint64      `json:"epoch"`       // grows with every change of the writer, never falls
 	DecisionID string      `json:"decision_id"` // the decision that began Epoch
 	Phase      Phase       `json:"phase"`
-	Writer     Region      `json:"writer,omitempty"` // who may write at Epoch; "" in fenced and promoting
-	Since      time.Time   `json:"since"`            // when Epoch began, UTC
+	Writer     Region      `json:"writer,omitempty"`    // who may write at Epoch; "" in fenced and promoting
+	Since      time.Time   `json:"since"`               // when Epoch began, UTC
+	TookOver   uint64      `json:"took_over,omitempty"` // the epoch at which the newest writer's Region took over; zero since the first boot
 	Transition *Transition `json:"transition,omitempty"`
 	Moves      []Move      `json:"moves,omitempty"`    // recent moves of the writer, for cooldown and budget
 	AskAgain   time.Time   `json:"ask_again,omitzero"` // no request by the group before: the last one was denied
@@ -149,7 +151,7 @@ func (r *Record) note(e audit.Record) {
 func VerifyAudit(log io.Reader) error {
 	lines := bufio.NewReader(log)
 	first, err := lines.ReadBytes('\n')
-	if err != nil && err != io.EOF || len(first) == 0 {
+	if err != nil && !errors.Is(err, io.EOF) || len(first) == 0 {
 		return err
 	}
 	var place struct {

@@ -121,7 +121,7 @@ var simMustSee = []string{
 	"health unhealthy → recovering", "health recovering → healthy", "health recovering → unhealthy",
 	"health unknown → suspect",
 	"refused target", "refused phase", "refused request", "refused exposure", "refused readiness", "refused cooldown",
-	"refused budget", "refused freeze", "refused quorum", "refused conflict",
+	"refused budget", "refused freeze", "refused quorum", "refused conflict", "refused former_writer",
 }
 
 // TestSimFindsMutations breaks one rule at a time: within 200 seeds an invariant must fail, or the simulation is blind. The worlds of
@@ -137,6 +137,7 @@ func TestSimFindsMutations(t *testing.T) {
 		{"never abstains", "a fault of some instances", func(c *Controller) { c.rule.neverAbstain = true }},
 		{"accepts a lower epoch", "the coordinator goes back", func(c *Controller) { c.rule.acceptLower = true }},
 		{"exposure guard off", "replication lags", func(c *Controller) { c.rule.anyExposure = true }},
+		{"a former writer taken for a copy", "failback", func(c *Controller) { c.rule.anyTarget = true }},
 		{"exposure not frozen", "an approval takes", func(c *Controller) { c.rule.openExposure = true }},
 		{"executor runs twice", "the executor is cut off", func(c *Controller) { c.rule.manyExecutors = true }},
 		{"same epoch granted twice", "the writer's store is lost", func(c *Controller) { c.rule.reuseEpoch, c.rule.ignoreDecision = true, true }},

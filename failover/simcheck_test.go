@@ -141,6 +141,8 @@ func (s *sim) promoted(t Transition) {
 	s.moved[t.ID] = &t
 	switch {
 	case s.unreliable:
+	case s.diverged == t.To && (t.AcceptLoss == nil || !t.AcceptLoss.FormerWriter):
+		s.failLocked("former writer", "the writer moves to %s, which nobody has rebuilt and nobody has asked for as it is", t.To)
 	case t.Planned && t.AcceptLoss == nil && lost > 0:
 		s.failLocked("I8", "a planned move lost %v of acknowledged writes", lost)
 	case t.AcceptLoss != nil && t.Planned && lost > t.AcceptLoss.Exposure && lost > time.Minute:

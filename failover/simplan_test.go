@@ -467,11 +467,25 @@ func (s *sim) failback() {
 		s.rebuild()
 	}
 	s.sleep(200*time.Second, 300*time.Second)
+	if s.chance(0.3) {
+		s.back()
+	}
 	if s.chance(0.5) {
 		_, err := s.of(east)[0].ctl.Failover(context.Background(), east, Request{Reason: "back home", By: "ann", Second: "bob", Planned: true})
 		s.note("planned move home: %v", err)
 		s.settles(8 * time.Minute)
 	}
+}
+
+// back: the new writer is lost too, and a person wants the former one whatever is lost, in half of the cases also as nobody has rebuilt it.
+func (s *sim) back() {
+	s.strike(west, accessHang)
+	s.sleep(60*time.Second, 100*time.Second)
+	loss := &AcceptLoss{Exposure: UnknownExposure, Reason: "customers wait", By: "ann", FormerWriter: s.chance(0.5)}
+	_, err := s.of(east)[0].ctl.Failover(context.Background(), east, Request{Reason: "customers wait", By: "ann", Second: "bob", AcceptLoss: loss})
+	s.note("Failover home, also to a former writer (%t): %v", loss.FormerWriter, err)
+	s.settles(3 * time.Minute)
+	s.strike(west, accessOK)
 }
 
 func (s *sim) freezing() {

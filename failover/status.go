@@ -164,6 +164,8 @@ func (c *Controller) lintMembersLocked() (problems []Problem) {
 	for _, r := range c.cfg.Regions {
 		if len(c.cfg.Regions) > 1 && !lagKnown(deciding, r) {
 			problems = append(problems, Problem{"Member.Lag", fmt.Sprintf("no sample of %q: a move there needs an AcceptLoss", r)})
+		} else if what := c.formerWriterLocked(c.record, r); what != "" && r != c.record.Writer {
+			problems = append(problems, Problem{"Member.Lag", fmt.Sprintf("%q must be rebuilt before a move there: %s", r, what)})
 		}
 	}
 	return problems

@@ -89,7 +89,11 @@ type AcceptLoss struct {
 	Exposure time.Duration `json:"exposure"` // accepted up to this when writes are cut; [UnknownExposure] accepts one that nobody could measure
 	Reason   string        `json:"reason"`
 	By       string        `json:"by"`
+
+	// FormerWriter also lets the writer move to a former writer's data that nobody is known to have rebuilt, where the other side is gone for
+	// good. It gives up all that was acknowledged since, and brings back what was lost then: whoever says so has made sure of both.
+	FormerWriter bool `json:"former_writer,omitempty"`
 }
 
-// UnknownExposure accepts any loss, also one that could not be measured.
+// UnknownExposure accepts any loss, also one that could not be measured. It does not accept a former writer's data.
 const UnknownExposure = time.Duration(1<<63 - 1)

@@ -13,7 +13,7 @@ type beats struct {
 	mu    sync.Mutex // guards the following
 	all   intrusive.List[lease]
 	timer *time.Timer // nil until the first lease
-	armed bool
+	fires time.Time   // when the timer does; zero if it does not
 }
 
 // add lets l beat at due. Claims are granted nearly in the order in which they were sent.
@@ -30,7 +30,7 @@ func (b *beats) add(l *lease, due time.Time) {
 		at = &before.link
 	}
 	b.all.InsertAfter(l, &l.link, at)
-	if before == nil || !b.armed {
+	if before == nil {
 		b.armLocked()
 	}
 }
@@ -42,12 +42,14 @@ func (b *beats) remove(l *lease) {
 	b.all.Remove(&l.link)
 }
 
-// armLocked makes the timer fire for the oldest lease. A lease that ends leaves the timer as it is: it then fires too early, once.
+// armLocked sees to it that the timer fires when the oldest lease is due, or before. A lease that ends leaves the timer as it is, and those that
+// come later need not set it: most timers fire once in a heartbeat and find nothing to do.
 func (b *beats) armLocked() {
 	first := b.all.First()
-	if b.armed = first != nil; !b.armed {
+	if first == nil || !b.fires.IsZero() && !first.due.Before(b.fires) {
 		return
 	}
+	b.fires = first.due
 	wait := max(0, time.Until(first.due))
 	if b.timer == nil {
 		b.timer = time.AfterFunc(wait, b.onTimer)
@@ -61,6 +63,7 @@ func (b *beats) onTimer() {
 	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.fires = time.Time{}
 	for l := b.all.First(); l != nil && !l.due.After(now); l = b.all.First() {
 		b.all.Remove(&l.link)
 		go l.onBeat()

@@ -76,7 +76,7 @@ func TestMaxRunEndsOnTime(t *testing.T) {
 // Stores in one process die together, so a result needs no note while it is on its way to the copy. What the copy does not take is noted all the same.
 func TestNotesOfRegionsInOneProcess(t *testing.T) {
 	marks := func(m *idempotency.Memory) (n int) {
-		for range m.Unsynced(t.Context()) {
+		for range m.Unsynced(t.Context()) { //nolint:errcheck // they are counted
 			n++
 		}
 		return n

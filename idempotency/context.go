@@ -67,8 +67,8 @@ func (r *run) limit(cancel context.CancelCauseFunc) *time.Timer {
 	if end.IsZero() {
 		return nil
 	}
-	if left := time.Until(end); r.granter == nil || left <= r.config.Heartbeat {
-		return time.AfterFunc(left, func() { cancel(errMaxRun) })
+	if r.granter == nil || r.terms.MaxRun <= r.config.Heartbeat {
+		return time.AfterFunc(time.Until(end), func() { cancel(errMaxRun) })
 	}
 	r.keep.end = end
 	return nil

@@ -66,7 +66,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // NotRun reports that this call did nothing: it may be made again with the same key.
 func (e *Error) NotRun() bool {
 	switch e.Reason {
-	case ErrUnknownOutcome, ErrDetached, ErrNotReplayable, ErrDecode:
+	case ErrUnknownOutcome, ErrDetached, ErrNotReplayable, ErrDecode: //nolint:errorlint // one of a closed set, bare
 		return false
 	}
 	return true
@@ -74,13 +74,13 @@ func (e *Error) NotRun() bool {
 
 // OutcomeUnknown reports that the call may have had its effect and nobody knows.
 func (e *Error) OutcomeUnknown() bool {
-	return e.Reason == ErrUnknownOutcome || e.Reason == ErrDetached
+	return e.Reason == ErrUnknownOutcome || e.Reason == ErrDetached //nolint:errorlint // one of a closed set, bare
 }
 
 // Permanent reports that the same call will be refused again.
 func (e *Error) Permanent() bool {
 	switch e.Reason {
-	case ErrKey, ErrMismatch, ErrNotReplayable, ErrDecode, ErrCorrupt:
+	case ErrKey, ErrMismatch, ErrNotReplayable, ErrDecode, ErrCorrupt: //nolint:errorlint // one of a closed set, bare
 		return true
 	}
 	return false

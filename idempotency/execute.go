@@ -164,7 +164,7 @@ func (c *call) lead(f *flight) (stored []byte, info Info, err error) {
 	r := &c.first
 	r.call = c
 	if err := c.begin(&r.grant); err != nil {
-		if e, ok := err.(*Error); ok && e.Reason == ErrInFlight {
+		if e, ok := err.(*Error); ok && e.Reason == ErrInFlight { //nolint:errorlint // begin returns it bare
 			f.refused = e
 		}
 		return nil, info, err
@@ -214,8 +214,7 @@ func (c *call) claimed() (grant, error) {
 	store := c.store
 	var w remoteWait
 	defer w.stop()
-	for {
-		sent := time.Now()
+	for sent := c.flight.begun; ; sent = time.Now() { // the flight has begun just now
 		a, err := c.send(store, claim)
 		if err != nil {
 			if store, err = c.outage(store, claim, err); err != nil {
@@ -305,10 +304,10 @@ func (c *call) send(store Store, claim Claim) (Answer, error) {
 	return a, err
 }
 
-// granted checks what the store gave: a lease that has all but passed on its way is worth nothing.
+// granted checks what the store gave: a lease that has all but passed on its way, where there is one, is worth nothing.
 func (c *call) granted(store Store, claim Claim, r Record, sent time.Time, ambiguous bool) (grant, error) {
 	g := grant{granter: store, past: past{r.Attempt, r.Prior, r.Checkpoint}, sent: sent, holder: Holder{Key: c.key, Owner: claim.Owner, Fence: r.Fence}}
-	if time.Since(sent) > c.config.Lease-c.config.Heartbeat {
+	if !instant(store) && time.Since(sent) > c.config.Lease-c.config.Heartbeat {
 		c.unclaimLater(g.holder, c.retention)
 		e := c.refuse(endUnavailable, ErrUnavailable, errors.New("the claim took as long as the lease"))
 		e.Wait = probeEvery
@@ -388,7 +387,7 @@ func (c *call) outage(store Store, claim Claim, err error) (Store, error) {
 	case c.config.OnOutage == OutageLocal && store == c.store:
 		return c.local, nil
 	}
-	if reason == ErrUnavailable {
+	if reason == ErrUnavailable { //nolint:errorlint // one of a closed set, bare
 		c.unclaimLater(Holder{Key: c.key, Owner: claim.Owner}, c.retention)
 	}
 	e := c.refuse(endUnavailable, reason, err)

@@ -11,6 +11,7 @@ type flight struct {
 	begun       time.Time
 
 	// Guarded by flights.mu. The channels are there once somebody has joined, who may use them without it.
+	listed  bool          // in flights.m
 	runs    bool          // the function has begun
 	settled bool          // the result is there
 	granted chan struct{} // closed when runs
@@ -50,7 +51,7 @@ func (fs *flights) join(k *Key, own *flight) (f *flight, mine bool) {
 		f.watchedLocked()
 		return f, false
 	}
-	own.fingerprint, own.begun = k.Fingerprint, time.Now()
+	own.fingerprint, own.begun, own.listed = k.Fingerprint, time.Now(), true
 	fs.m[p] = own
 	return own, true
 }
@@ -87,8 +88,9 @@ func (f *flight) settleLocked(result []byte) {
 func (fs *flights) leave(k *Key, f *flight, result []byte) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if p := k.place(); fs.m[p] == f {
-		delete(fs.m, p)
+	if f.listed {
+		f.listed = false
+		delete(fs.m, k.place())
 	}
 	f.settleLocked(result)
 }

@@ -260,7 +260,7 @@ func DoInfo[T any](ctx context.Context, g *Guard, key Key, fn func(context.Conte
 	if stored != nil {
 		var replayed T
 		failed := g.unpack(ctx, key, stored, &replayed)
-		if _, unread := failed.(*Error); !unread || !info.Fenced {
+		if _, unread := failed.(*Error); !unread || !info.Fenced { //nolint:errorlint // bare: one that a caller's error wraps is that caller's
 			return replayed, info, failed
 		}
 		info.Replayed = false // what the attempt's successor stored cannot be read: its own end stands

@@ -42,20 +42,21 @@ type Memory struct {
 type entry struct {
 	row
 	spot  spot
-	chain *entry        // the next one with this hash, hardly ever; of a dropped one the next to be used again
+	chain *entry        // the next one of the table's chain; of a dropped one the next to be used again
 	read  int64         // when its result was stored, or replayed last
 	wake  chan struct{} // closed when the attempt ends; nil when nobody watches
 	link  intrusive.Link[entry]
 }
 
 type shard struct {
-	mu      sync.Mutex            // guards the following
-	entries map[uint64]*entry     // by hash: smaller than by place, and nothing of an entry is read to forget it
+	mu      sync.Mutex // guards the following
+	entries table
 	done    intrusive.List[entry] // results, least recently read first
 	open    intrusive.List[entry] // in flight and held, oldest claim first
 	spare   *entry                // dropped, by chain
 	due     int64                 // not to be looked through for expired records before
 	fence   uint64
+	claims  uint64 // of new keys
 	missed  map[place]note
 	marks   uint64
 
@@ -65,7 +66,8 @@ type shard struct {
 const (
 	maxShards     = 64
 	rowsPerShard  = 64
-	sweepPerClaim = 2 // expired records dropped from each list's old end at a claim
+	sweepEvery    = 8 // claims between two looks for expired records at the old ends of the lists
+	sweepPerClaim = 2 // such records dropped from each list, by claim
 )
 
 // NewMemory returns a store, or an error that names the field that is wrong.
@@ -82,7 +84,6 @@ func NewMemory(c MemoryConfig) (*Memory, error) {
 	now := time.Now()
 	m := &Memory{config: c, base: now, micros: now.UnixMicro(), seed: maphash.MakeSeed(), mask: uint64(n - 1), shards: make([]shard, n)}
 	for i := range m.shards {
-		m.shards[i].entries = map[uint64]*entry{}
 		m.shards[i].missed = map[place]note{}
 	}
 	return m, nil
@@ -130,7 +131,7 @@ func (m *Memory) peek(k *Key) (result []byte, ok bool) {
 	s, p := m.at(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e, now := s.find(&p), m.now()
+	e, now := s.entries.find(&p), m.now()
 	if e == nil || e.state != StateDone || len(e.result) == 0 || e.fingerprint != k.Fingerprint || e.expires <= now {
 		return nil, false
 	}
@@ -217,6 +218,9 @@ func (m *Memory) completed(s *shard, e *entry, c *Completion, status Status, now
 	if status == StatusGranted && c.Unsynced {
 		m.miss(s, &e.spot, e.fence, e.expires)
 	}
+	if status == StatusGranted { // nobody asks what it was given
+		return Answer{Status: status}
+	}
 	return Answer{Status: status, Record: e.record(now)}
 }
 
@@ -288,18 +292,9 @@ func (e *entry) ended() {
 	}
 }
 
-// find returns p's entry, or nil.
-func (s *shard) find(p *spot) *entry {
-	e := s.entries[p.hash]
-	for e != nil && e.spot.place != p.place {
-		e = e.chain
-	}
-	return e
-}
-
 // live returns p's entry and drops it if its retention has passed.
 func (m *Memory) live(s *shard, p *spot, now int64) *entry {
-	e := s.find(p)
+	e := s.entries.find(p)
 	if e != nil && e.expires <= now {
 		m.drop(s, e)
 		return nil

@@ -7,20 +7,22 @@ import (
 	"github.com/holdfast-go/holdfast/internal/intrusive"
 )
 
-// insert adds an entry for p if there is room, after a small sweep for expired ones. nil means full.
+// insert adds an entry for p if there is room, now and then after a small sweep for expired ones. nil means full.
 func (m *Memory) insert(s *shard, p *spot, now int64) *entry {
-	m.sweep(s, now)
-	if m.rows.Load() >= int64(m.config.MaxEntries) {
-		if !m.evict(s) {
-			return nil
-		}
+	if s.claims++; s.claims%sweepEvery == 0 || m.full() {
+		m.sweep(s, now)
+	}
+	if m.full() && !m.evict(s) {
+		return nil
 	}
 	return m.add(s, p)
 }
 
+func (m *Memory) full() bool { return m.rows.Load() >= int64(m.config.MaxEntries) }
+
 // force is insert that exceeds the limit, if there is nothing to evict, rather than lose what is known of a call.
 func (m *Memory) force(s *shard, p *spot) *entry {
-	if m.rows.Load() >= int64(m.config.MaxEntries) {
+	if m.full() {
 		m.evict(s)
 	}
 	return m.add(s, p)
@@ -28,8 +30,8 @@ func (m *Memory) force(s *shard, p *spot) *entry {
 
 func (m *Memory) add(s *shard, p *spot) *entry {
 	e := s.blank()
-	e.spot, e.chain = *p, s.entries[p.hash]
-	s.entries[p.hash] = e
+	e.spot = *p
+	s.entries.add(e)
 	m.rows.Add(1)
 	return e
 }
@@ -37,7 +39,7 @@ func (m *Memory) add(s *shard, p *spot) *entry {
 // blank returns an entry that was dropped, or one of several new ones: a store that is full makes none.
 func (s *shard) blank() *entry {
 	if s.spare == nil {
-		several := make([]entry, 1+min(31, len(s.entries)/2))
+		several := make([]entry, 1+min(31, s.entries.n/2))
 		for i := range several {
 			s.keep(&several[i])
 		}
@@ -72,33 +74,21 @@ func (m *Memory) drop(s *shard, e *entry) {
 		s.open.Remove(&e.link)
 	}
 	e.ended()
-	s.unlink(e)
+	s.entries.remove(e)
 	m.rows.Add(-1)
 	*e = entry{}
 	s.keep(e)
 }
 
-// unlink takes e out of the entries.
-func (s *shard) unlink(e *entry) {
-	first := s.entries[e.spot.hash]
-	switch {
-	case first != e:
-		for first.chain != e {
-			first = first.chain
-		}
-		first.chain = e.chain
-	case e.chain != nil:
-		s.entries[e.spot.hash] = e.chain
-	default:
-		delete(s.entries, e.spot.hash)
-	}
+// lists are all entries of s.
+func (s *shard) lists() [2]*intrusive.List[entry] {
+	return [...]*intrusive.List[entry]{&s.done, &s.open}
 }
 
-// sweep drops expired records at the old ends of the lists. Every claim pays for a few, so that
-// what traffic adds, traffic removes.
+// sweep drops expired records at the old ends of the lists. Claims pay for it, so that what traffic adds, traffic removes.
 func (m *Memory) sweep(s *shard, now int64) {
-	for _, l := range [...]*intrusive.List[entry]{&s.done, &s.open} {
-		for range sweepPerClaim {
+	for _, l := range s.lists() {
+		for range sweepEvery * sweepPerClaim {
 			e := l.First()
 			if e == nil || e.expires > now {
 				break
@@ -143,12 +133,15 @@ func (m *Memory) expire(s *shard, now int64) (freed bool) {
 		return false
 	}
 	s.due = now + int64(lookEvery) // records that come meanwhile may expire before those that are there
-	for _, e := range s.entries {
-		if e.expires > now {
-			s.due = min(s.due, e.expires)
-		} else {
-			m.drop(s, e)
-			freed = true
+	for _, l := range s.lists() {
+		for e, next := l.First(), (*entry)(nil); e != nil; e = next {
+			next = e.link.Next()
+			if e.expires > now {
+				s.due = min(s.due, e.expires)
+			} else {
+				m.drop(s, e)
+				freed = true
+			}
 		}
 	}
 	return freed

@@ -39,7 +39,7 @@ func (m *Memory) superfluous(s *shard, p *place) bool {
 		return false
 	}
 	_, at := m.at(&Key{Scope: p.scope, Op: p.op, ID: p.id})
-	return s.find(&at) == nil
+	return s.entries.find(&at) == nil
 }
 
 // Load implements [Replica].

@@ -23,9 +23,9 @@ func TestRecordsOfOneHash(t *testing.T) {
 			s.open.PushBack(e, &e.link)
 		}
 		for n, gone := range order {
-			m.drop(s, s.find(&spots[gone]))
+			m.drop(s, s.entries.find(&spots[gone]))
 			for i := range spots {
-				e := s.find(&spots[i])
+				e := s.entries.find(&spots[i])
 				dropped := false
 				for _, d := range order[:n+1] {
 					dropped = dropped || d == i
@@ -35,8 +35,8 @@ func TestRecordsOfOneHash(t *testing.T) {
 				}
 			}
 		}
-		if len(s.entries) != 0 || m.Len() != 0 {
-			t.Errorf("%d of %d records are left", len(s.entries), m.Len())
+		if s.entries.n != 0 || m.Len() != 0 {
+			t.Errorf("%d of %d records are left", s.entries.n, m.Len())
 		}
 	}
 }

@@ -13,6 +13,7 @@ type peer struct {
 	region string
 	store  Replica
 	limit  time.Duration
+	next   *peer       // the one with its second copy, where that is the next Region's; nil if there is none or RegionalConfig.ReplicaOf says
 	near   bool        // the store is instant: no step is timed
 	down   atomic.Bool // changed under mu
 

@@ -104,6 +104,9 @@ func NewRegional(route func() (regions []string, writer string), stores map[stri
 	}
 	if c.ReplicaOf == nil {
 		r.config.ReplicaOf = r.next
+		for name, p := range r.peers {
+			p.next = r.peers[r.next(name)]
+		}
 	}
 	for _, writer := range r.names {
 		if name := r.config.ReplicaOf(writer); name != "" && r.peers[name] == nil {
@@ -171,12 +174,20 @@ func (r *Regional) steps() (pair, error) {
 }
 
 func (r *Regional) pair(home *peer) pair {
-	p := pair{home: home}
-	if name := r.config.ReplicaOf(home.region); name != "" && name != home.region {
-		p.copy = r.peers[name]
-	}
+	p := pair{home: home, copy: r.copyOf(home)}
 	p.alone = p.copy != nil && !p.copy.ready()
 	return p
+}
+
+// copyOf returns the peer that holds home's second copy, nil if there is none.
+func (r *Regional) copyOf(home *peer) *peer {
+	if home.next != nil {
+		return home.next
+	}
+	if name := r.config.ReplicaOf(home.region); name != "" && name != home.region {
+		return r.peers[name]
+	}
+	return nil
 }
 
 // follows reports whether the step must also be taken by the copy.

@@ -21,7 +21,7 @@ func (r *Regional) Run(ctx context.Context) error {
 	var last error
 	for {
 		pause := resyncIdle
-		if _, damaged := last.(*damageError); !damaged && r.degraded.Load() != 0 {
+		if _, damaged := last.(*damageError); !damaged && r.degraded.Load() != 0 { //nolint:errorlint // bare: a pass that met other errors too tries again soon
 			pause = resyncEvery
 		}
 		if !r.rest(ctx, pause) {

@@ -45,7 +45,7 @@ func TestDeferAloneAllocations(t *testing.T) {
 		name string
 		Transport
 		over float64
-	}{{"memory", m, 2}, {"regional", regional, 6}} {
+	}{{"memory", m, 2}, {"regional", regional, 4}} {
 		client := must(NewClient(tt.Transport, ClientConfig{}))
 		got := testing.AllocsPerRun(500, func() {
 			if _, err := billing.Defer(t.Context(), client, charge{"o-1", 42}); err != nil {

@@ -119,7 +119,9 @@ func BenchmarkMemoryWorker(b *testing.B) {
 		wg.Wait()
 		used += cpu() - before
 		stop()
-		<-done
+		if err := <-done; err != nil {
+			b.Errorf("Run = %v", err)
+		}
 	}
 	b.ReportMetric(float64(used)/float64(b.N), "cpu-ns/op")
 }
@@ -149,7 +151,9 @@ func BenchmarkMemory(b *testing.B) {
 	wg.Wait()
 	b.ReportMetric(float64(cpu()-before)/float64(b.N), "cpu-ns/op")
 	stop()
-	<-done
+	if err := <-done; err != nil {
+		b.Errorf("Run = %v", err)
+	}
 }
 
 func BenchmarkEnvelopeAppend(b *testing.B) {

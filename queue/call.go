@@ -58,7 +58,7 @@ type Deferrer interface {
 // again with [ID](receipt.CallID) is safe either way. The receipt names the call ID in every case.
 func (c Call[A]) Defer(ctx context.Context, d Deferrer, args A, options ...Option) (Receipt, error) {
 	buf := c.take()
-	if err := buf.fill(c, &args, options); err != nil {
+	if err := buf.fill(c, args, options); err != nil {
 		defer c.free(buf)
 		return Receipt{CallID: buf.envelope.ID}, err
 	}
@@ -93,10 +93,14 @@ func (c Call[A]) deferOn(ctx context.Context, client *Client, buf *arguments[A])
 func (c Call[A]) Try(ctx context.Context, d Deferrer, args A, now func(context.Context, A) error, options ...Option) (Receipt, error) {
 	buf := c.take()
 	defer c.free(buf)
-	if err := buf.fill(c, &args, options); err != nil {
+	if err := buf.fill(c, args, options); err != nil {
 		return Receipt{CallID: buf.envelope.ID}, err
 	}
-	return d.Try(ctx, buf.envelope, func(ctx context.Context) error { return now(ctx, args) })
+	run := func(ctx context.Context) error { return now(ctx, args) }
+	if client, ok := d.(*Client); ok {
+		return client.try(ctx, &buf.envelope, run)
+	}
+	return d.Try(ctx, buf.envelope, run)
 }
 
 // take returns an empty buffer, to be given to free.
@@ -132,7 +136,7 @@ func newArguments[A any]() *arguments[A] {
 }
 
 // fill makes the envelope of a call with args and options.
-func (a *arguments[A]) fill(c Call[A], args *A, options []Option) (err error) {
+func (a *arguments[A]) fill(c Call[A], args A, options []Option) (err error) {
 	e := &a.envelope
 	e.Name, e.Time, e.Repeatable, e.Version = c.name, time.Now().UTC(), c.repeatable, envelopeVersion
 	if len(options) > 0 {
@@ -153,9 +157,9 @@ func (a *arguments[A]) fill(c Call[A], args *A, options []Option) (err error) {
 }
 
 // encode returns value as JSON, in a's memory.
-func (a *arguments[A]) encode(value *A) ([]byte, error) {
+func (a *arguments[A]) encode(value A) ([]byte, error) {
 	a.bytes.Reset()
-	a.value = *value
+	a.value = value
 	err := a.encoder.Encode(&a.value)
 	var zero A
 	a.value = zero // keeps nothing of the caller's alive

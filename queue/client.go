@@ -126,9 +126,12 @@ func NewClient(t Transport, config ClientConfig) (*Client, error) {
 const headroom = 4 << 10
 
 // Defer implements [Deferrer]. Use [Call.Defer].
-func (c *Client) Defer(ctx context.Context, e Envelope) (r Receipt, err error) {
+func (c *Client) Defer(ctx context.Context, e Envelope) (Receipt, error) { return c.deferred(ctx, &e) }
+
+// deferred is Defer of an envelope that is the caller's again when it returns.
+func (c *Client) deferred(ctx context.Context, e *Envelope) (r Receipt, err error) {
 	var d deferral
-	ctx, err = d.begin(ctx, c, &e)
+	ctx, err = d.begin(ctx, c, e)
 	if err == nil {
 		err = d.finish(ctx, &r)
 	}
@@ -319,7 +322,7 @@ func (c *Client) sendBatch(ctx context.Context, b *batch) {
 	todo, out := b.items, b.out
 	for attempt := 1; ; attempt++ {
 		began := time.Now()
-		results := c.attempt(ctx, out)
+		results := c.attempt(ctx, out, b)
 		took := time.Since(began)
 		c.telemetry.sent(len(out), took, results)
 		failed := keepResults(todo, results, attempt)
@@ -338,7 +341,10 @@ func (c *Client) sendBatch(ctx context.Context, b *batch) {
 }
 
 // attempt sends once, within SendTimeout per Region. A queue that keeps nobody waiting needs no limit.
-func (c *Client) attempt(ctx context.Context, out []Outgoing) []SendResult {
+func (c *Client) attempt(ctx context.Context, out []Outgoing, b *batch) []SendResult {
+	if m, ok := c.transport.(*Memory); ok {
+		return m.sendInto(ctx, out, b.room[:0])
+	}
 	if c.sender.prompt {
 		return c.transport.Send(ctx, out)
 	}

@@ -260,7 +260,7 @@ func TestSpendLimitsRepeatedSends(t *testing.T) {
 		var sends atomic.Int64
 		f.set(&f.send, func(context.Context) error { sends.Add(1); return notRun })
 		c := must(NewClient(f, ClientConfig{Spend: func() bool { return false }}))
-		billing.Defer(t.Context(), c, charge{})
+		_, _ = billing.Defer(t.Context(), c, charge{})
 		if sends.Load() != 1 {
 			t.Errorf("%d sends without a budget, want 1", sends.Load())
 		}

@@ -3,14 +3,19 @@ package queue
 import (
 	"context"
 	"errors"
-	"sync/atomic"
+	"sync"
 
 	"github.com/holdfast-go/holdfast/internal/outcome"
 )
 
 // Try implements [Deferrer]. Use [Call.Try].
 func (c *Client) Try(ctx context.Context, e Envelope, now func(context.Context) error) (Receipt, error) {
-	err := c.runNow(ctx, &e, now)
+	return c.try(ctx, &e, now)
+}
+
+// try is Try of an envelope that is the caller's again when it returns, also if now runs on.
+func (c *Client) try(ctx context.Context, e *Envelope, now func(context.Context) error) (Receipt, error) {
+	err := c.runNow(ctx, e, now)
 	if err == nil {
 		c.telemetry.via[ViaRan].Add(1)
 		return Receipt{CallID: e.ID, Via: ViaRan}, nil
@@ -29,7 +34,7 @@ func (c *Client) Try(ctx context.Context, e Envelope, now func(context.Context) 
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), 2*c.config.SendTimeout)
 		defer cancel()
 	}
-	r, deferErr := c.Defer(ctx, e)
+	r, deferErr := c.deferred(ctx, e)
 	r.Ambiguous = unknown
 	if deferErr != nil {
 		return r, &NotDeferredError{Call: e.Name, CallID: e.ID, Err: errors.Join(deferErr, err)}
@@ -45,17 +50,38 @@ func (c *Client) runNow(ctx context.Context, e *Envelope, now func(context.Conte
 	if c.config.Once == nil {
 		return now(ctx)
 	}
-	var own atomic.Pointer[error] // the run's own error says more than Once's, which may wrap it
-	err := c.config.Once(ctx, e.Key(), func(ctx context.Context) error {
-		err := now(ctx)
-		own.Store(&err)
-		if e.Repeatable && outcome.Of(err) == outcome.Unknown {
-			return &notRunError{err} // releases the key: the worker may simply run it
-		}
-		return err
-	})
-	if p := own.Load(); p != nil {
-		return *p // a success stays one, though its marker could not be written
+	r := &nowRun{now: now, repeatable: e.Repeatable}
+	err := c.config.Once(ctx, e.Key(), r.run)
+	if own, ended := r.end(); ended {
+		return own // says more than Once's, which may wrap it; a success stays one, though its marker could not be written
 	}
 	return err
+}
+
+// A nowRun is what Once runs. It may run on when Once has returned, and keeps nothing of the call's envelope.
+type nowRun struct {
+	now        func(context.Context) error
+	repeatable bool
+
+	mu    sync.Mutex // guards the following
+	err   error      // of now
+	ended bool
+}
+
+func (r *nowRun) run(ctx context.Context) error {
+	err := r.now(ctx)
+	r.mu.Lock()
+	r.err, r.ended = err, true
+	r.mu.Unlock()
+	if r.repeatable && outcome.Of(err) == outcome.Unknown {
+		return &notRunError{err} // releases the key: the worker may simply run it
+	}
+	return err
+}
+
+// end returns what now has returned, if it has.
+func (r *nowRun) end() (err error, ended bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err, r.ended
 }

@@ -97,6 +97,7 @@ func (e *Envelope) encode() string {
 // expiry and characters to escape, makes Append copy.
 func (e *Envelope) room() int {
 	const always, field, epoch = 151, len(`,"traceparent":""`), len(`,"epoch":""`) + 20
+	const delay = len(`,"notbefore":""`) + len(time.RFC3339Nano)
 	n := always + len(e.ID) + len(e.Source) + len(e.Name) + len(e.Data)
 	for _, s := range [...]string{e.Region, e.Group, e.Tenant, e.TraceParent, e.TraceState} {
 		if s != "" {
@@ -105,6 +106,9 @@ func (e *Envelope) room() int {
 	}
 	if e.Epoch != 0 {
 		n += epoch
+	}
+	if !e.NotBefore.IsZero() {
+		n += delay
 	}
 	if e.KeyID != "" {
 		n += field + len(e.KeyID) + len(`application/octet-stream_base64`) + len(e.Data)/2

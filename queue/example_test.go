@@ -126,7 +126,7 @@ func ExampleLedger() {
 	ledger := queue.NewLedger()
 	memory := holdfast.Must(queue.NewMemory(queue.MemoryConfig{}))
 	client := holdfast.Must(queue.NewClient(memory, queue.ClientConfig{Ledger: ledger}))
-	charge.Defer(context.Background(), client, chargeArgs{"o-1", 4200}, queue.ID("c-1"))
+	_, _ = charge.Defer(context.Background(), client, chargeArgs{"o-1", 4200}, queue.ID("c-1"))
 
 	r := ledger.Check(context.Background(), map[string]queue.Holding{"queue": memory})
 	fmt.Println(r.Accepted, r.HeldBy["queue"], r.Balanced())
@@ -141,7 +141,7 @@ func ExampleLedger() {
 func ExampleDeferrer() {
 	var rec queuetest.Recorder
 	var d queue.Deferrer = &rec
-	charge.Defer(context.Background(), d, chargeArgs{"o-1", 4200})
+	_, _ = charge.Defer(context.Background(), d, chargeArgs{"o-1", 4200})
 	fmt.Println(len(rec.Calls()), rec.Calls()[0].Name)
 	// Output: 1 billing.charge.v1
 }
@@ -153,7 +153,7 @@ func ExampleWorker_Drain() {
 	queue.Handle(mux, charge, func(context.Context, chargeArgs) error { return nil }, queue.HandlerConfig{})
 	worker := holdfast.Must(queue.NewWorker(memory, mux, queue.WorkerConfig{Poll: time.Second}))
 	var wg sync.WaitGroup
-	wg.Go(func() { worker.Run(context.Background()) })
+	wg.Go(func() { _ = worker.Run(context.Background()) })
 	worker.Pause()
 	worker.Resume()
 	report, err := worker.Drain(context.Background())

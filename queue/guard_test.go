@@ -106,7 +106,9 @@ func TestGuardInFlightCostsNoAttempt(t *testing.T) {
 		if st := s.worker.Stats(); runs.Load() != 0 || st.PutOff < 10 || st.PutOff > 300 || st.Failed+st.Dead > 0 {
 			t.Errorf("%d runs, %+v, want the call put off by the guard's waits, again and again", runs.Load(), st)
 		}
-		<-elsewhere
+		if err := <-elsewhere; !errors.Is(err, errPlain) {
+			t.Errorf("the call elsewhere = %v, want %v", err, errPlain)
+		}
 		time.Sleep(2 * time.Minute)
 		s.close()
 		if st := s.worker.Stats(); runs.Load() != 1 || st.Done != 1 {

@@ -154,12 +154,16 @@ func prompt(t Transport) bool {
 
 // Send never blocks.
 func (m *Memory) Send(ctx context.Context, messages []Outgoing) []SendResult {
-	results := make([]SendResult, len(messages))
+	return m.sendInto(ctx, messages, make([]SendResult, 0, len(messages)))
+}
+
+// sendInto is Send that appends its results to results.
+func (m *Memory) sendInto(ctx context.Context, messages []Outgoing, results []SendResult) []SendResult {
 	now := time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i := range messages {
-		results[i] = m.sendLocked(ctx, now, &messages[i])
+		results = append(results, m.sendLocked(ctx, now, &messages[i]))
 	}
 	m.wakeLocked()
 	return results

@@ -431,7 +431,9 @@ func TestIdleRegionDoesNotStarveTheBusyOne(t *testing.T) {
 			t.Errorf("%d of 200 calls in 40 s with ten workers: home's empty poll holds them up", j.len())
 		}
 		stop()
-		<-done
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v", err)
+		}
 	})
 }
 

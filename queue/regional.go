@@ -335,47 +335,71 @@ type regionTransport struct {
 	prompt bool
 }
 
-// do runs one request. call returns the error that says how the Region is doing.
-func (t *regionTransport) do(ctx context.Context, call func(context.Context) error) error {
-	if t.config.Around == nil {
-		return t.attempt(ctx, call)
-	}
-	return t.config.Around(ctx, t.region, func(ctx context.Context) error { return t.attempt(ctx, call) })
+// A request is what is asked of one Region. run returns the error that says how the Region is doing.
+type request interface {
+	run(ctx context.Context) error
 }
 
-// attempt runs call within AttemptTimeout; a queue that keeps nobody waiting needs no limit.
-func (t *regionTransport) attempt(ctx context.Context, call func(context.Context) error) error {
+type requestFunc func(context.Context) error
+
+func (f requestFunc) run(ctx context.Context) error { return f(ctx) }
+
+// do runs one request.
+func (t *regionTransport) do(ctx context.Context, r request) error {
+	if t.config.Around == nil {
+		return t.attempt(ctx, r)
+	}
+	return t.config.Around(ctx, t.region, func(ctx context.Context) error { return t.attempt(ctx, r) })
+}
+
+// attempt runs r within AttemptTimeout; a queue that keeps nobody waiting needs no limit.
+func (t *regionTransport) attempt(ctx context.Context, r request) error {
 	if !t.prompt {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, t.config.AttemptTimeout)
 		defer cancel()
 	}
 	if t.config.Observe == nil {
-		return call(ctx)
+		return r.run(ctx)
 	}
 	began := time.Now()
-	err := call(ctx)
+	err := r.run(ctx)
 	t.config.Observe(t.region, err, time.Since(began))
 	return err
 }
 
 // Send reports a refusal by Around as not run.
-func (t *regionTransport) Send(ctx context.Context, messages []Outgoing) (results []SendResult) {
-	err := t.do(ctx, func(ctx context.Context) error {
-		results = t.Transport.Send(ctx, messages)
-		for i := range results {
-			results[i].Region = t.region
-		}
-		return regionError(len(results), func(i int) error { return results[i].Err })
-	})
-	if results != nil {
-		return results
+func (t *regionTransport) Send(ctx context.Context, messages []Outgoing) []SendResult {
+	s := &sending{t: t, messages: messages}
+	err := t.do(ctx, s)
+	if s.results != nil {
+		return s.results
 	}
-	results = make([]SendResult, len(messages))
+	results := make([]SendResult, len(messages))
 	for i := range results {
 		results[i] = SendResult{Region: t.region, Err: &SendError{Region: t.region, Outcome: unlessNotRun(err), Err: err}}
 	}
 	return results
+}
+
+// A sending is the request to send messages.
+type sending struct {
+	t        *regionTransport
+	messages []Outgoing
+	results  []SendResult  // nil until it has run
+	room     [1]SendResult // for the result of one message, which most requests have, of a queue in memory
+}
+
+func (s *sending) run(ctx context.Context) error {
+	if m, ok := s.t.Transport.(*Memory); ok {
+		s.results = m.sendInto(ctx, s.messages, s.room[:0])
+	} else {
+		s.results = s.t.Transport.Send(ctx, s.messages)
+	}
+	for i := range s.results {
+		s.results[i].Region = s.t.region
+	}
+	return regionError(len(s.results), func(i int) error { return s.results[i].Err })
 }
 
 // regionError is what a batch says about the Region: nothing if any message went through or was itself at fault.
@@ -421,10 +445,10 @@ func (t *regionTransport) Dead(ctx context.Context, letters []DeadLetter) []erro
 
 func (t *regionTransport) each(ctx context.Context, n int, call func(context.Context) []error) (errs []error) {
 	ran := false
-	err := t.do(ctx, func(ctx context.Context) error {
+	err := t.do(ctx, requestFunc(func(ctx context.Context) error {
 		errs, ran = call(ctx), true
 		return regionError(len(errs), func(i int) error { return errs[i] })
-	})
+	}))
 	if !ran {
 		return allFail(n, err)
 	}
@@ -432,9 +456,9 @@ func (t *regionTransport) each(ctx context.Context, n int, call func(context.Con
 }
 
 func (t *regionTransport) Stats(ctx context.Context) (d Depth, err error) {
-	err = t.do(ctx, func(ctx context.Context) error {
+	err = t.do(ctx, requestFunc(func(ctx context.Context) error {
 		d, err = t.Transport.Stats(ctx)
 		return err
-	})
+	}))
 	return d, err
 }

@@ -67,6 +67,7 @@ func (s *sender) recycle(p *pending) {
 type batch struct {
 	items []*pending
 	out   []Outgoing
+	room  [1]SendResult // for the result of a lone message, of a queue in memory
 }
 
 var batches = sync.Pool{New: func() any { return &batch{} }}
@@ -74,6 +75,7 @@ var batches = sync.Pool{New: func() any { return &batch{} }}
 func (b *batch) recycle() {
 	clear(b.items)
 	clear(b.out)
+	clear(b.room[:])
 	b.items, b.out = b.items[:0], b.out[:0]
 	batches.Put(b)
 }

@@ -353,7 +353,7 @@ var errRunsOn = errors.New("queue: Once returned before the call")
 
 // settle looks at the end of the run.
 func (r *result) settle(ctx context.Context) {
-	if r.err == Drop || errors.Is(r.err, Drop) {
+	if errors.Is(r.err, Drop) {
 		r.err, r.dropped = nil, true
 	}
 	if ctx.Err() != nil {
@@ -394,7 +394,7 @@ func (w *Worker) invoke(ctx context.Context, h *held, args any) (err error) {
 // conclude acts on a result.
 func (w *Worker) conclude(h *held, r result) {
 	id := h.envelope.ID
-	if h.lost.Load() || r.stop == ErrLeaseLost {
+	if h.lost.Load() || r.stop == ErrLeaseLost { //nolint:errorlint // the very cause of its context
 		w.concludeLost(h, r)
 		return
 	}
@@ -447,7 +447,7 @@ func (w *Worker) failed(h *held, r result) {
 	case snoozed:
 		w.putOffTo(h, snooze.wait)
 		return
-	case r.stop == ErrDraining && !outcome.Permanent(r.err):
+	case r.stop == ErrDraining && !outcome.Permanent(r.err): //nolint:errorlint // the very cause of its context
 		w.config.Ledger.Explain(h.envelope.ID, RuleStopped)
 		w.stopped(h)
 		return

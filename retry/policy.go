@@ -193,7 +193,7 @@ func callWithin(ctx context.Context, timeout time.Duration, call func(context.Co
 	ctx, cancel := caller.WithAttemptTimeout(ctx, timeout, mine) // a breaker inside counts it, however short
 	defer cancel()
 	err := call(ctx)
-	if err != nil && context.Cause(ctx) == error(mine) && errors.Is(err, context.DeadlineExceeded) {
+	if err != nil && context.Cause(ctx) == error(mine) && errors.Is(err, context.DeadlineExceeded) { //nolint:errorlint // the very cause of this context
 		return &attemptTimeout{timeout, err}
 	}
 	return err

@@ -115,7 +115,7 @@ func (s *state) settleGranted() bool {
 
 // refuse is the error of a call that never starts.
 func (s *state) refuse(ctx context.Context, nilFunc bool) error {
-	reason, cause := ReasonInvalid, error(errNilFunc)
+	reason, cause := ReasonInvalid, errNilFunc
 	switch {
 	case nilFunc:
 	case s.invalid != nil:

@@ -21,8 +21,8 @@ func ExampleFile() {
 }
 
 func ExampleChain() {
-	os.Setenv("SHOP_LEVEL_CHECKOUT", "limited")
-	defer os.Unsetenv("SHOP_LEVEL_CHECKOUT")
+	_ = os.Setenv("SHOP_LEVEL_CHECKOUT", "limited")
+	defer func() { _ = os.Unsetenv("SHOP_LEVEL_CHECKOUT") }()
 	provider := holdfast.Must(flags.Chain(flags.File("/nowhere/flags.json"), flags.Env("SHOP_LEVEL_")))
 	set, err := provider.Load(context.Background(), []string{"checkout"})
 	fmt.Println(set.Version, set.Levels, err)

@@ -247,7 +247,7 @@ func TestPanickingHandlerGivesItsPlaceBack(t *testing.T) {
 	s := newShedder(t, Config{MaxInFlight: 1})
 	h := s.Middleware(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
 	func() {
-		defer func() { recover() }()
+		defer func() { _ = recover() }()
 		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
 	}()
 	if n := s.Stats().InFlight; n != 0 {

@@ -36,7 +36,7 @@ func (s *Server) serve(nc net.Conn) {
 	for {
 		args, err := readCommand(r)
 		if err != nil {
-			if bad, ok := err.(protocolError); ok {
+			if bad, ok := err.(protocolError); ok { //nolint:errorlint // readCommand returns it bare
 				c.peer.WriteError("ERR Protocol error: " + string(bad))
 				c.peer.Flush()
 			}

@@ -2,6 +2,7 @@ package redistest
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"strconv"
 	"strings"
@@ -95,7 +96,7 @@ func readLine(r *bufio.Reader) (string, error) {
 		if err == nil {
 			return strings.TrimSuffix(string(line[:len(line)-1]), "\r"), nil
 		}
-		if err != bufio.ErrBufferFull {
+		if !errors.Is(err, bufio.ErrBufferFull) {
 			return "", err
 		}
 	}

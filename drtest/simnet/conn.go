@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -57,7 +58,7 @@ func newConn(n *Net, zone string, local, remote *net.TCPAddr, in, out *half) *Co
 // ECONNRESET, ETIMEDOUT, [os.ErrDeadlineExceeded] or [net.ErrClosed] else.
 func (c *Conn) Read(b []byte) (int, error) {
 	n, err := c.in.read(b)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = c.opError("read", err)
 	}
 	return n, err
@@ -212,7 +213,7 @@ func (n *Net) instant(t time.Time) time.Duration {
 }
 
 func (c *Conn) opError(op string, err error) error {
-	if errno, ok := err.(syscall.Errno); ok {
+	if errno, ok := err.(syscall.Errno); ok { //nolint:errorlint // what wraps one has an operation already
 		err = os.NewSyscallError(op, errno)
 	}
 	return &net.OpError{Op: op, Net: "tcp", Source: c.local, Addr: c.remote, Err: err}

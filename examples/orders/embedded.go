@@ -106,7 +106,7 @@ func serve(ctx context.Context, server *http.Server, l net.Listener) error {
 	if server.Shutdown(bounded) != nil {
 		_ = server.Close() // who holds a request that long is cut off
 	}
-	<-ended
+	<-ended //nolint:errcheck // http.ErrServerClosed, of the line above
 	return nil
 }
 

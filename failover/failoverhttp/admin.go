@@ -3,6 +3,7 @@ package failoverhttp
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -19,7 +20,8 @@ type adminRequest struct {
 	To         failover.Region `json:"to"`
 	Reason     string          `json:"reason"`
 	Planned    bool            `json:"planned"`
-	AcceptLoss string          `json:"accept_loss"` // a duration, or "unknown"
+	AcceptLoss string          `json:"accept_loss"`   // a duration, or "unknown"
+	Former     bool            `json:"former_writer"` // with AcceptLoss: also a former writer's data
 	Evidence   string          `json:"evidence"`
 }
 
@@ -27,8 +29,8 @@ type adminRequest struct {
 //
 //	GET  /                        status
 //	GET  /lint                    problems that would hurt in an outage
-//	POST /moves                   {"to", "reason", "planned", "accept_loss"}: asks; another person approves
-//	POST /moves/{id}/approve      {"accept_loss", "reason"}: both optional; this person accepts the loss too
+//	POST /moves                   {"to", "reason", "planned", "accept_loss", "former_writer"}: asks; another person approves
+//	POST /moves/{id}/approve      {"accept_loss", "former_writer", "reason"}: all optional; this person accepts the loss too
 //	POST /moves/{id}/deny         {"reason"}: also takes a move back that is not promoted yet
 //	POST /moves/{id}/waive-fence  {"reason"}: this person vouches that the old writer cannot write
 //	POST /moves/{id}/promoted     {"evidence"}: for promotions by hand
@@ -123,9 +125,12 @@ func (a *admin) move(r *http.Request, q adminRequest, by string) (failover.Trans
 
 // loss is what by accepts with the request; nil if nothing.
 func (q adminRequest) loss(by string) (*failover.AcceptLoss, error) {
-	accepted := &failover.AcceptLoss{Exposure: failover.UnknownExposure, Reason: q.Reason, By: by}
+	accepted := &failover.AcceptLoss{Exposure: failover.UnknownExposure, Reason: q.Reason, By: by, FormerWriter: q.Former}
 	switch q.AcceptLoss {
 	case "":
+		if q.Former {
+			return nil, fmt.Errorf("%w: former_writer without accept_loss", failover.ErrRefused)
+		}
 		return nil, nil
 	case "unknown":
 		return accepted, nil

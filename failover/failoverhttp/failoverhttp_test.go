@@ -274,17 +274,18 @@ func TestAdminTakesTwoPeople(t *testing.T) {
 			t.Errorf("approval by the requester = %d %s, want 422", w.Code, w.Body)
 		}
 		for what, body := range map[string]string{
-			"a loss without a reason": `{"accept_loss": "1m"}`, "what is no duration": `{"accept_loss": "lots", "reason": "x"}`,
+			"a former writer without a loss": `{"former_writer": true, "reason": "x"}`,
+			"a loss without a reason":        `{"accept_loss": "1m"}`, "what is no duration": `{"accept_loss": "lots", "reason": "x"}`,
 		} {
 			if w := send(admin, "POST", "/moves/"+id+"/approve", body, "User", "bob"); w.Code != 422 {
 				t.Errorf("approval with %s = %d %s, want 422", what, w.Code, w.Body)
 			}
 		}
-		if w := send(admin, "POST", "/moves/"+id+"/approve", `{"accept_loss": "1m", "reason": "customers wait"}`, "User", "bob"); w.Code != 200 {
+		if w := send(admin, "POST", "/moves/"+id+"/approve", `{"accept_loss": "1m", "former_writer": true, "reason": "customers wait"}`, "User", "bob"); w.Code != 200 {
 			t.Errorf("approval = %d %s, want 200", w.Code, w.Body)
 		}
-		if tr := p.east.Decision().Transition; tr.AcceptLoss == nil || tr.AcceptLoss.By != "bob" || tr.AcceptLoss.Exposure != time.Minute {
-			t.Errorf("accepted loss %+v, want bob's", tr.AcceptLoss)
+		if tr := p.east.Decision().Transition; tr.AcceptLoss == nil || tr.AcceptLoss.By != "bob" || tr.AcceptLoss.Exposure != time.Minute || !tr.AcceptLoss.FormerWriter {
+			t.Errorf("accepted loss %+v, want bob's, a former writer's data too", tr.AcceptLoss)
 		}
 		time.Sleep(time.Minute)
 		if w := get(admin, "GET", "/", "User", "eve"); w.Code != 200 || !strings.Contains(w.Body.String(), `"writer":"us-west-2"`) {

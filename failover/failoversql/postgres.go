@@ -144,7 +144,7 @@ func raiseOnce(ctx context.Context, db *sql.DB, fence failover.Fence) error {
 		return err
 	}
 	defer conn.Close()
-	defer conn.Raw(func(any) error { return driver.ErrBadConn })
+	defer func() { _ = conn.Raw(func(any) error { return driver.ErrBadConn }) }()
 	return raise(ctx, conn, fence)
 }
 

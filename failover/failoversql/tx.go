@@ -137,8 +137,8 @@ func (e *TxError) Class() failover.Class {
 	switch {
 	case e.Step == "commit":
 		return failover.ClassUnknown
-	case e.Step == "begin" && (e.Err == context.DeadlineExceeded || e.Err == context.Canceled):
-		return failover.ClassNeutral // database/sql returns these bare only while it waits for a connection
+	case e.Step == "begin" && (e.Err == context.DeadlineExceeded || e.Err == context.Canceled): //nolint:errorlint // bare: database/sql returns these so only while it waits for a connection
+		return failover.ClassNeutral
 	}
 	return failover.ClassNotSent
 }

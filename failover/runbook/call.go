@@ -41,7 +41,7 @@ func guarded[T any](ctx context.Context, f func(context.Context) (T, error)) (T,
 		return r.value, r.err
 	case <-timer.C:
 		var none T
-		return none, fmt.Errorf("%w: no return %v after the end of its context (%v)", ErrHung, patience, context.Cause(ctx))
+		return none, fmt.Errorf("%w: no return %v after the end of its context (%v)", ErrHung, patience, context.Cause(ctx)) //nolint:errorlint // a step that hangs has not ended for that cause
 	}
 }
 

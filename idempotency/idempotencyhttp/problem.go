@@ -46,7 +46,7 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	k, detail := unavailable, ""
 	switch e.Reason {
-	case idempotency.ErrKey:
+	case idempotency.ErrKey: //nolint:errorlint // one of a closed set, bare
 		k = keyInvalid
 	case idempotency.ErrInFlight, idempotency.ErrDetached:
 		k = inFlight

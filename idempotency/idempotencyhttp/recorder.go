@@ -63,7 +63,7 @@ func (r *recorder) read(req *http.Request) (body []byte, err error) {
 	body = room[:n:n]
 	r.body = *bytes.NewBuffer(r.room[n:n])
 	switch err {
-	case io.EOF:
+	case io.EOF: //nolint:errorlint // fill returns them bare
 		return body, nil
 	case nil: // it is longer than it said
 		rest, err := io.ReadAll(http.MaxBytesReader(r.w, req.Body, r.limit-int64(n)))

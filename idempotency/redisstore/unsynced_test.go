@@ -111,7 +111,7 @@ func TestUnsyncedIsWholeOrAnError(t *testing.T) {
 func TestUnsyncedEndsWithItsReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &far{}
-		for range newStore(t, f, redisstore.Config{}).Unsynced(t.Context()) {
+		for range newStore(t, f, redisstore.Config{}).Unsynced(t.Context()) { //nolint:errcheck // it is broken off
 			break
 		}
 		if n := f.now.Load(); n != 0 || f.asked.Load() > 4*16 {
@@ -122,7 +122,7 @@ func TestUnsyncedEndsWithItsReader(t *testing.T) {
 				t.Errorf("a panic of the reader: %d requests under way", f.now.Load())
 			}
 		}()
-		for range newStore(t, f, redisstore.Config{}).Unsynced(t.Context()) {
+		for range newStore(t, f, redisstore.Config{}).Unsynced(t.Context()) { //nolint:errcheck // it is broken off
 			panic("reader")
 		}
 	})

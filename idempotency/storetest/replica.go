@@ -151,7 +151,7 @@ func (k *kit) unsynced() {
 		c.Unsynced = true
 		k.begin(c, idempotency.StatusGranted)
 	}
-	for range k.replica().Unsynced(k.ctx) {
+	for range k.replica().Unsynced(k.ctx) { //nolint:errcheck // it is broken off
 		break // half a listing is no trouble
 	}
 	for _, m := range k.marks(30) {

@@ -60,6 +60,7 @@ var (
 		Name: "holdfast.failover.refused", Unit: "{move}", Kind: KindCounter,
 		Attributes: []Attribute{NameAttribute, {Key: "guard", Values: []string{
 			"target", "phase", "request", "exposure", "readiness", "cooldown", "budget", "freeze", "quorum", "conflict",
+			"former_writer",
 		}}},
 		Description: "moves refused here, by the guard that did; an automatic one is counted at every poll",
 	}

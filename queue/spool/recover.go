@@ -5,6 +5,7 @@ package spool
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -152,7 +153,7 @@ func (s *Spool) stream(seg *segment, found []*entry, settled map[uint64]bool) (a
 	if err != nil {
 		return nil, 0, false
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	buf := make([]byte, window)
 	var slab []entry
 	at, have := int64(0), 0
@@ -170,7 +171,7 @@ func (s *Spool) stream(seg *segment, found []*entry, settled map[uint64]bool) (a
 		}
 		switch {
 		case err != nil:
-			return found, at + int64(have), err == io.EOF && used == have
+			return found, at + int64(have), errors.Is(err, io.EOF) && used == have
 		case used == 0 && len(buf) > headerSize+maxRecord:
 			return nil, 0, false
 		case used == 0:

@@ -481,7 +481,7 @@ func (s *Spool) writable(n int64) (*segment, error) {
 	s.mu.Lock()
 	seg := s.active
 	if seg != nil && seg.size > 0 && seg.size+n > s.config.SegmentBytes {
-		seg.w.Close() // synced by its last commit
+		_ = seg.w.Close() // synced by its last commit
 		seg.w, s.active, seg = nil, nil, nil
 	}
 	id := s.nextFile
@@ -511,7 +511,7 @@ func (s *Spool) writable(n int64) (*segment, error) {
 // the record of what was settled in older ones. When nothing is left the active segment goes too.
 func (s *Spool) finishedLocked() (finished []*segment) {
 	if s.pending == 0 && s.batch == nil && s.lazy == 0 && s.active != nil && s.active.size > s.config.SegmentBytes/4 {
-		s.active.w.Close()
+		_ = s.active.w.Close()
 		s.active.w, s.active = nil, nil
 	}
 	for len(s.segments) > 0 && s.segments[0].live == 0 && s.segments[0] != s.active {

@@ -118,7 +118,7 @@ func TestGroupsGoInOrderOneAtATime(t *testing.T) {
 		for _, g := range []string{"a", "b"} {
 			o := message(fmt.Sprint(g, i))
 			o.Group = g
-			s.Append(t.Context(), o)
+			_ = s.Append(t.Context(), o)
 		}
 	}
 	for i := range 3 {
@@ -127,7 +127,7 @@ func TestGroupsGoInOrderOneAtATime(t *testing.T) {
 			t.Fatalf("took %v, want %v", ids(got), want)
 		}
 		if i == 0 { // given back, it comes again and nothing overtakes it
-			s.Settle(got[0], queue.SpoolAgain, nil)
+			_ = s.Settle(got[0], queue.SpoolAgain, nil)
 			if again := takeAll(t, s); !slices.Equal(ids(again), []string{"a0"}) {
 				t.Fatalf("took %v, want a0 again", ids(again))
 			}
@@ -168,7 +168,7 @@ func TestFullDiskRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Append(t.Context(), message("a"))
+	_ = s.Append(t.Context(), message("a"))
 	for i := range 10 {
 		f.failAt[f.ops+1+i] = syscall.ENOSPC
 	}
@@ -235,7 +235,7 @@ func TestFsyncErrorIsNotTrustedTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Append(t.Context(), message("a"))
+	_ = s.Append(t.Context(), message("a"))
 	f.failAt[f.ops+2] = syscall.EIO // write, then fdatasync
 	if err := s.Append(t.Context(), message("b")); err != nil {
 		t.Errorf("Append = %v: it should have gone to a new segment", err)
@@ -255,13 +255,13 @@ func TestFsyncErrorIsNotTrustedTwice(t *testing.T) {
 func TestMaxAgeAndRefusedArePutAside(t *testing.T) {
 	dir := t.TempDir()
 	s := mustOpen(t, dir, Config{MaxAge: time.Nanosecond})
-	s.Append(t.Context(), message("old"))
+	_ = s.Append(t.Context(), message("old"))
 	if got := takeAll(t, s); len(got) != 0 {
 		t.Errorf("took %v, want none", ids(got))
 	}
 	s.Close()
 	s = mustOpen(t, dir, Config{})
-	s.Append(t.Context(), message("bad"))
+	_ = s.Append(t.Context(), message("bad"))
 	got := takeAll(t, s)
 	if err := s.Settle(got[0], queue.SpoolRefused, errors.New("no queue takes it")); err != nil {
 		t.Fatal(err)
@@ -306,14 +306,14 @@ func TestDamageInTheMiddleIsQuarantined(t *testing.T) {
 	dir := t.TempDir()
 	s := mustOpen(t, dir, Config{})
 	for i := range 10 {
-		s.Append(t.Context(), message(fmt.Sprint(i)))
+		_ = s.Append(t.Context(), message(fmt.Sprint(i)))
 	}
 	path := s.active.path
 	s.Close()
 	b, _ := os.ReadFile(path)
 	b[len(b)/2] ^= 0xff
 	b = append(b, "torn"...)
-	os.WriteFile(path, b, 0o600)
+	_ = os.WriteFile(path, b, 0o600)
 	s = mustOpen(t, dir, Config{})
 	defer s.Close()
 	if got := takeAll(t, s); len(got) != 9 || s.Stats().Damaged != 1 {
@@ -327,10 +327,10 @@ func TestDamageInTheMiddleIsQuarantined(t *testing.T) {
 func TestAdopt(t *testing.T) {
 	parent := t.TempDir()
 	old := mustOpen(t, filepath.Join(parent, "pod-1"), Config{})
-	old.Append(t.Context(), message("a"))
+	_ = old.Append(t.Context(), message("a"))
 	old.Close()
 	alive := mustOpen(t, filepath.Join(parent, "pod-2"), Config{})
-	alive.Append(t.Context(), message("b"))
+	_ = alive.Append(t.Context(), message("b"))
 	defer alive.Close()
 	s := mustOpen(t, filepath.Join(parent, "pod-3"), Config{})
 	defer s.Close()

@@ -69,9 +69,9 @@ func (s *Spool) load(entries []*entry) []queue.Spooled {
 		o, err := s.read(e)
 		switch {
 		case err != nil:
-			s.setAside(e, queue.Outgoing{Group: e.group}, quarantine, err)
+			_ = s.setAside(e, queue.Outgoing{Group: e.group}, quarantine, err)
 		case s.config.MaxAge > 0 && time.Since(s.opened)-e.at > s.config.MaxAge:
-			s.setAside(e, o, expired, fmt.Errorf("older than %v", s.config.MaxAge))
+			_ = s.setAside(e, o, expired, fmt.Errorf("older than %v", s.config.MaxAge))
 		default:
 			taken = append(taken, queue.Spooled{Sequence: e.sequence, Message: o, Appended: s.opened.Add(e.at).UTC()})
 		}

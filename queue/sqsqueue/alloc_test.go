@@ -30,7 +30,8 @@ func (a answering) Do(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/x-amz-json-1.0"}}, Body: io.NopCloser(bytes.NewReader(a)), Request: r}, nil
 }
 
-// TestSendAllocations compares a batch of ten with the same by hand, without digests: a message may cost one allocation more.
+// TestSendAllocations compares a batch of ten with the same by hand, without digests: a message must cost four allocations
+// less, because the SDK's reader of answers makes more.
 func TestSendAllocations(t *testing.T) {
 	const batch, url = 10, "https://sqs.us-east-1.amazonaws.com/000000000000/q"
 	body := strings.Repeat("x", 500)
@@ -67,8 +68,8 @@ func TestSendAllocations(t *testing.T) {
 			t.Error(r.Err)
 		}
 	})
-	if sent > byHand+batch {
-		t.Errorf("Send of ten allocates %.0f times, by hand %.0f without digests, want at most one more for each", sent, byHand)
+	if sent > byHand-4*batch {
+		t.Errorf("Send of ten allocates %.0f times, by hand %.0f without digests, want at least four less for each", sent, byHand)
 	} else {
 		t.Logf("Send of ten allocates %.0f times, by hand %.0f without digests", sent, byHand)
 	}

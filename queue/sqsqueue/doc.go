@@ -13,6 +13,9 @@
 //     attempts of seconds each are wrong while a Region is away. The queue client decides about repeating.
 //   - Every request has a deadline, because a Region that swallows packets never fails by itself.
 //   - A send that got no answer is of unknown outcome: SQS may have the message.
+//   - Batches of sends are written, and their answers read, by code of this package where they are plain: the SDK's takes half of a
+//     message's memory. The bytes are the same, and interceptors, middleware, signing, logs and errors are the SDK's. A client
+//     with a protocol or serializer of its own keeps it.
 //   - Tenants become the group ID of fair queues on standard queues, without any change for consumers.
 //   - Payloads over [Config].Claims.Over are kept in an object store, see [Claims].
 //

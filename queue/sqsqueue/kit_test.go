@@ -52,7 +52,7 @@ func create(t testing.TB, api *sqs.Client, fifo bool) string {
 		t.Fatal(err)
 	}
 	url := *out.QueueUrl
-	t.Cleanup(func() { api.DeleteQueue(context.Background(), &sqs.DeleteQueueInput{QueueUrl: &url}) })
+	t.Cleanup(func() { _, _ = api.DeleteQueue(context.Background(), &sqs.DeleteQueueInput{QueueUrl: &url}) })
 	return url
 }
 

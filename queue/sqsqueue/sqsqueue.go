@@ -57,6 +57,7 @@ type Queue struct {
 	url    string
 	config Config
 	limits queue.Limits
+	wires  wires
 }
 
 const (
@@ -172,9 +173,10 @@ type sendRequest struct {
 }
 
 // options are those of every request; the digests are compared here, entry by entry and without copies: the SDK fails the
-// whole batch for one of them.
+// whole batch for one of them. Requests are written and answers read here too, where that is plain.
 func (r *sendRequest) options(o *sqs.Options) {
 	noRetries(o)
+	o.Protocol = r.q.wires.of(o.Protocol)
 	r.digests = !o.DisableMessageChecksumValidation
 	o.DisableMessageChecksumValidation = true
 }

@@ -215,7 +215,7 @@ func TestOperationsAreThoseOfTheTable(t *testing.T) {
 	main, dead := open(t, client(endpoint, "us-east-1"), false, "us-east-1")
 	before := map[string]int{}
 	for _, op := range sqstest.Operations() {
-		before[op] = int(server.Calls(op).Requests)
+		before[op] = server.Calls(op).Requests
 	}
 	ctx := t.Context()
 	main.Send(ctx, []queue.Outgoing{{CallID: "a", Body: "a"}, {CallID: "b", Body: "b"}})
@@ -226,12 +226,12 @@ func TestOperationsAreThoseOfTheTable(t *testing.T) {
 	main.Extend(ctx, got, time.Minute)
 	main.Dead(ctx, []queue.DeadLetter{{Message: got[0], Body: "x", CallID: "a", Reason: queue.ReasonAttempts}})
 	main.Delete(ctx, got)
-	main.Stats(ctx)
+	_, _ = main.Stats(ctx)
 	main.Check(ctx)
-	dead.Move(ctx, main, 1)
+	_, _ = dead.Move(ctx, main, 1)
 	used := map[string]bool{}
 	for _, op := range sqstest.Operations() {
-		used[op] = int(server.Calls(op).Requests) > before[op]
+		used[op] = server.Calls(op).Requests > before[op]
 	}
 	listed := map[string]bool{}
 	for _, op := range sqsqueue.OperationsUsed() {

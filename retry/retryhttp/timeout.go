@@ -142,7 +142,7 @@ func (a *attempt) Err() error {
 	switch a.over {
 	case nil:
 		return nil
-	case errOver:
+	case errOver: //nolint:errorlint // over is one of these, bare
 		return context.Canceled
 	case &a.expired:
 		return context.DeadlineExceeded

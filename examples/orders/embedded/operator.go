@@ -126,10 +126,10 @@ func (o *Operator) approve(ctx context.Context) {
 			if o.answers(ctx, o.fleet.Sites[st.Transition.From]) {
 				return // it will be back by itself
 			}
-			if !st.Exposure.Known {
-				return // nobody knows what would be lost: the target may be a former writer that is not rebuilt
-			}
 			loss := failover.AcceptLoss{Exposure: st.Exposure.Bound + operatorEvery, Reason: "the Region is gone", By: "ann"}
+			if !st.Exposure.Known { // a former writer that nobody has rebuilt is refused all the same
+				loss.Exposure = failover.UnknownExposure
+			}
 			if _, err := svc.Controller.ApproveLoss(ctx, st.Transition.ID, loss); err == nil {
 				o.mu.Lock()
 				o.accepted++

@@ -115,7 +115,7 @@ func TestAnOrderOnRealServers(t *testing.T) {
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		_, body := send(t, "GET", config.Regions[real.West].URL+"/orders/"+id, "", "")
 		var o service.Order
-		if json.Unmarshal(body, &o); o.Settled && o.Status == service.StatusPaid && outside.mails.Load() == 1 {
+		if json.Unmarshal(body, &o) == nil && o.Settled && o.Status == service.StatusPaid && outside.mails.Load() == 1 {
 			break
 		}
 		if time.Now().After(deadline) {

@@ -142,13 +142,14 @@ func contenders(b testing.TB) (plain, all *contender) {
 }
 
 // addedAllocations is what the packages may add to a post: docs/decisions/092 says by which package. The bar is 40.
-const addedAllocations = 48
+const addedAllocations = 38
 
 // The packages add no more allocations to a post than they are known to.
 func TestPostAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2)) // with one, on a busy machine, what the goroutines of database/sql allocate is chance
 	plain, all := contenders(t)
 	for n := range 10 {
 		for i, c := range []*contender{plain, all} {

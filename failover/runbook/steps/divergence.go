@@ -33,12 +33,12 @@ func ListDivergence(name string, old, current *sql.DB, tables map[string]string,
 		if err != nil {
 			return fmt.Errorf("old side: %w", err)
 		}
-		defer before.Rollback() //nolint:errcheck // nothing was written
+		defer before.Rollback()
 		now, err := snapshot(ctx, current)
 		if err != nil {
 			return fmt.Errorf("new side: %w", err)
 		}
-		defer now.Rollback() //nolint:errcheck // nothing was written
+		defer now.Rollback()
 		var all []Divergence
 		for _, table := range slices.Sorted(maps.Keys(tables)) {
 			d, err := diverged(ctx, before, now, table, tables[table])

@@ -38,7 +38,7 @@ func RebuildReplica(name string, primary, replica *sql.DB, rewind, base func(con
 				return rewound
 			}
 			if err := rebuiltBy(ctx, primary, replica, base); err != nil {
-				return fmt.Errorf("base backup after a failed rewind (%v): %w", rewound, err)
+				return fmt.Errorf("base backup after a failed rewind (%v): %w", rewound, err) //nolint:errorlint // what became of the base backup is the step's end
 			}
 			return nil
 		},
