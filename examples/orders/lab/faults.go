@@ -54,23 +54,35 @@ func (l *Lab) freeze(name string, s *servers.Server) (undo func(), err error) {
 const (
 	lastOrders = 5
 	linkFirst  = 10 * time.Second
+	peaceFirst = time.Minute // at most, until orders are placed at all
 )
 
 // lose takes the Region away.
 func (l *Lab) lose(ctx context.Context, r failover.Region) (undo func(), err error) {
+	if err := l.promise(ctx, peaceFirst); err != nil {
+		return nil, err
+	}
 	l.cfg.Say("the link between %s and %s is cut", r, other(r))
 	join, err := l.world.Inject(fault.Partition(r, other(r)))
 	if err != nil {
 		return nil, err
 	}
 	defer join() // what follows is worse
-	l.users.begin()
-	for started := time.Now(); l.users.orders.Load() < lastOrders && time.Since(started) < linkFirst; {
-		if err := sleep(ctx, 20*time.Millisecond); err != nil {
-			return nil, err
-		}
+	if err := l.promise(ctx, linkFirst); err != nil {
+		return nil, err
 	}
 	return l.world.Inject(fault.RegionDown(r, fault.ModeBlackhole))
+}
+
+// promise waits until users have been promised orders that they send from now on, at most for limit.
+func (l *Lab) promise(ctx context.Context, limit time.Duration) error {
+	l.users.begin()
+	for started := time.Now(); l.users.orders.Load() < lastOrders && time.Since(started) < limit; {
+		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
