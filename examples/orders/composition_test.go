@@ -43,7 +43,7 @@ func TestComposition(t *testing.T) {
 	thrifty(t)
 	c := newComposition()
 	config := c.config(seeds)
-	config.World.Seed, config.Patterns = *firstFlag, patterns()
+	config.World.Seed = *firstFlag
 	x := drtest.Explore(t, config, c.disaster)
 	t.Logf("\n%v%v", x, c)
 }
@@ -92,7 +92,7 @@ func (c *composition) config(seeds int) drtest.ExploreConfig {
 		Seeds:  seeds,
 		Safety: safety,
 		Events: 8,
-		Faults: menu(),
+		Faults: menu(), Patterns: patterns(),
 
 		AcceptDivergence: "back-off and probes draw their jitter from the process",
 	}
@@ -128,14 +128,20 @@ func menu() []fault.Fault {
 	return all
 }
 
-// patterns are how orders are lost: the copy does not follow when the writer's Region goes. The third takes longer than the RPO, and a person has to approve the move.
+// patterns are what is rare when each fault is drawn by itself. Five are how orders are lost: the copy does not follow when the writer's Region goes; the third takes longer than
+// the RPO, and a person has to approve the move. In "commits under way" the database goes for a moment, again and again: an answer is
+// lost, what repeats the write meets nobody, and its attempts have mixed outcomes. In "keys with one copy" those last until a planned move comes upon them.
 func patterns() []drtest.Scenario {
-	const copies = "orders-west"
+	const copies, gone = "orders-west", 1500 * time.Millisecond
+	database := fault.AZDown(embedded.East, embedded.Databases, fault.ModeRefuse)
 	return []drtest.Scenario{
 		drtest.Timeline("late copy", drtest.At(0, fault.ReplicationLag(copies, 25*time.Second)).For(80*time.Second), drtest.At(30*time.Second, fault.RegionDown(embedded.East, fault.ModeBlackhole)).For(40*time.Second)),
 		drtest.Timeline("held copy", drtest.At(0, fault.ReplicationPause(copies)).For(70*time.Second), drtest.At(20*time.Second, fault.RegionDown(embedded.East, fault.ModeRefuse)).For(45*time.Second)),
 		drtest.Timeline("copy far behind", drtest.At(0, fault.ReplicationPause(copies)).For(112*time.Second), drtest.At(72*time.Second, fault.RegionDown(embedded.East, fault.ModeBlackhole)).For(40*time.Second)),
 		drtest.Timeline("broken copy", drtest.At(0, fault.ReplicationBreak(copies)).For(75*time.Second), drtest.At(15*time.Second, fault.Partition(embedded.East, fault.Others)).For(50*time.Second)),
+		drtest.Timeline("commits under way", drtest.At(0, fault.Latency(embedded.East, zone(embedded.East), 50*time.Millisecond)).For(30*time.Second),
+			drtest.At(8*time.Second, database).For(gone), drtest.At(13*time.Second, database).For(gone), drtest.At(18*time.Second, database).For(gone), drtest.At(23*time.Second, database).For(gone)),
+		drtest.Timeline("keys with one copy", drtest.At(0, fault.Throttle(redisIn(embedded.West), .75, 503, 0)).For(80*time.Second)),
 		drtest.Timeline("cut and lost", drtest.At(0, fault.Partition(embedded.East, embedded.West)).For(60*time.Second), drtest.At(12*time.Second, fault.RegionDown(embedded.East, fault.ModeHang)).For(45*time.Second)),
 	}
 }
