@@ -7,7 +7,7 @@ type table struct {
 	n     int      // entries
 }
 
-const minChains = 8
+const minChains = 16
 
 func (t *table) chain(hash uint64) **entry { return &t.first[hash>>32&uint64(len(t.first)-1)] }
 
