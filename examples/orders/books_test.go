@@ -199,7 +199,7 @@ func (a *closing) deferred() {
 	}
 	for id := range a.calls.Repeated {
 		if a.reason(id) == "" {
-			a.say("done twice without a reason: deferred call %q: %v", id, a.calls.Repeated[id])
+			a.say("done twice without a reason: deferred call %q: %v%s", id, a.calls.Repeated[id], a.stepsOfCall(id))
 		}
 	}
 	mails := map[string]int{}
@@ -233,7 +233,35 @@ func (a *closing) reason(id string) queue.Rule {
 			return ruleStoreLost
 		}
 	}
+	if a.killedWith(id) {
+		return queue.RuleCrashed
+	}
 	return ""
+}
+
+// claimed is how long a call that was begun may still run: the lease of its key, by default.
+const claimed = 30 * time.Second
+
+// killedWith reports whether a process was killed with a call: its Region had begun it, and nobody had its result yet.
+func (a *closing) killedWith(id string) bool {
+	for _, m := range a.history.Marks() {
+		region, app := strings.CutSuffix(m.Name, "/app-0")
+		if m.Kind != history.MarkProcess || m.Text != "killed" || !app {
+			continue
+		}
+		runs := false
+		for _, s := range a.steps {
+			at := a.since(s.At)
+			if callOf(s.Key) != id || at > m.At || at < m.At-claimed {
+				continue
+			}
+			runs = !s.Done && (runs || s.Region == region)
+		}
+		if runs {
+			return true
+		}
+	}
+	return false
 }
 
 // leftBehind reports whether an unplanned move has left the key of a call where it was: the Region that was lost knew the call, and the one that took over did not have

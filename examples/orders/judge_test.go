@@ -148,6 +148,14 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 			a.steps = append(a.steps, embedded.KeyStep{Region: embedded.East, Key: mail("kept"), Done: true, At: worldBegan.Add(80 * time.Second)})
 			a.history.AddEffect(history.Effect{Kind: "mail", Key: "kept", At: 81 * time.Second})
 		}, `mailed twice: order "kept"`},
+		"two mails, for the process was killed with the first": {func(a *closing) { killedAt(a, "us-east-1", 3*time.Second) }, ""},
+		"two mails, and another process was killed":            {func(a *closing) { killedAt(a, "us-west-2", 3*time.Second) }, `mailed twice: order "kept"`},
+		"two mails, and the process was killed before":         {func(a *closing) { killedAt(a, "us-east-1", time.Second) }, `mailed twice: order "kept"`},
+		"two mails, and the process was killed long after":     {func(a *closing) { killedAt(a, "us-east-1", 40*time.Second) }, `mailed twice: order "kept"`},
+		"two mails, and the process was killed with its result stored": {func(a *closing) {
+			killedAt(a, "us-east-1", 6*time.Second)
+			a.steps = append(a.steps, embedded.KeyStep{Region: embedded.East, Key: mail("kept"), Done: true, At: worldBegan.Add(5 * time.Second)})
+		}, `mailed twice: order "kept"`},
 		"a call that had its effect is begun anew": {func(a *closing) {
 			a.steps = append(a.steps, embedded.KeyStep{Region: embedded.East, Key: charge("kept"), At: worldBegan.Add(4 * time.Second)})
 		}, `begun anew: call "orders.charge.v1/charge-kept" had its effect at 1.5s and was begun as new in us-east-1 at 4s`},
@@ -212,6 +220,15 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 
 func died(call string) deadCall {
 	return deadCall{embedded.East, queue.Envelope{ID: call, Death: &queue.Death{Reason: queue.ReasonAttempts, Attempts: 10, Error: "no"}}}
+}
+
+// killedAt lets an order have two mails, the first begun in us-east-1 after a second and a half, and kills the process of a Region.
+func killedAt(a *closing, region string, at time.Duration) {
+	a.steps = append(a.steps, embedded.KeyStep{Region: embedded.East, Key: mail("kept"), At: worldBegan.Add(1500 * time.Millisecond)})
+	a.history.AddEffect(history.Effect{Kind: "mail", Key: "kept", At: 40 * time.Second})
+	a.history.AddMark(history.Mark{Kind: history.MarkProcess, Name: region + "/app-0", Text: "killed", At: at})
+	a.moves = nil
+	a.lost, a.kept["lost"] = nil, service.Order{ID: "lost"}
 }
 
 // besiege sends requests to an SQS within a second.
