@@ -434,14 +434,18 @@ func (a *closing) requests() {
 	}
 }
 
-// done counts the orders and the deferred calls that were done in each second.
+// done counts the requests and the deferred calls that were done in each second, by the first result of each key.
 func (a *closing) done() map[int]int {
-	n := map[int]int{}
-	for _, ack := range a.history.Acks() {
-		n[int(ack.At/time.Second)]++
+	first := map[string]time.Duration{}
+	for _, s := range a.steps {
+		at, known := first[nameOf(s.Key)]
+		if s.Done && (!known || a.since(s.At) < at) {
+			first[nameOf(s.Key)] = a.since(s.At)
+		}
 	}
-	for _, e := range a.history.Effects() {
-		n[int(e.At/time.Second)]++
+	n := map[int]int{}
+	for _, at := range first {
+		n[int(at/time.Second)]++
 	}
 	return n
 }

@@ -241,7 +241,10 @@ func besiege(a *closing, requests int, at time.Duration) {
 // doTogether lets calls that have waited be done in the ninth second.
 func doTogether(a *closing, calls int) {
 	for i := range calls {
-		a.history.AddEffect(history.Effect{Kind: "settlement", Key: fmt.Sprint(i), At: 8*time.Second + time.Duration(i)})
+		key := idempotency.Key{ID: fmt.Sprintf("orders.settle.v1/settle-%d", i)}
+		for _, region := range []string{embedded.East, embedded.West} {
+			a.steps = append(a.steps, embedded.KeyStep{Region: region, Key: key, Done: true, At: worldBegan.Add(8*time.Second + time.Duration(i))})
+		}
 	}
 }
 
