@@ -58,15 +58,7 @@ func (fs *flights) begin(ctx context.Context, end time.Time) *flight {
 	f.Context, f.cancel = context.WithCancelCause(ctx)
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	before := fs.all.Last() // as a rule it ends no later
-	for before != nil && before.end.After(end) {
-		before = before.link.Prev()
-	}
-	var at *intrusive.Link[flight]
-	if before != nil {
-		at = &before.link
-	}
-	fs.all.InsertAfter(f, &f.link, at)
+	fs.all.InsertSorted(f, &f.link, func(other *flight) bool { return other.end.After(end) })
 	fs.armLocked(end)
 	return f
 }

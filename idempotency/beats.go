@@ -21,16 +21,8 @@ func (b *beats) add(l *lease, due time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l.due = due
-	before := b.all.Last()
-	for before != nil && before.due.After(due) {
-		before = before.link.Prev()
-	}
-	var at *intrusive.Link[lease]
-	if before != nil {
-		at = &before.link
-	}
-	b.all.InsertAfter(l, &l.link, at)
-	if before == nil {
+	b.all.InsertSorted(l, &l.link, func(other *lease) bool { return other.due.After(due) })
+	if b.all.First() == l {
 		b.armLocked()
 	}
 }

@@ -29,29 +29,6 @@ func fullOf(t testing.TB, n int) (m *idempotency.Memory, claim func() error) {
 	}
 }
 
-// A store that is full of calls in flight refuses a claim without looking at all of them: calls that come then come fast, and again.
-func TestAFullMemoryRefusesQuickly(t *testing.T) {
-	took := func(n int) time.Duration {
-		_, claim := fullOf(t, n)
-		best := time.Hour
-		for range 5 {
-			start := time.Now()
-			for range 20 {
-				if err := claim(); !errors.Is(err, idempotency.ErrStoreFull) {
-					t.Fatalf("Begin of a full store = %v, want ErrStoreFull", err)
-				}
-			}
-			best = min(best, time.Since(start))
-		}
-		return best / 20
-	}
-	small, large := took(4_096), took(65_536) // of 64 shards each
-	t.Logf("a claim takes %v at 4,096 records and %v at 65,536", small, large)
-	if large > 5*small {
-		t.Errorf("a claim takes %v at 65,536 records and %v at 4,096: it looks at them all", large, small)
-	}
-}
-
 // It has room again as soon as a record's retention has passed, though it looks for one only when one is due.
 func TestAFullMemoryHasRoomWhenARecordExpires(t *testing.T) {
 	bubble(t, "to the instant", func(t *testing.T) {

@@ -3,6 +3,7 @@ package idempotency
 import (
 	"strconv"
 	"testing"
+	"time"
 )
 
 // Keys of one hash, which nobody can bring about from outside, are told apart.
@@ -54,5 +55,32 @@ func TestSpotsDiffer(t *testing.T) {
 			t.Errorf("%v and %v have one hash", k, other)
 		}
 		seen[p.hash] = k
+	}
+}
+
+// A shard that is full of calls in flight is looked through once, and then not before the first of them is due: claims that come meanwhile are refused without a look.
+func TestAFullShardIsLookedThroughOnce(t *testing.T) {
+	m, err := NewMemory(MemoryConfig{MaxEntries: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, now, soon := &m.shards[0], int64(1000), int64(time.Hour)
+	for i := range 100 {
+		e := m.add(s, &spot{place{id: strconv.Itoa(i)}, uint64(i)})
+		e.expires = soon
+		s.open.PushBack(e, &e.link)
+	}
+	if m.expire(s, now) || s.due != now+int64(lookEvery) {
+		t.Fatalf("the first look frees something, or is repeated at %v, want after %v", time.Duration(s.due-now), lookEvery)
+	}
+	s.open.First().expires = 0 // whoever looks sees it
+	if m.expire(s, s.due-1) || m.Len() != 100 {
+		t.Error("the shard is looked through before it is due")
+	}
+	if !m.expire(s, s.due) || m.Len() != 99 {
+		t.Error("the shard is not looked through when it is due")
+	}
+	if s.due != now+2*int64(lookEvery) {
+		t.Errorf("the next look is at %v, want %v", time.Duration(s.due), time.Duration(now)+2*lookEvery)
 	}
 }

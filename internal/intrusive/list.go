@@ -65,6 +65,15 @@ func (s *List[T]) InsertAfter(e *T, l, at *Link[T]) {
 	}
 }
 
+// InsertSorted puts e, whose link l is in no list, behind the last element that is not later than it. It looks from the end.
+func (s *List[T]) InsertSorted(e *T, l *Link[T], later func(*T) bool) {
+	at := s.last
+	for at != nil && later(at.of) {
+		at = at.prev
+	}
+	s.InsertAfter(e, l, at)
+}
+
 // Remove takes the element of l out. It does nothing if that is in no list.
 func (s *List[T]) Remove(l *Link[T]) {
 	if l.of == nil {

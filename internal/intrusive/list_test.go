@@ -82,3 +82,23 @@ func TestListAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations, want none", n)
 	}
 }
+
+// Elements of one place stay in the order in which they came.
+func TestInsertSorted(t *testing.T) {
+	var l List[item]
+	var want []int
+	for i, place := range []int{5, 1, 5, 9, 0, 1, 5, 7} {
+		e := &item{n: 10*place + i}
+		l.InsertSorted(e, &e.link, func(other *item) bool { return other.n/10 > place })
+		want = append(want, e.n)
+		slices.Sort(want)
+		check(t, &l, want)
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		e := l.Last()
+		l.Remove(&e.link)
+		l.InsertSorted(e, &e.link, func(other *item) bool { return other.n > e.n })
+	}); n != 0 {
+		t.Errorf("InsertSorted allocates %v times, want none", n)
+	}
+}
