@@ -16,7 +16,7 @@ var searchFlag = flag.Bool("search", false, "TestPlanted searches for every plan
 
 var bugs = []planted.Bug{
 	planted.ShortRetention, planted.UnknownReleases, planted.TryUnguarded, planted.LastAttempt, planted.NoResync,
-	planted.RampUnplanned, planted.OpenCounts, planted.StaleRuns, planted.ZeroRequeue, planted.DrainReversed,
+	planted.RampUnplanned, planted.OpenCounts, planted.StaleRuns, planted.ZeroRequeue, planted.DrainReversed, planted.NoBudget,
 }
 
 // TestPlanted shows that the search would notice: each defect breaks an invariant in the timeline that the search has found for it, among the same disasters as
