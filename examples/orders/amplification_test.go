@@ -77,9 +77,9 @@ func (a *closing) beside() {
 		runs := 1
 		switch c.host {
 		case payments:
-			runs = a.runs[chargeKey+c.what]
+			runs = a.claims[chargeKey+c.what]
 		case mails:
-			runs = a.runs[mailKey+c.what]
+			runs = a.claims[mailKey+c.what]
 		}
 		if n > runs {
 			a.say("repeated beside the budget: %s got %d first requests for %q, which ran %d times", c.host, n, c.what, runs)
@@ -208,7 +208,7 @@ func TestRepetitionsAndLossesAreSeen(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := sound()
-			a.runs = map[string]int{mailKey + "kept": 1, mailKey + "lost": 1}
+			a.claims = map[string]int{mailKey + "kept": 1, mailKey + "lost": 1}
 			a.sent = []embedded.Request{mailTo("us-east-1/app-0, life 1", "kept", time.Second)}
 			tt.spoil(a)
 			a.amplification()

@@ -12,7 +12,10 @@ import (
 // plantedSeeds is within how many seeds the search must find each planted bug.
 const plantedSeeds = 200
 
-var searchFlag = flag.Bool("search", false, "TestPlanted searches for every planted bug anew, instead of replaying what was found")
+var (
+	searchFlag = flag.Bool("search", false, "TestPlanted searches for every planted bug anew, instead of replaying what was found")
+	shrinkFlag = flag.Duration("shrink", 30*time.Second, "processor time that -search spends on shrinking what it finds")
+)
 
 var bugs = []planted.Bug{
 	planted.ShortRetention, planted.UnknownReleases, planted.TryUnguarded, planted.LastAttempt, planted.NoResync,
@@ -33,7 +36,7 @@ func TestPlanted(t *testing.T) {
 			config := c.config(drtest.NoSearch)
 			if *searchFlag {
 				config.Seeds = plantedSeeds
-				config.World.Seed, config.ShrinkBudget = *firstFlag, 30*time.Second
+				config.World.Seed, config.ShrinkBudget = *firstFlag, *shrinkFlag
 				t.Setenv("HOLDFAST_UPDATE", "1")
 			}
 			config.Bug = string(b)

@@ -22,18 +22,18 @@ type KeyStep struct {
 
 // A keyLog is the list of them.
 type keyLog struct {
-	mu    sync.Mutex // guards the following
-	steps []KeyStep
-	runs  map[string]int // claims that were granted, by the key's ID
+	mu     sync.Mutex // guards the following
+	steps  []KeyStep
+	claims map[string]int // that were granted, by the key's ID
 }
 
-func (l *keyLog) granted(id string) {
+func (l *keyLog) claimed(id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.runs == nil {
-		l.runs = map[string]int{}
+	if l.claims == nil {
+		l.claims = map[string]int{}
 	}
-	l.runs[id]++
+	l.claims[id]++
 }
 
 func (l *keyLog) note(s KeyStep) {
@@ -50,11 +50,11 @@ func (f *Fleet) KeySteps() []KeyStep {
 	return slices.Clone(f.keyLog.steps)
 }
 
-// KeyRuns returns how often a key was claimed, by its ID: nothing runs under a key more often.
-func (f *Fleet) KeyRuns() map[string]int {
+// Claims returns how often each key was claimed, by its ID: nothing runs under a key more often.
+func (f *Fleet) Claims() map[string]int {
 	f.keyLog.mu.Lock()
 	defer f.keyLog.mu.Unlock()
-	return maps.Clone(f.keyLog.runs)
+	return maps.Clone(f.keyLog.claims)
 }
 
 // A replica is what the store of Redis is.
@@ -74,7 +74,7 @@ type loggedStore struct {
 func (s loggedStore) Begin(ctx context.Context, c idempotency.Claim) (idempotency.Answer, error) {
 	a, err := s.replica.Begin(ctx, c)
 	if err == nil && a.Status == idempotency.StatusGranted && c.Fence.N == 0 { // a copy is told the fence
-		s.log.granted(c.Key.ID)
+		s.log.claimed(c.Key.ID)
 		if a.Record.Attempt == 1 {
 			s.log.note(KeyStep{Region: s.region, Key: c.Key})
 		}
