@@ -34,7 +34,9 @@ type closing struct {
 	calls    queue.LedgerReport
 	rules    func(call string) []queue.Rule
 	steps    []embedded.KeyStep
-	longest  time.Duration // stop of a process
+	sent     []embedded.Request
+	claims   map[string]int // of keys, by their IDs
+	longest  time.Duration  // stop of a process
 	refusals []embedded.Refusal
 	dead     []deadCall
 	blamed   []embedded.Blame
@@ -48,7 +50,7 @@ func (c *composition) closeBooks(ctx context.Context, w *drtest.World, f *embedd
 	a := &closing{
 		c: c, w: w, f: f, start: worldStart(w), history: w.History(), kept: map[string]service.Order{}, lost: operator.Lost(), unread: operator.Unread(), moves: f.Moves(),
 		stores: map[failover.Region]string{}, charged: f.Payments.Charges(), rules: f.Ledger.Rules, steps: f.KeySteps(), longest: f.LongestStop(), refusals: f.Refusals(),
-		dead: deadCalls(f), blamed: f.Blames(), taken: f.Late(), drain: f.Config.Settings.DrainDelay,
+		dead: deadCalls(f), blamed: f.Blames(), taken: f.Late(), sent: f.Requests(), claims: f.Claims(), drain: f.Config.Settings.DrainDelay,
 	}
 	for _, o := range f.Orders() {
 		a.kept[o.ID] = o
@@ -79,6 +81,8 @@ func (a *closing) judge() []error {
 	a.givenUp()
 	a.blames()
 	a.late()
+	a.amplification()
+	a.toldOfLosses()
 	return a.errs
 }
 

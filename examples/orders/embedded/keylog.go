@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -21,8 +22,18 @@ type KeyStep struct {
 
 // A keyLog is the list of them.
 type keyLog struct {
-	mu    sync.Mutex // guards steps
-	steps []KeyStep
+	mu     sync.Mutex // guards the following
+	steps  []KeyStep
+	claims map[string]int // that were granted, by the key's ID
+}
+
+func (l *keyLog) claimed(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.claims == nil {
+		l.claims = map[string]int{}
+	}
+	l.claims[id]++
 }
 
 func (l *keyLog) note(s KeyStep) {
@@ -37,6 +48,13 @@ func (f *Fleet) KeySteps() []KeyStep {
 	f.keyLog.mu.Lock()
 	defer f.keyLog.mu.Unlock()
 	return slices.Clone(f.keyLog.steps)
+}
+
+// Claims returns how often each key was claimed, by its ID: nothing runs under a key more often.
+func (f *Fleet) Claims() map[string]int {
+	f.keyLog.mu.Lock()
+	defer f.keyLog.mu.Unlock()
+	return maps.Clone(f.keyLog.claims)
 }
 
 // A replica is what the store of Redis is.
@@ -55,8 +73,11 @@ type loggedStore struct {
 // Begin implements idempotency.Store.
 func (s loggedStore) Begin(ctx context.Context, c idempotency.Claim) (idempotency.Answer, error) {
 	a, err := s.replica.Begin(ctx, c)
-	if err == nil && a.Status == idempotency.StatusGranted && a.Record.Attempt == 1 && c.Fence.N == 0 { // a copy is told the fence
-		s.log.note(KeyStep{Region: s.region, Key: c.Key})
+	if err == nil && a.Status == idempotency.StatusGranted && c.Fence.N == 0 { // a copy is told the fence
+		s.log.claimed(c.Key.ID)
+		if a.Record.Attempt == 1 {
+			s.log.note(KeyStep{Region: s.region, Key: c.Key})
+		}
 	}
 	return a, err
 }

@@ -125,7 +125,7 @@ func (s *Site) parts(life context.Context, name string) (p service.Parts, close 
 		Coordinator: ConnectCoordinator(from), Database: Database{}, SQL: map[failover.Region]*sql.DB{}, Journal: mortalJournal{f.Journal, life}, Unknown: mortalUnknown{f.Unknown, life},
 		Promote: mortalSteps(life, f.promote), Keys: map[failover.Region]idempotency.Store{},
 		Calls: service.Lane{Queues: map[failover.Region]queue.Transport{}}, Charges: service.Lane{Queues: map[failover.Region]queue.Transport{}},
-		Net: from.Transport(), Payments: &url.URL{Scheme: "http", Host: PaymentsHost}, Mail: &url.URL{Scheme: "http", Host: RelayHost(s.Name), Path: "/send"},
+		Net: counted{from.Transport(), f.log(), fmt.Sprintf("%s, life %d", name, f.lives.Add(1)), ofOrder}, Payments: &url.URL{Scheme: "http", Host: PaymentsHost}, Mail: &url.URL{Scheme: "http", Host: RelayHost(s.Name), Path: "/send"},
 		Peers: map[failover.Region]*url.URL{}, Authorize: Authorize, StateDir: dir,
 		Logger: f.Config.Logger, Ledger: f.Ledger, Settings: f.Config.Settings,
 	}
