@@ -634,7 +634,7 @@ func TestFIFOKeepsOrderThroughDrains(t *testing.T) {
 		j := newJournal()
 		stopped := 0
 		Handle(s.mux, billing, func(ctx context.Context, c charge) error {
-			if !sleep(ctx, 4*time.Second) {
+			if !sleep(ctx, 20*time.Second) {
 				stopped++
 				return ctx.Err()
 			}
@@ -646,7 +646,7 @@ func TestFIFOKeepsOrderThroughDrains(t *testing.T) {
 		}
 		for range 20 { // processes
 			s.run(WorkerConfig{Drain: time.Second})
-			time.Sleep(10 * time.Second)
+			time.Sleep(30 * time.Second)
 			s.close()
 		}
 		if got := fmt.Sprint(slices.Compact(j.all())); got != "[0 1 2 3 4 5 6 7]" || stopped == 0 {
