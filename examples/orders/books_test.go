@@ -245,7 +245,7 @@ const claimed = 30 * time.Second
 // killedWith reports whether a process was killed with a call: its Region had begun it, and nobody had its result yet.
 func (a *closing) killedWith(id string) bool {
 	for _, m := range a.history.Marks() {
-		region, app := strings.CutSuffix(m.Name, "/app-0")
+		region, _, app := strings.Cut(m.Name, "/app-")
 		if m.Kind != history.MarkProcess || m.Text != "killed" || !app {
 			continue
 		}

@@ -63,6 +63,8 @@ type composition struct {
 	accepted int                // moves that a person approved with their loss
 	repeated map[queue.Rule]int // calls that ran twice, by the reason
 	deploys  int
+	paired   int           // Worlds with two processes in a Region
+	cut      int           // requests that their process died with
 	busiest  float64       // requests to the SQS of a Region in a second
 	idlest   float64       // the same, without those that orders and calls about then may have made
 	longest  time.Duration // stop of a process
@@ -76,7 +78,8 @@ func newComposition() *composition {
 // String is what the search has seen, for the record.
 func (c *composition) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "moves: %v, %d of them approved with their loss; processes deployed: %d\n", c.moves, c.accepted, c.deploys)
+	fmt.Fprintf(&b, "moves: %v, %d of them approved with their loss; deployments: %d\n", c.moves, c.accepted, c.deploys)
+	fmt.Fprintf(&b, "Worlds with two processes in a Region: %d; requests that their process died with: %d\n", c.paired, c.cut)
 	fmt.Fprintf(&b, "Worlds that lost acknowledged orders: %d, %d orders in all: %d in loss lists, %d on disks that nobody could read, all within the exposure\n",
 		c.lossy, c.lost, c.lost-c.unlisted, c.unlisted)
 	fmt.Fprintf(&b, "calls that ran twice, by the reason: %v\n", c.repeated)
@@ -146,6 +149,9 @@ func patterns() []drtest.Scenario {
 	}
 }
 
+// pairs is how many Worlds there are for each in which two processes run in a Region; in the others one does.
+const pairs = 3
+
 // lostDisks is the share of former writers' databases that nobody can read any more.
 const lostDisks = .3
 
@@ -156,7 +162,12 @@ func redisIn(region string) string { return "redis." + region + ".internal" }
 
 // disaster is one World: users, the storm, deployments, an operator who puts things right, and the account at the end.
 func (c *composition) disaster(t testing.TB, w *drtest.World) {
-	f := embedded.Start(w, embedded.Config{Dir: t.TempDir(), Instances: 1, LostDisks: lostDisks, Settings: (&options{lease: 4 * time.Second, probe: time.Second}).settings()})
+	instances := 1
+	if w.Stream("instances").IntN(pairs) == 0 {
+		instances = 2
+		c.paired++
+	}
+	f := embedded.Start(w, embedded.Config{Dir: t.TempDir(), Instances: instances, LostDisks: lostDisks, Settings: (&options{lease: 4 * time.Second, probe: time.Second}).settings()})
 	for range 60 {
 		if f.Writer() != nil {
 			break
@@ -198,6 +209,7 @@ func (c *composition) disaster(t testing.TB, w *drtest.World) {
 	}
 	c.slowest = max(c.slowest, time.Since(healed))
 	f.Stop()
+	c.cut += f.Cut()
 	if len(unwell) > 0 {
 		t.Errorf("not well %v after the last fault: %s", recoverWithin, strings.Join(unwell, "; "))
 	}
