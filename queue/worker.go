@@ -39,7 +39,8 @@ type WorkerConfig struct {
 	Drain time.Duration
 
 	// Once runs every call under its key, "<call name>/<call ID>": (*idempotency.Guard).Once for one. Nil means that
-	// a call may run again whenever its message comes again. Failed attempts are counted by it too, under "<key> attempt <number>".
+	// a call may run again whenever its message comes again. Failed attempts are counted by it too, under "<key> attempt <number>",
+	// and so are the runs of a call that was received more than MaxAttempts times, under "<key> start <number>".
 	Once func(ctx context.Context, key string, call func(context.Context) error) error
 
 	// OnceRetention is for how long Once remembers: (*idempotency.Guard).OnceRetention(). Required with Once. A call older
@@ -129,7 +130,7 @@ type Worker struct {
 	groups   map[groupKey]*group
 	follow   map[groupKey]time.Time // groups whose calls are dead until then
 	free     map[string]int         // receives that were no attempt, by message
-	known    map[string]int         // failed attempts, by the beginning of their keys
+	known    map[string]int         // numbers of failed attempts and of runs, by the beginning of their keys
 	sleepers []chan struct{}        // pollers waiting for a free worker
 	resting  []chan *held           // idle handler goroutines
 	pausers  []chan struct{}        // pollers waiting for Resume
