@@ -166,6 +166,18 @@ func (a *closing) after(r embedded.Request, m embedded.Move) bool {
 	})
 }
 
+// Calls that wait are put off one by one: each may add a request to its second, and one that goes in circles adds more.
+func TestPutOffCallsAreCounted(t *testing.T) {
+	for more, want := range map[int]int{40: 0, 41: 1} {
+		a := sound()
+		a.puts = map[failover.Region]map[int]int{embedded.East: {20: 40}}
+		besiege(a, busy+more, 20*time.Second)
+		if a.requests(); len(a.errs) != want {
+			t.Errorf("%d requests above the limit while 40 calls were sent: %v, want %d sentences", more, a.errs, want)
+		}
+	}
+}
+
 // Each of these invariants sees the record that breaks it, and nothing else does.
 func TestRepetitionsAndLossesAreSeen(t *testing.T) {
 	at := func(d time.Duration) time.Time { return worldBegan.Add(d) }

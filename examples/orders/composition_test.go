@@ -188,7 +188,7 @@ func (c *composition) disaster(t testing.TB, w *drtest.World) {
 	w.Check(promises()...)
 	var loads []*drtest.Traffic
 	for _, load := range []drtest.Load{
-		{Name: "buy", Clients: rush, Rate: drtest.Poisson(compositionRate / 2), Edges: atEdges, Do: f.Buy()},
+		{Name: "buy", Clients: rush / 2, Rate: drtest.Poisson(compositionRate / 2), Edges: atEdges, Do: f.Buy()},
 		{Name: "buy once", Clients: rush, Rate: drtest.Poisson(compositionRate / 2), Edges: atEdges, Do: f.BuyOnce()},
 		{Name: "look", Clients: 2, Rate: drtest.Poisson(compositionRate / 4), Do: f.Look()},
 	} {
@@ -230,7 +230,8 @@ func promises() []check.Check {
 }
 
 // Users come in numbers when something begins or ends to be wrong: what goes wrong then is over in milliseconds, and a lone order meets it once in a hundred Worlds. The first
-// of them comes always. Half of the loads believe the first answer; the others try so often that only their budget holds them.
+// of them comes always. Two of three of them believe the first answer; the others try so often that only their budget holds
+// them.
 const (
 	rush       = 8
 	persistent = 10

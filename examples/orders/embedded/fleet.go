@@ -91,6 +91,7 @@ type Fleet struct {
 	moves    moves
 	keyLog   keyLog
 	requests requestLog
+	puts     putLog
 	lives    atomic.Int64 // of processes, so far
 
 	third *drtest.Region

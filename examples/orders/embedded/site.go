@@ -237,7 +237,7 @@ func (s *Site) connect(p *service.Parts, from *drtest.Region, there *Site, faile
 		if err != nil {
 			return err
 		}
-		lane.Queues[there.Name] = heardQueue{q, failed}
+		lane.Queues[there.Name] = heardQueue{q, failed, func(messages []queue.Outgoing) { s.fleet.put(there.Name, messages) }}
 	}
 	p.SQL[there.Name], p.Keys[there.Name], p.Peers[there.Name] = db, loggedStore{store, there.Name, &s.fleet.keyLog}, Address(there.Name)
 	return nil
