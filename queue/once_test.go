@@ -452,6 +452,18 @@ func TestRegionalHoldsFIFO(t *testing.T) {
 	})
 }
 
+func TestRegionalErrorsNameIt(t *testing.T) {
+	for name, want := range map[string]string{"": `queue "regional": `, "mails": `queue "mails": `} {
+		r := must(NewRegional(func() ([]string, string) { return nil, "" }, map[string]Transport{"a": must(NewMemory(MemoryConfig{}))}, RegionalConfig{Name: name}))
+		sent := r.Send(t.Context(), []Outgoing{{}})[0].Err
+		for what, err := range map[string]error{"Send": sent, "Delete": r.Delete(t.Context(), []*Message{{Region: "b"}})[0]} {
+			if err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("%s = %v, want an error that begins with %s", what, err, want)
+			}
+		}
+	}
+}
+
 func TestIdleRegionDoesNotStarveTheBusyOne(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		a, b := must(NewMemory(MemoryConfig{Region: "a"})), must(NewMemory(MemoryConfig{Region: "b"}))

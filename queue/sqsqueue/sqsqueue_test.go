@@ -2,9 +2,11 @@ package sqsqueue_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -136,6 +138,29 @@ func TestOutcomesOfSends(t *testing.T) {
 	began := time.Now()
 	if err := gone.Send(t.Context(), []queue.Outgoing{{CallID: "a", Body: "x"}})[0].Err; outcome.Of(err) != outcome.NotRun || time.Since(began) > time.Second {
 		t.Errorf("connection refused: %v after %v, want not run at once", err, time.Since(began))
+	}
+}
+
+// Two queues of one Region are told apart by their errors.
+func TestErrorsNameTheQueue(t *testing.T) {
+	for name, want := range map[string]string{"": `"mails"`, "mails of orders": `"mails of orders"`} {
+		q, err := sqsqueue.New(client("http://127.0.0.1:1", "us-east-1"), "http://127.0.0.1:1/000000000000/mails", sqsqueue.Config{Name: name, Region: "us-east-1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, received := q.Receive(t.Context(), queue.ReceiveRequest{Max: 1, Lease: time.Minute})
+		sent := q.Send(t.Context(), []queue.Outgoing{{CallID: "a", Body: "{}"}})[0].Err
+		for what, err := range map[string]error{
+			"Receive": received, "Send": sent, "Delete": q.Delete(t.Context(), []*queue.Message{{Receipt: "r"}})[0],
+			"Dead": q.Dead(t.Context(), []queue.DeadLetter{{}})[0],
+		} {
+			if err == nil || !strings.Contains(err.Error(), want+`: Region "us-east-1": `) {
+				t.Errorf("%s = %v, want an error that names %s", what, err, want)
+			}
+		}
+		if e, ok := errors.AsType[*queue.SendError](sent); !ok || strconv.Quote(e.Name) != want {
+			t.Errorf("Send = %#v, want a SendError of %s", sent, want)
+		}
 	}
 }
 

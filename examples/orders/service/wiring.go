@@ -120,7 +120,7 @@ func (s *Service) postpone() (err error) {
 // lane makes the two ends of one kind of deferred calls.
 func (s *Service) lane(name string, l Lane, mux *queue.Mux) (client *queue.Client, worker *queue.Worker, err error) {
 	ctl := s.Controller
-	regional, err := queue.NewRegional(ctl.Route, l.Queues, queue.RegionalConfig{Around: s.Breakers.Do, Observe: ctl.Observe})
+	regional, err := queue.NewRegional(ctl.Route, l.Queues, queue.RegionalConfig{Name: "orders", Around: s.Breakers.Do, Observe: ctl.Observe})
 	if err != nil {
 		return nil, nil, err
 	}
