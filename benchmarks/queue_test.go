@@ -336,7 +336,8 @@ func BenchmarkQueueServer(b *testing.B) {
 
 func benchmarkServer(b *testing.B, endpoint string, writers int) {
 	const some = 128 * 50 // long enough that goroutines with small stacks, and the last batches of a round, do not count
-	transport := &http.Transport{MaxIdleConnsPerHost: writers, WriteBufferSize: 32 << 10} // a batch is one write, as package sqsqueue advises
+	// With room for a batch, as package sqsqueue advises.
+	transport := &http.Transport{MaxIdleConnsPerHost: writers, WriteBufferSize: 32 << 10}
 	defer transport.CloseIdleConnections()
 	api := sqs.New(sqs.Options{Region: "us-east-1", BaseEndpoint: &endpoint, Credentials: credentials, Retryer: aws.NopRetryer{}, HTTPClient: &http.Client{Transport: transport}})
 	ctx := context.Background()
