@@ -44,10 +44,11 @@ func (s *Site) blames(process string, svc *service.Service) (all []Blame) {
 	return all
 }
 
-// A heardQueue counts requests that fail, as its Region answers them or does not.
+// A heardQueue counts requests that fail, as its Region answers them or does not, and tells of those for calls.
 type heardQueue struct {
 	queue.Transport
 	failed *atomic.Int64
+	polled func()
 }
 
 func (q heardQueue) heard(errs ...error) {
@@ -72,6 +73,7 @@ func (q heardQueue) Send(ctx context.Context, messages []queue.Outgoing) []queue
 
 // Receive fails with its request.
 func (q heardQueue) Receive(ctx context.Context, r queue.ReceiveRequest) ([]*queue.Message, error) {
+	q.polled()
 	got, err := q.Transport.Receive(ctx, r)
 	q.heard(err)
 	return got, err

@@ -84,8 +84,9 @@ type Fleet struct {
 	Relays   *Relays
 
 	*Crew
-	moves  moves
-	keyLog keyLog
+	moves   moves
+	keyLog  keyLog
+	sendLog sendLog
 
 	third *drtest.Region
 	web   *drtest.Region

@@ -23,6 +23,9 @@ type instance struct {
 	told    atomic.Pointer[time.Time]       // when it was told to stop in good order, nil if it was not
 	began   atomic.Pointer[time.Time]       // when this life began to take requests
 	leave   atomic.Pointer[context.CancelCauseFunc]
+
+	mu     sync.Mutex // guards ending
+	ending Ending     // of this life, as far as it has come
 }
 
 // Why a process is told to stop, beside the end of its Region.
@@ -93,8 +96,11 @@ func (i *instance) live(ctx context.Context) (again bool, err error) {
 		told <- now
 	})()
 	err = svc.Run(ctx)
+	ending := i.gone()
 	if ctx.Err() != nil && !i.killed.Load() {
-		crew.tookToStop(time.Since(<-told))
+		ending.Told = <-told
+		crew.tookToStop(time.Since(ending.Told))
+		crew.ended(ending)
 	}
 	return context.Cause(ctx) == errDeployed, err
 }
@@ -177,6 +183,7 @@ func (s *server) Shutdown(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	defer close(s.closed)
+	defer s.instance.shut()
 	select {
 	case <-s.idle:
 		return nil

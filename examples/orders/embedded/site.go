@@ -91,6 +91,7 @@ func (s *Site) Rebuild(writer *Site) (lost []string, err error) {
 		return nil, err
 	}
 	s.primary.Store(false)
+	s.fleet.moves.rebuiltNow(s.Store.Name())
 	for _, k := range keys {
 		if id, ok := cutOrder(k); ok {
 			lost = append(lost, id)
@@ -124,7 +125,7 @@ func (s *Site) parts(_ context.Context, name string) (p service.Parts, close fun
 		Coordinator: ConnectCoordinator(s.Region), Database: Database{}, SQL: map[failover.Region]*sql.DB{}, Journal: f.Journal, Unknown: f.Unknown,
 		Promote: f.promote, Keys: map[failover.Region]idempotency.Store{},
 		Calls: service.Lane{Queues: map[failover.Region]queue.Transport{}}, Charges: service.Lane{Queues: map[failover.Region]queue.Transport{}},
-		Net: s.Region.Transport(), Payments: &url.URL{Scheme: "http", Host: PaymentsHost}, Mail: &url.URL{Scheme: "http", Host: RelayHost(s.Name), Path: "/send"},
+		Net: heardNet{s.Region.Transport(), name, []string{RelayHost(East), RelayHost(West)}, &f.sendLog}, Payments: &url.URL{Scheme: "http", Host: PaymentsHost}, Mail: &url.URL{Scheme: "http", Host: RelayHost(s.Name), Path: "/send"},
 		Peers: map[failover.Region]*url.URL{}, Authorize: Authorize, StateDir: dir,
 		Logger: f.Config.Logger, Ledger: f.Ledger, Settings: f.Config.Settings,
 	}
@@ -203,9 +204,9 @@ func (s *Site) connect(p *service.Parts, there *Site, failed *atomic.Int64, clos
 		if err != nil {
 			return err
 		}
-		lane.Queues[there.Name] = heardQueue{q, failed}
+		lane.Queues[there.Name] = heardQueue{q, failed, func() { s.polled(p.Instance) }}
 	}
-	p.SQL[there.Name], p.Keys[there.Name], p.Peers[there.Name] = db, loggedStore{store, there.Name, &s.fleet.keyLog}, Address(there.Name)
+	p.SQL[there.Name], p.Keys[there.Name], p.Peers[there.Name] = db, loggedStore{store, there.Name, p.Instance, &s.fleet.keyLog}, Address(there.Name)
 	return nil
 }
 
