@@ -82,13 +82,18 @@ func (a *closing) stops() {
 	if a.longest > holdfast.StopTimeout {
 		a.say("a process took %v to stop, want at most %v", a.longest, holdfast.StopTimeout)
 	}
+	for _, e := range a.endings {
+		a.c.stops++
+		if a.fair(e.Process, a.since(e.Told)) {
+			a.c.fair++
+		}
+	}
 	for _, r := range a.refusals {
 		at := a.since(r.At)
 		if r.Age < settledIn || !a.fair(r.Process, at) {
 			a.c.excused++
 			continue
 		}
-		a.c.judged++
 		a.say("failed by its stop: process %q answered %s with %s at %v, and nothing else stood in its way", r.Process, r.Request, r.Answer, at)
 	}
 }

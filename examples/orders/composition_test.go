@@ -63,8 +63,9 @@ type composition struct {
 	accepted int                // moves that a person approved with their loss
 	exposed  map[string]int     // lost orders, acknowledged or not, by the exposure that each was found in
 	paid     int                // acknowledged orders that were kept
-	judged   int                // refusals of stopping processes that the weather does not explain
-	excused  int                // those that it may explain
+	stops    int                // of processes, in good order
+	fair     int                // of them, those in weather that explains no refusal
+	excused  int                // refusals of stopping processes in other weather, or by young ones
 	repeated map[queue.Rule]int // runs that followed one with an effect, by the reason
 	traces   time.Duration      // longest from the end of a cause until the group asked for a move
 	drained  time.Duration      // longest from the end of a process's HTTP server to a deferred call that it took on
@@ -86,8 +87,8 @@ func (c *composition) String() string {
 	fmt.Fprintf(&b, "Worlds that lost acknowledged orders: %d, %d orders in all: %d in loss lists, %d on disks that nobody could read\n", c.lossy, c.lost, c.lost-c.unlisted, c.unlisted)
 	fmt.Fprintf(&b, "lost orders, acknowledged or not, by what they were found within: %v; acknowledged orders that were kept: %d\n", c.exposed, c.paid)
 	fmt.Fprintf(&b, "calls that ran twice, by the reason: %v\n", c.repeated)
-	fmt.Fprintf(&b, "longest stop of a process: %v; refusals at a stop that were judged: %d, that the weather may explain: %d; deferred calls taken on after the last request: up to %v\n",
-		c.longest, c.judged, c.excused, c.drained)
+	fmt.Fprintf(&b, "stops of processes: %d, %d of them in weather that explains no refusal; refusals that weather or youth may explain: %d\n", c.stops, c.fair, c.excused)
+	fmt.Fprintf(&b, "longest stop of a process: %v; work taken on after the last request for up to %v\n", c.longest, c.drained)
 	fmt.Fprintf(&b, "longest until all was well: %v; longest from the end of a cause to the move: %v\n", c.slowest.Round(time.Second), c.traces.Round(time.Second))
 	fmt.Fprintf(&b, "most requests to the SQS of a Region in a second: %.0f, or %.0f without those that orders and calls may have made\n", c.busiest, c.idlest)
 	return b.String()

@@ -223,6 +223,7 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 		}, `done twice without a reason: call "settle-kept", run in us-east-1/app-0 at 4s and again in us-east-1/app-0 at 10s`},
 		"a call is done twice, for nobody had its first result when its lease had passed": {func(a *closing) {
 			a.calls.Repeated = map[string][]queue.Rule{"settle-kept": nil}
+			unwell(a, "gray", "redis.us-east-1.internal", 3*time.Second, 34*time.Second)
 			a.results = append(a.results[:4], result(settle("kept"), embedded.East, 36*time.Second))
 			a.runs = append(a.runs, attempt(settle("kept"), embedded.East, 35*time.Second, 36*time.Second))
 		}, ""},
@@ -250,13 +251,27 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 			again(a, embedded.East, 10*time.Second, func(first, _ *embedded.KeyRun) { first.End = embedded.RunHeld })
 			again(a, embedded.East, 20*time.Second, nil)
 		}, `mailed twice without a reason: call "mail-kept", run in us-east-1/app-0 at 10s and again in us-east-1/app-0 at 20s`},
-		"two mails, for the lease of the first had passed": {func(a *closing) { again(a, embedded.East, 32*time.Second, nil) }, ""},
-		"two mails, and the lease of the first was kept":   {func(a *closing) { again(a, embedded.East, 72*time.Second, renewed) }, "mailed twice"},
+		"two mails, for the lease of the first had passed": {func(a *closing) {
+			again(a, embedded.East, 32*time.Second, nil)
+			unwell(a, "lost-reply", "redis.us-east-1.internal", time.Second, 5*time.Second)
+		}, ""},
+		"two mails, and the lease of the first had passed in fair weather": {func(a *closing) {
+			again(a, embedded.East, 32*time.Second, nil)
+			unwell(a, "gray", "mail.us-east-1.internal", time.Second, 5*time.Second)
+		}, "mailed twice"},
+		"two mails, and the lease of the first was kept": {func(a *closing) { again(a, embedded.East, 72*time.Second, renewed) }, "mailed twice"},
 		"two mails, and the lease of the first had passed, and the other Region had its result": {func(a *closing) {
 			again(a, embedded.East, 32*time.Second, nil, result(mail("kept"), embedded.West, 3*time.Second))
 		}, "mailed twice"},
 		"two mails, for the writer of the first was replaced while it ran": {func(a *closing) {
 			again(a, embedded.East, 10*time.Second, func(first, second *embedded.KeyRun) { first.End, second.Epoch = embedded.RunOpen, 3 })
+		}, ""},
+		"two mails, and the writer was replaced when the first had ended": {func(a *closing) {
+			again(a, embedded.East, 10*time.Second, func(_, second *embedded.KeyRun) { second.Epoch = 3 })
+		}, "mailed twice"},
+		"two mails, and the writer was replaced before the result could be stored": {func(a *closing) {
+			again(a, embedded.East, 10*time.Second, func(_, second *embedded.KeyRun) { second.Epoch = 3 })
+			unwell(a, "partition", "us-east-1 us-west-2", 2*time.Second, 9*time.Second)
 		}, ""},
 		"two mails, while the first ran under the same epoch": {func(a *closing) {
 			again(a, embedded.East, 10*time.Second, func(first, _ *embedded.KeyRun) { first.End = embedded.RunOpen })

@@ -74,21 +74,21 @@ func (a *closing) lateWork() {
 		if e.Shut.IsZero() {
 			continue
 		}
-		took := map[string]time.Time{}
+		what, last := "", e.Shut
 		for _, poll := range e.Polls {
-			took["a poll"] = poll
+			if poll.After(last) {
+				what, last = "a poll", poll
+			}
 		}
 		for _, r := range a.runs {
-			if r.Process == e.Process && isWork(callOf(r.Key)) && r.Asked.After(e.Shut) && r.Asked.Before(e.Gone) {
-				took[r.Key.ID] = r.Asked
+			if r.Process == e.Process && isWork(callOf(r.Key)) && r.Asked.After(last) && r.Asked.Before(e.Gone) {
+				what, last = r.Key.ID, r.Asked
 			}
 		}
-		for what, at := range took {
-			after := at.Sub(e.Shut)
-			a.c.drained = max(a.c.drained, after)
-			if after > a.turn(e) {
-				a.say("worked on late: process %q took on %s %v after its last request, which ended at %v", e.Process, what, after, a.since(e.Shut))
-			}
+		after := last.Sub(e.Shut)
+		a.c.drained = max(a.c.drained, after)
+		if after > a.turn(e) {
+			a.say("worked on late: process %q took on %s %v after its last request, which ended at %v", e.Process, what, after, a.since(e.Shut))
 		}
 	}
 }

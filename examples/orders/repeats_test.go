@@ -101,12 +101,21 @@ func (a *closing) excuse(run, next embedded.KeyRun) queue.Rule {
 	case a.knew("", next): // and no Region was lost with it
 	case a.killed(run, next):
 		return ruleCrashed
-	case next.Epoch > run.Epoch:
+	case next.Epoch > run.Epoch && (!ended || a.apart(run, run.Ended, next.Asked)):
 		return ruleDeposed
-	case next.Began.Sub(run.Renewed) >= claimed-clockSkew:
+	case next.Began.Sub(run.Renewed) >= claimed-clockSkew && a.apart(run, run.Renewed, next.Asked):
 		return ruleLeaseLost
 	}
 	return ""
+}
+
+// apart reports whether something was wrong meanwhile with the Region of a run, or with a key store, so that what the run told its stores may not have come there.
+func (a *closing) apart(run embedded.KeyRun, from, to time.Time) bool {
+	return slices.ContainsFunc(a.history.Faults(), func(f history.Fault) bool {
+		names := strings.Fields(f.Target)
+		there := touches(f, run.Region) || slices.Contains(names, redisIn(embedded.East)) || slices.Contains(names, redisIn(embedded.West))
+		return there && f.From <= a.since(to) && a.since(from) <= f.To
+	})
 }
 
 // knew reports whether the store of a Region, or any for "", had the result of a key when a run of it was asked for.
