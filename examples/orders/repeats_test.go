@@ -84,8 +84,16 @@ func (a *closing) acted(r embedded.KeyRun) bool {
 	if !mail {
 		return r.End == embedded.RunDone || r.End == embedded.RunOpen
 	}
-	return slices.ContainsFunc(a.sends, func(s embedded.Send) bool {
-		return s.Order == order && s.Process == r.Process && !s.NotRun && !s.At.Before(r.Began) && (r.End == embedded.RunOpen || !s.At.After(r.Ended))
+	return slices.ContainsFunc(a.sends, func(s embedded.Send) bool { return s.Order == order && !s.NotRun && a.sentIn(r, s) })
+}
+
+// sentIn reports whether a mail was sent in a run: the last that its process had begun by then.
+func (a *closing) sentIn(r embedded.KeyRun, s embedded.Send) bool {
+	if s.Process != r.Process || s.At.Before(r.Began) {
+		return false
+	}
+	return !slices.ContainsFunc(a.runs, func(later embedded.KeyRun) bool {
+		return later.Process == r.Process && nameOf(later.Key) == nameOf(r.Key) && later.Began.After(r.Began) && !later.Began.After(s.At)
 	})
 }
 
