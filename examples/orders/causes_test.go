@@ -73,8 +73,13 @@ func (a *closing) caused(m embedded.Move) bool {
 	return ok
 }
 
-// longAfter is how long after a fault its traces may still be a reason for a refusal: the longest that a breaker stays open.
-const longAfter = time.Minute
+// How long after a fault, or after a new writer has opened, its traces may still be a reason for a refusal. Checkout takes orders again when what it needs is there (degrade.NoWait), and that is when its
+// Region has held and its writer has a lease. Reads come back a level at a time.
+const (
+	ordersAfter = probeTimeout + holdFor + voteLasts
+	readsAfter  = time.Minute
+	givenUp     = 3 * time.Minute // a move that was cut and never opened: the writer before opens again
+)
 
 // stops: every process stops within its deadline, and fails nothing that it has taken in unless the weather does.
 func (a *closing) stops() {
@@ -84,13 +89,17 @@ func (a *closing) stops() {
 	}
 	for _, e := range a.endings {
 		a.c.stops++
-		if a.fair(e.Process, a.since(e.Told)) {
+		if a.fair(e.Process, a.since(e.Told), ordersAfter) {
 			a.c.fair++
 		}
 	}
 	for _, r := range a.refusals {
 		at := a.since(r.At)
-		if r.Age < settledIn || !a.fair(r.Process, at) {
+		after := readsAfter
+		if strings.HasPrefix(r.Request, "POST ") {
+			after = ordersAfter
+		}
+		if r.Age < settledIn || !a.fair(r.Process, at, after) {
 			a.c.excused++
 			continue
 		}
@@ -98,12 +107,12 @@ func (a *closing) stops() {
 	}
 }
 
-// fair reports whether nothing was wrong, nor had been so lately, that stops orders, by the table "What stops when X is gone" in docs/orders.md: not with the process's Region, the writer's, its key store
+// fair reports whether nothing was wrong, nor had been so for a time before, that stops orders, by the table "What stops when X is gone" in docs/orders.md: not with the process's Region, the writer's, its key store
 // or the coordinator's Region, and no move was under way.
-func (a *closing) fair(process string, at time.Duration) bool {
+func (a *closing) fair(process string, at, after time.Duration) bool {
 	region, _, _ := strings.Cut(process, "/")
 	for _, f := range a.history.Faults() {
-		if f.From <= at && at <= f.To+longAfter && a.stopsOrders(f, region, at) {
+		if f.From <= at && at <= f.To+after && a.stopsOrders(f, region, at) {
 			return false
 		}
 	}
@@ -112,9 +121,9 @@ func (a *closing) fair(process string, at time.Duration) bool {
 		case a.since(m.Asked) > at:
 			return false
 		case !m.Opened.IsZero():
-			return at <= a.since(m.Opened)+longAfter
+			return at <= a.since(m.Opened)+after
 		}
-		return !m.Cut.IsZero() && at <= a.since(m.Cut)+3*longAfter // given up: the writer before opens again
+		return !m.Cut.IsZero() && at <= a.since(m.Cut)+givenUp
 	})
 }
 

@@ -451,9 +451,18 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 		}, "failed by its stop"},
 		"refused by its stop soon after the writer's Region was": {func(a *closing) {
 			unwell(a, "loss", "us-east-2 us-west-2", 4*time.Minute, 5*time.Minute)
-			refuses(a, 5*time.Minute+50*time.Second)
+			refuses(a, 5*time.Minute+14*time.Second)
 		}, ""},
-		"refused by its stop while the writer moves": {func(a *closing) { movedLater(a); a.moves[1].Planned = true; refuses(a, 10*time.Minute+30*time.Second) }, ""},
+		"refused by its stop when the writer's Region has been back for a while": {func(a *closing) {
+			unwell(a, "loss", "us-east-2 us-west-2", 4*time.Minute, 5*time.Minute)
+			refuses(a, 5*time.Minute+16*time.Second)
+		}, "failed by its stop"},
+		"a read is refused by its stop while levels come back": {func(a *closing) {
+			unwell(a, "loss", "us-east-2 us-west-2", 4*time.Minute, 5*time.Minute)
+			refuses(a, 5*time.Minute+16*time.Second)
+			a.refusals[0].Request = "GET /stock/anvil"
+		}, ""},
+		"refused by its stop while the writer moves": {func(a *closing) { movedLater(a); a.moves[1].Planned = true; refuses(a, 10*time.Minute+24*time.Second) }, ""},
 		"an unplanned move with a ramp":              {func(a *closing) { a.moves[0].Phases = []failover.Phase{failover.PhaseOpen, failover.PhaseRamping} }, "the unplanned move to us-west-2 was ramped"},
 		"a planned move with a ramp":                 {func(a *closing) { planned(a); a.moves[0].Phases = []failover.Phase{failover.PhaseRamping} }, ""},
 		"requests in circles":                        {func(a *closing) { besiege(a, busy+1, 20*time.Second) }, "in circles: sqs.us-east-1.amazonaws.com got 151 requests in second 20, about which 0 orders and calls were done, want at most 150"},
@@ -476,11 +485,11 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 		"work is taken on late": {func(a *closing) {
 			a.taken, a.drain = []embedded.Late{{Process: "p", Request: "POST /orders", After: 1200 * time.Millisecond}}, time.Second
 		}, `taken on late: process "p" took POST /orders 1.2s after it was told to stop`},
-		"refused by its stop":          {func(a *closing) { a.refusals = []embedded.Refusal{refusal(40*time.Second, time.Minute)} }, `failed by its stop: process "us-west-2/app-0" answered POST /orders with 503 at 40s, and nothing else stood in its way`},
-		"refused by a young process":   {func(a *closing) { a.refusals = []embedded.Refusal{refusal(40*time.Second, time.Second)} }, ""},
-		"refused in an outage":         {func(a *closing) { a.refusals = []embedded.Refusal{refusal(61*time.Second, time.Minute)} }, ""},
-		"refused soon after an outage": {func(a *closing) { a.refusals = []embedded.Refusal{refusal(2*time.Minute, time.Minute)} }, ""},
-		"refused long after an outage": {func(a *closing) { a.refusals = []embedded.Refusal{refusal(10*time.Minute, time.Minute)} }, "failed by its stop"},
+		"refused by its stop":                    {func(a *closing) { a.refusals = []embedded.Refusal{refusal(40*time.Second, time.Minute)} }, `failed by its stop: process "us-west-2/app-0" answered POST /orders with 503 at 40s, and nothing else stood in its way`},
+		"refused by a young process":             {func(a *closing) { a.refusals = []embedded.Refusal{refusal(40*time.Second, time.Second)} }, ""},
+		"refused in an outage":                   {func(a *closing) { a.refusals = []embedded.Refusal{refusal(61*time.Second, time.Minute)} }, ""},
+		"refused when the writer has just moved": {func(a *closing) { a.refusals = []embedded.Refusal{refusal(89*time.Second, time.Minute)} }, ""},
+		"refused when the writer has moved":      {func(a *closing) { a.refusals = []embedded.Refusal{refusal(91*time.Second, time.Minute)} }, "failed by its stop"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := sound()

@@ -95,7 +95,7 @@ func (a *closing) lateWork() {
 
 // turn is how long after the last request of a process its workers may be told to stop.
 func (a *closing) turn(e embedded.Ending) time.Duration {
-	if a.fair(e.Process, a.since(e.Shut)) {
+	if a.fair(e.Process, a.since(e.Shut), ordersAfter) {
 		return time.Second
 	}
 	return holdfast.StopTimeout
