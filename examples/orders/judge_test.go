@@ -215,8 +215,10 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 		}, "ordered twice: operation 0/1 has 2 orders"},
 		"an order is charged twice":  {func(a *closing) { a.charged["kept"] = 2 }, `charged twice: order "kept", 2 times`},
 		"a deferred call is nowhere": {func(a *closing) { a.calls.Lost = []string{"mail-kept"} }, "lost: deferred call mail-kept"},
-		"a call is done twice, and ran once": {func(a *closing) { a.calls.Repeated = map[string][]queue.Rule{"settle-kept": {queue.RuleFailed}} },
-			`done twice without a reason: call "settle-kept", 2 times, in 1 runs`},
+		"a call is done twice, and ran once": {
+			func(a *closing) { a.calls.Repeated = map[string][]queue.Rule{"settle-kept": {queue.RuleFailed}} },
+			`done twice without a reason: call "settle-kept", 2 times, in 1 runs`,
+		},
 		"a call is done twice, and its first result was known": {func(a *closing) {
 			a.calls.Repeated = map[string][]queue.Rule{"settle-kept": {queue.RuleFailed}}
 			a.runs = append(a.runs, attempt(settle("kept"), embedded.East, 10*time.Second, 11*time.Second))
@@ -227,8 +229,10 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 			a.results = append(a.results[:4], result(settle("kept"), embedded.East, 36*time.Second))
 			a.runs = append(a.runs, attempt(settle("kept"), embedded.East, 35*time.Second, 36*time.Second))
 		}, ""},
-		"two mails": {func(a *closing) { again(a, embedded.East, 10*time.Second, nil) },
-			`mailed twice without a reason: call "mail-kept", run in us-east-1/app-0 at 1.9s and again in us-east-1/app-0 at 10s`},
+		"two mails": {
+			func(a *closing) { again(a, embedded.East, 10*time.Second, nil) },
+			`mailed twice without a reason: call "mail-kept", run in us-east-1/app-0 at 1.9s and again in us-east-1/app-0 at 10s`,
+		},
 		"two mails, for the outcome of the first was unknown": {func(a *closing) {
 			again(a, embedded.East, 10*time.Second, func(first, _ *embedded.KeyRun) { first.End = embedded.RunHeld })
 		}, ""},
@@ -320,10 +324,12 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 			killed(a, embedded.East, 3*time.Second)
 			again(a, embedded.East, 10*time.Second, nil, result(mail("kept"), embedded.East, 2100*time.Millisecond))
 		}, "mailed twice"},
-		"a call that had its effect is begun anew": {func(a *closing) {
-			a.runs = append(a.runs, attempt(charge("kept"), embedded.East, 4*time.Second, 5*time.Second))
+		"a call that had its effect is begun anew": {
+			func(a *closing) {
+				a.runs = append(a.runs, attempt(charge("kept"), embedded.East, 4*time.Second, 5*time.Second))
+			},
+			`begun anew: call "orders.charge.v1/charge-kept" had its effect at 1.5s and was begun as new in us-east-1 at 4s`,
 		},
-			`begun anew: call "orders.charge.v1/charge-kept" had its effect at 1.5s and was begun as new in us-east-1 at 4s`},
 		"a call that had its effect is begun again, as one that is known": {func(a *closing) {
 			r := attempt(charge("kept"), embedded.East, 4*time.Second, 5*time.Second)
 			r.Number = 2
@@ -340,8 +346,10 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 			a.results = slices.Delete(a.results, 1, 2)
 			a.runs = append(a.runs, attempt(charge("kept"), embedded.West, 74*time.Second, 81*time.Second))
 		}, "begun anew"},
-		"a planned move leaves a key behind": {func(a *closing) { planned(a); a.results = slices.Delete(a.results, 1, 2) },
-			`left behind: key "  orders.charge.v1/charge-kept", done in us-east-1 at 2s, was not in us-west-2 when the planned move to it opened, at 1m15s`},
+		"a planned move leaves a key behind": {
+			func(a *closing) { planned(a); a.results = slices.Delete(a.results, 1, 2) },
+			`left behind: key "  orders.charge.v1/charge-kept", done in us-east-1 at 2s, was not in us-west-2 when the planned move to it opened, at 1m15s`,
+		},
 		"a planned move brings a key too late":                         {func(a *closing) { planned(a); a.results[1].At = worldBegan.Add(76 * time.Second) }, "left behind"},
 		"a key is copied from where it was done without an answer":     {func(a *closing) { planned(a); a.results[1].Copied = true; a.results = a.results[1:] }, ""},
 		"an order is never charged":                                    {func(a *closing) { bought(a, "x"); mailed(a, "x"); delete(a.charged, "x") }, `never charged: order "x", acknowledged at 10s`},
