@@ -35,7 +35,7 @@ func (a *closing) givenUp() {
 	for _, d := range a.dead {
 		_, order, _ := strings.Cut(d.ID, "-")
 		if _, there := a.kept[order]; there {
-			a.say("given up: call %q, whose order is there, is in the dead-letter queue of %s: %s after %d attempts (%s)", d.ID, d.region, d.Death.Reason, d.Death.Attempts, d.Death.Error)
+			a.say("given up: call %q, whose order is there, is in the dead-letter queue of %s: %s after %d attempts (%s)%s", d.ID, d.region, d.Death.Reason, d.Death.Attempts, d.Death.Error, a.storyOf(d.ID))
 		}
 	}
 }
