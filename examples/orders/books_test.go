@@ -34,7 +34,9 @@ type closing struct {
 	runs     []embedded.KeyRun
 	results  []embedded.KeyResult
 	sends    []embedded.Send
-	longest  time.Duration // stop of a process
+	sent     []embedded.Request
+	claims   map[string]int // of keys, by their IDs
+	longest  time.Duration  // stop of a process
 	refusals []embedded.Refusal
 	dead     []deadCall
 	blamed   []embedded.Blame
@@ -50,7 +52,7 @@ func (c *composition) closeBooks(ctx context.Context, w *drtest.World, f *embedd
 	a := &closing{
 		c: c, w: w, f: f, atRest: atRest, start: worldStart(w), history: w.History(), kept: map[string]service.Order{}, lost: operator.Lost(), unread: operator.Unread(), moves: f.Moves(),
 		stores: map[failover.Region]string{}, charged: f.Payments.Charges(), runs: f.KeyRuns(), results: f.KeyResults(), sends: f.Sends(), longest: f.LongestStop(), refusals: f.Refusals(),
-		dead: deadCalls(f), blamed: f.Blames(), taken: f.Late(), drain: f.Config.Settings.DrainDelay,
+		dead: deadCalls(f), blamed: f.Blames(), taken: f.Late(), sent: f.Requests(), claims: f.Claims(), drain: f.Config.Settings.DrainDelay,
 		endings: f.Endings(), rebuilt: f.Rebuilt(),
 	}
 	for _, o := range f.Orders() {
@@ -84,6 +86,8 @@ func (a *closing) judge() []error {
 	a.blames()
 	a.late()
 	a.lateWork()
+	a.amplification()
+	a.toldOfLosses()
 	return a.errs
 }
 

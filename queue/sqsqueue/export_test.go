@@ -15,8 +15,7 @@ var (
 
 // Wired gives a request what Send gives it, but for the retries and the digests.
 func Wired() func(*sqs.Options) {
-	w := new(wires)
-	return func(o *sqs.Options) { o.Protocol = w.of(o.Protocol) }
+	return new(wires).use
 }
 
 // NewWire is the wire of a protocol, whatever it is.
@@ -31,3 +30,6 @@ func Learns(p smithyhttp.ClientProtocol) bool {
 func Decodes(body string) bool {
 	return (&answer{body: []byte(body)}).decode(new(sqs.SendMessageBatchOutput))
 }
+
+// Unwrapping is the HTTP client that requests get in the place of c.
+func Unwrapping(c sqs.HTTPClient) sqs.HTTPClient { return unwrapping{c} }

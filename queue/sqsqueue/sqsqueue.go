@@ -176,7 +176,7 @@ type sendRequest struct {
 // whole batch for one of them. Requests are written and answers read here too, where that is plain.
 func (r *sendRequest) options(o *sqs.Options) {
 	noRetries(o)
-	o.Protocol = r.q.wires.of(o.Protocol)
+	r.q.wires.use(o)
 	r.digests = !o.DisableMessageChecksumValidation
 	o.DisableMessageChecksumValidation = true
 }

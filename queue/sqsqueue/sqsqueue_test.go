@@ -166,6 +166,15 @@ func TestCheck(t *testing.T) {
 	if problems := good.Check(t.Context()); len(problems) > 0 {
 		t.Errorf("problems of a good queue: %v", problems)
 	}
+	for once, want := range map[time.Duration]int{15 * 24 * time.Hour: 1, 28 * 24 * time.Hour: 0} {
+		q, err := sqsqueue.New(api, url, sqsqueue.Config{DeadLetterURL: deadURL, Region: "us-east-1", Retention: 14 * 24 * time.Hour, OnceRetention: once})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if problems := q.Check(t.Context()); len(problems) != want || want > 0 && problems[0].Attribute != "Config.OnceRetention" {
+			t.Errorf("problems with keys that are remembered for %v: %v, want %d", once, problems, want)
+		}
+	}
 	away, _ := sqsqueue.New(client("http://127.0.0.1:1", "us-east-1"), "http://127.0.0.1:1/q", sqsqueue.Config{})
 	if problems := away.Check(t.Context()); len(problems) != 1 || problems[0].Attribute != "GetQueueAttributes" {
 		t.Errorf("problems of a queue that is away: %v", problems)

@@ -36,14 +36,22 @@ type template struct {
 // A wires keeps the wire of the last client protocol, which is always the same unless an [API] chooses between clients.
 type wires struct{ last atomic.Pointer[wire] }
 
-// of returns p's wire, or p if it has none.
-func (w *wires) of(p smithyhttp.ClientProtocol) smithyhttp.ClientProtocol {
-	own, ok := p.(*awsjson.Protocol)
+// use gives a request the wire of its protocol, and bodies their shorter way, if that protocol is the SDK's.
+func (w *wires) use(o *sqs.Options) {
+	own, ok := o.Protocol.(*awsjson.Protocol)
 	if !ok || own == nil {
-		return p
+		return
 	}
+	o.Protocol = w.of(own)
+	if o.HTTPClient != nil {
+		o.HTTPClient = unwrapping{o.HTTPClient}
+	}
+}
+
+// of returns own's wire.
+func (w *wires) of(own *awsjson.Protocol) *wire {
 	last := w.last.Load()
-	if last == nil || last.ClientProtocol != p {
+	if last == nil || last.ClientProtocol != smithyhttp.ClientProtocol(own) {
 		last = &wire{ClientProtocol: own}
 		w.last.Store(last)
 	}
@@ -63,7 +71,7 @@ func (w *wire) SerializeRequest(ctx context.Context, schema *smithy.OperationSch
 
 // fill makes req what the client's own protocol would.
 func (t *template) fill(req *smithyhttp.Request, body []byte) error {
-	with, err := req.SetStream(bytes.NewReader(body))
+	with, err := req.SetStream(newText(body))
 	if err != nil {
 		return err
 	}

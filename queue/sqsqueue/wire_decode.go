@@ -1,7 +1,9 @@
 package sqsqueue
 
 import (
+	"encoding/binary"
 	"io"
+	"math/bits"
 	"sync"
 	"unsafe"
 
@@ -189,6 +191,9 @@ func (d *answer) string() (s span, ok bool) {
 		return span{}, false
 	}
 	for i := d.at; i < len(d.body); i++ {
+		if i += unescaped(d.body[i:]); i == len(d.body) {
+			break
+		}
 		switch c := d.body[i]; {
 		case c == '"':
 			s, d.at = span{d.at, i}, i+1
@@ -198,6 +203,21 @@ func (d *answer) string() (s span, ok bool) {
 		}
 	}
 	return span{}, false
+}
+
+// unescaped returns how many bytes of b, eight at a time, have no quote, backslash or control among them, and how many come
+// before the first in those that do. A byte is zero where subtracting one borrows.
+func unescaped(b []byte) int {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	n := 0
+	for ; n+8 <= len(b); n += 8 {
+		x := binary.LittleEndian.Uint64(b[n:])
+		quote, slash := x^ones*'"', x^ones*'\\'
+		if found := ((x-ones*' ')&^x | (quote-ones)&^quote | (slash-ones)&^slash) & high; found != 0 { // the lowest mark is right
+			return n + bits.TrailingZeros64(found)/8
+		}
+	}
+	return n
 }
 
 // object reads an object whose members member reads.

@@ -32,33 +32,32 @@ func (p *Pool) polled(process string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, i := range p.instances {
-		if i.name == process {
-			i.polled()
+		if l := i.present(); l != nil && i.name == process {
+			l.polled()
 		}
 	}
 }
 
-func (i *instance) polled() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if !i.ending.Shut.IsZero() {
-		i.ending.Polls = append(i.ending.Polls, time.Now())
+func (l *life) polled() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.ending.Shut.IsZero() {
+		l.ending.Polls = append(l.ending.Polls, time.Now())
 	}
 }
 
 // shut notes that the HTTP server has ended.
-func (i *instance) shut() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.ending.Shut = time.Now()
+func (l *life) shut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ending.Shut = time.Now()
 }
 
-// gone ends a life, and returns how.
-func (i *instance) gone() Ending {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	e := i.ending
-	i.ending = Ending{}
-	e.Process, e.Gone = i.name, time.Now()
+// gone ends a life that was told to stop, and returns how.
+func (l *life) gone(process string, told time.Time) Ending {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.ending
+	e.Process, e.Told, e.Gone = process, told, time.Now()
 	return e
 }

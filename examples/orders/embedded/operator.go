@@ -119,7 +119,7 @@ func (o *Operator) look(ctx context.Context) {
 // has seen how much.
 func (o *Operator) approve(ctx context.Context) {
 	for _, s := range o.fleet.Sites {
-		for _, svc := range s.Alive() {
+		for _, svc := range s.Services() {
 			st := svc.Controller.Status()
 			if st.Phase != failover.PhaseAwaitApproval || st.Transition == nil || !st.Transition.Group || st.Transition.To != s.Name {
 				continue
