@@ -90,6 +90,7 @@ type Fleet struct {
 	*Crew
 	moves    moves
 	keyLog   keyLog
+	sendLog  sendLog
 	requests requestLog
 	puts     putLog
 	lives    atomic.Int64 // of processes, so far
