@@ -46,4 +46,3 @@ func (f *Fleet) Puts() map[failover.Region]map[int]int {
 	}
 	return all
 }
-
