@@ -134,3 +134,38 @@ func TestAnswersOfTheMailRelay(t *testing.T) {
 		t.Errorf("202 = %v, want nil", err)
 	}
 }
+
+// Calls that wait are not given up because the database cannot be asked for hours: what it refuses is no attempt.
+func TestCallsOutliveAnOutageOfTheDatabase(t *testing.T) {
+	drtest.Run(t, drtest.Config{}, func(t *testing.T, w *drtest.World) {
+		f := embedded.Start(w, embedded.Config{Dir: t.TempDir(), Instances: 1})
+		ready(t, f)
+		ctx, writer := t.Context(), f.Sites[embedded.East].Services()[0]
+		for id, status := range map[string]service.Status{"pending": service.StatusPending, "paid": service.StatusPaid} {
+			if err := writer.Insert(ctx, service.Order{ID: id, Customer: "ann", Email: "ann@example.com", SKU: "rope", Quantity: 1, Cents: 900, Status: status}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		copied := injected(fault.ReplicationPause("orders-west"))(t, f)
+		time.Sleep(2 * time.Minute) // more than the RPO: the writer is not moved
+		healed := injected(fault.AZDown(embedded.East, embedded.Databases, fault.ModeRefuse))(t, f)
+		if _, err := service.Charge.Defer(ctx, writer.Charges, service.ChargeArgs{Order: "pending", Cents: 900}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := service.Settle.Defer(ctx, writer.Client, service.SettleArgs{Order: "paid"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Hour)
+		healed()
+		copied()
+		time.Sleep(20 * time.Minute)
+		if n := f.Payments.Charges()["pending"]; n != 1 {
+			t.Errorf("%d charges, want one", n)
+		}
+		for _, o := range f.Orders() {
+			if o.Status != service.StatusPaid || !o.Settled {
+				t.Errorf("order %+v, want it paid and settled", o)
+			}
+		}
+	})
+}

@@ -94,6 +94,8 @@ func (s *Service) pay(ctx context.Context, args ChargeArgs) (status int, err err
 // chargeLater runs a deferred charge. An order that its Region lost is not charged. One that is paid may have been left before it was settled.
 func (s *Service) chargeLater(ctx context.Context, args ChargeArgs) error {
 	switch o, err := s.found(ctx, args.Order); {
+	case err != nil && holdfast.OutcomeOf(err) != holdfast.OutcomeRan: // no answer: reading has no effect
+		return queue.Snooze(askAgain)
 	case err != nil:
 		return err
 	case o.Status == StatusPaid:

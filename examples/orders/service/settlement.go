@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/holdfast-go/holdfast"
 	"github.com/holdfast-go/holdfast/failover"
 	"github.com/holdfast-go/holdfast/queue"
 )
@@ -27,8 +28,15 @@ func (s *Service) settleLater(ctx context.Context, order string) error {
 // settle marks a paid order as settled.
 func (s *Service) settle(ctx context.Context, args SettleArgs) error {
 	_, err := s.update(ctx, args.Order, func(o Order) Order { o.Settled = true; return o })
+	if holdfast.OutcomeOf(err) == holdfast.OutcomeNotRun {
+		return queue.Snooze(askAgain)
+	}
 	return err
 }
+
+// askAgain is when a deferred call that has done nothing asks a database again that could not be asked. It is no attempt of the call: an outage of hours
+// gives none up.
+const askAgain = 15 * time.Second
 
 // found reads an order from the writer's copy, which knows what exists.
 func (s *Service) found(ctx context.Context, id string) (Order, error) {
