@@ -255,7 +255,7 @@ func sendBatch(ctx context.Context, api *sqs.Client, url string, bodies []string
 }
 
 func newQueue(b *testing.B, api sqsqueue.API, url string) *sqsqueue.Queue {
-	q, err := sqsqueue.New(api, url, sqsqueue.Config{})
+	q, err := sqsqueue.New(api, url, sqsqueue.Config{Timeout: 10 * time.Second})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -336,7 +336,8 @@ func BenchmarkQueueServer(b *testing.B) {
 
 func benchmarkServer(b *testing.B, endpoint string, writers int) {
 	const some = 128 * 50 // long enough that goroutines with small stacks, and the last batches of a round, do not count
-	transport := &http.Transport{MaxIdleConnsPerHost: writers}
+	// With room for a batch, as package sqsqueue advises.
+	transport := &http.Transport{MaxIdleConnsPerHost: writers, WriteBufferSize: 32 << 10}
 	defer transport.CloseIdleConnections()
 	api := sqs.New(sqs.Options{Region: "us-east-1", BaseEndpoint: &endpoint, Credentials: credentials, Retryer: aws.NopRetryer{}, HTTPClient: &http.Client{Transport: transport}})
 	ctx := context.Background()

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/holdfast-go/holdfast/internal/outcome"
@@ -135,5 +137,67 @@ func TestLingerOfThoseLeftBehind(t *testing.T) {
 		if took := time.Since(n.began); took != 105*time.Millisecond {
 			t.Errorf("%v, requests of %q, want the last after its 5ms", took, n.requests)
 		}
+	})
+}
+
+// A tracing queue knows who sends, and takes a while.
+type tracing struct {
+	Transport
+	mu      sync.Mutex // guards the following
+	senders []string   // goroutines
+}
+
+func (q *tracing) Send(ctx context.Context, m []Outgoing) []SendResult {
+	stack := make([]byte, 64)
+	who, _, _ := strings.Cut(string(stack[:runtime.Stack(stack, false)]), " [")
+	q.mu.Lock()
+	q.senders = append(q.senders, who)
+	q.mu.Unlock()
+	time.Sleep(100 * time.Millisecond)
+	return q.Transport.Send(ctx, m)
+}
+
+// taken returns who has sent since it was last called.
+func (q *tracing) taken() []string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	all := q.senders
+	q.senders = nil
+	return all
+}
+
+// TestRunKeepsACarrier: while Run runs, callers who come alone and may leave share one goroutine; each leaves at once when its context ends.
+func TestRunKeepsACarrier(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		q := &tracing{Transport: must(NewMemory(MemoryConfig{}))}
+		c := must(NewClient(q, ClientConfig{}))
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- c.Run(ctx) }()
+		var wg sync.WaitGroup
+		for range 3 * batchMax { // whose carriers are not kept
+			wg.Go(func() { must(billing.Defer(t.Context(), c, charge{})) })
+		}
+		wg.Wait()
+		synctest.Wait()
+		q.taken()
+		for range 5 {
+			must(billing.Defer(t.Context(), c, charge{}))
+			synctest.Wait()
+		}
+		began := time.Now()
+		leaving, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if _, err := billing.Defer(leaving, c, charge{}); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Millisecond {
+			t.Errorf("Defer = %v after %v, want a deadline after 1ms", err, time.Since(began))
+		}
+		if senders := slices.Compact(q.taken()); len(senders) != 1 {
+			t.Errorf("six calls were sent by %q, want one goroutine", senders)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+		must(billing.Defer(t.Context(), c, charge{})) // leaves nobody behind, or the bubble says so
 	})
 }

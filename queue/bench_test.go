@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"strings"
 	"sync"
@@ -83,6 +84,51 @@ func BenchmarkDeferAlone(b *testing.B) {
 				}
 			}
 			b.ReportMetric(float64(cpu()-before)/float64(b.N), "cpu-ns/op")
+		})
+	}
+}
+
+// A deep queue uses as much stack as an SDK does.
+type deep struct{ *near }
+
+func (q deep) Send(ctx context.Context, m []Outgoing) []SendResult {
+	return down(100, func() []SendResult { return q.near.Send(ctx, m) })
+}
+
+func down(n int, send func() []SendResult) []SendResult {
+	var frame [128]byte
+	if n > 0 {
+		results := down(n-1, send)
+		frame[n] = byte(n)
+		return results[:len(results)+int(frame[0])]
+	}
+	return send()
+}
+
+// BenchmarkDeferCarried is BenchmarkDeferAlone to a queue that may keep its callers waiting, such as SQS: with [Client.Run] in turns with none.
+func BenchmarkDeferCarried(b *testing.B) {
+	for _, runs := range []bool{false, true} {
+		b.Run(fmt.Sprintf("run=%t", runs), func(b *testing.B) {
+			client := must(NewClient(deep{newNear(0)}, ClientConfig{}))
+			ctx, cancel := context.WithCancel(b.Context())
+			done := make(chan error, 1)
+			if runs {
+				go func() { done <- client.Run(ctx) }()
+			} else {
+				done <- nil
+			}
+			b.ReportAllocs()
+			before := cpu()
+			for range b.N {
+				if _, err := billing.Defer(ctx, client, charge{"o-1", 42}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(cpu()-before)/float64(b.N), "cpu-ns/op")
+			cancel()
+			if err := <-done; err != nil {
+				b.Error(err)
+			}
 		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -93,4 +94,95 @@ func (s *deafStore) Begin(ctx context.Context, c idempotency.Claim) (idempotency
 		return idempotency.Answer{}, errPlain
 	}
 	return s.Store.Begin(ctx, c)
+}
+
+// TestReceivesThatWereNoRunsKillNothing: two processes give a FIFO call back in turns, each far more often than MaxAttempts, and nothing of that is a sign
+// that it takes its workers down.
+func TestReceivesThatWereNoRunsKillNothing(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		ready bool // else the handler is not
+	}{
+		{"put off before it ran", false},
+		{"put off by its run", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				s := newStation(t, MemoryConfig{FIFO: true})
+				var mended atomic.Bool
+				var ended atomic.Int64
+				Handle(s.mux, billing, func(context.Context, charge) error {
+					if !mended.Load() {
+						return Snooze(time.Minute)
+					}
+					ended.Add(1)
+					return nil
+				}, HandlerConfig{MaxAttempts: 2, Ready: func() (time.Duration, bool) { return time.Minute, mended.Load() || tt.ready }})
+				// A second handler, always ready, keeps the queue polled.
+				Handle(s.mux, repeated, func(context.Context, charge) error { return nil }, HandlerConfig{})
+				config := onceWorker(newOnce())
+				other := &station{t: t, ctx: t.Context(), memory: s.memory, ledger: s.ledger, mux: s.mux}
+				s.run(config)
+				other.run(config)
+				s.send(Group("a"))
+				for range 20 {
+					inTurn(s.worker, other.worker)
+					inTurn(other.worker, s.worker)
+				}
+				if a, b := s.worker.Stats().PutOff, other.worker.Stats().PutOff; a < 15 || b < 15 {
+					t.Fatalf("put off %d and %d times, the test shows nothing", a, b)
+				}
+				mended.Store(true)
+				time.Sleep(5 * time.Minute)
+				if died := s.died(); len(died) > 0 || ended.Load() != 1 {
+					t.Errorf("%d runs to the end, dead: %v, want one and none", ended.Load(), died)
+				}
+				s.close()
+				other.close()
+			})
+		})
+	}
+}
+
+// inTurn has one process receive for a while, and the other not.
+func inTurn(one, other *Worker) {
+	other.Pause()
+	one.Resume()
+	time.Sleep(80 * time.Second)
+}
+
+// A slippery queue loses every lease.
+type slippery struct{ *Memory }
+
+func (slippery) Extend(_ context.Context, messages []*Message, _ time.Duration) []error {
+	errs := make([]error, len(messages))
+	for i := range errs {
+		errs[i] = ErrLeaseLost
+	}
+	return errs
+}
+
+// TestRunsWithoutAnEndAreCounted: a call that never comes to an end is dead after thrice MaxAttempts runs.
+func TestRunsWithoutAnEndAreCounted(t *testing.T) {
+	for name, config := range map[string]func() WorkerConfig{
+		"with Once": func() WorkerConfig { return onceWorker(newOnce()) }, "without": func() WorkerConfig { return WorkerConfig{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				s, runs := newStation(t, MemoryConfig{FIFO: true}), 0
+				Handle(s.mux, repeated, func(ctx context.Context, _ charge) error {
+					runs++
+					<-ctx.Done()
+					return notRun
+				}, HandlerConfig{MaxAttempts: 2})
+				must(repeated.Defer(s.ctx, s.client, charge{}, Group("a")))
+				s.runOn(slippery{s.memory}, config())
+				time.Sleep(time.Hour)
+				if died := fmt.Sprint(s.died()); runs != 6 || died != "[receives after 7]" {
+					t.Errorf("%d runs, dead: %s, want 6 and one found when it was handed out once more", runs, died)
+				}
+				s.close()
+			})
+		})
+	}
 }

@@ -41,7 +41,8 @@
 //     processes: each failure takes the next number in its store. Without it, on a standard queue, what was received
 //     and not attempted is replaced by a copy that carries the count; on FIFO, and for what a drain gives back
 //     unstarted, other processes see a receive more. No call is dead-lettered for its attempts without a failed
-//     attempt in hand.
+//     attempt in hand. One that never comes to an end is dead after thrice MaxAttempts runs, which are counted with
+//     Once; without it, what the receives say counts.
 //   - Dead letters are sent by the worker with reason, class and attempts ([Reason], [Death]); [Redrive] brings them back.
 //   - While a Ready says no, nothing is received. With several handlers on one queue only the calls of the one that is
 //     not ready are put off: give a fragile dependency a queue of its own.

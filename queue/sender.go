@@ -31,6 +31,7 @@ type sender struct {
 	starting int // of them, those that have not cut their batch
 	timer    *time.Timer
 	armed    bool
+	keep     bool            // a carrier rests while nothing is in flight
 	resting  []chan bool     // carriers without a batch: true is another, false the end
 	idle     []chan struct{} // closed when nothing is queued or in flight
 }
@@ -282,7 +283,7 @@ func (s *sender) carryOne(given chan bool) (again bool) {
 
 // endLocked ends a carrier's work and reports whether it rests, to be given another batch.
 func (s *sender) endLocked(given chan bool) (rests bool) {
-	if s.inFlight > 1 {
+	if s.inFlight > 1 || s.keep {
 		s.resting = append(s.resting, given)
 		rests = true
 	}
@@ -291,17 +292,37 @@ func (s *sender) endLocked(given chan bool) (rests bool) {
 }
 
 // doneLocked ends a batch or a carrier's turn. The last of all dismisses the carriers that rest, so that no goroutine
-// outlives the calls.
+// outlives the calls, but for one that is kept.
 func (s *sender) doneLocked() {
 	s.inFlight--
 	if s.inFlight > 0 {
 		return
 	}
-	for _, c := range s.resting {
+	s.dismissLocked()
+	s.restLocked()
+}
+
+// dismissLocked ends the carriers that rest. The one that is kept is the last that came to rest: its stack is in the processor's cache.
+func (s *sender) dismissLocked() {
+	kept := s.resting[:0]
+	for i, c := range s.resting {
+		if s.keep && i == len(s.resting)-1 {
+			kept = append(kept, c)
+			break
+		}
 		c <- false
 	}
-	s.resting = nil
-	s.restLocked()
+	s.resting = kept
+}
+
+// keepCarrier has a carrier wait for callers who come alone, or none.
+func (s *sender) keepCarrier(keep bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keep = keep
+	if s.inFlight == 0 {
+		s.dismissLocked()
+	}
 }
 
 // freeLocked ends the batch's hold on its groups.

@@ -11,7 +11,6 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/holdfast-go/holdfast/internal/planted"
 	"github.com/holdfast-go/holdfast/internal/telemetry"
 )
 
@@ -40,7 +39,8 @@ type WorkerConfig struct {
 	Drain time.Duration
 
 	// Once runs every call under its key, "<call name>/<call ID>": (*idempotency.Guard).Once for one. Nil means that
-	// a call may run again whenever its message comes again. Failed attempts are counted by it too, under "<key> attempt <number>".
+	// a call may run again whenever its message comes again. Failed attempts are counted by it too, under "<key> attempt <number>",
+	// and so are the runs of a call that was received more than MaxAttempts times, under "<key> start <number>".
 	Once func(ctx context.Context, key string, call func(context.Context) error) error
 
 	// OnceRetention is for how long Once remembers: (*idempotency.Guard).OnceRetention(). Required with Once. A call older
@@ -130,7 +130,7 @@ type Worker struct {
 	groups   map[groupKey]*group
 	follow   map[groupKey]time.Time // groups whose calls are dead until then
 	free     map[string]int         // receives that were no attempt, by message
-	known    map[string]int         // failed attempts, by the beginning of their keys
+	known    map[string]int         // numbers of failed attempts and of runs, by the beginning of their keys
 	sleepers []chan struct{}        // pollers waiting for a free worker
 	resting  []chan *held           // idle handler goroutines
 	pausers  []chan struct{}        // pollers waiting for Resume
@@ -167,14 +167,13 @@ func NewWorker(t Transport, mux *Mux, config WorkerConfig) (*Worker, error) {
 	if err := config.setDefaults(); err != nil {
 		return nil, err
 	}
-	config.Once = unguarded(config.Once, planted.StaleRuns)
 	w := &Worker{
 		config: config, handlers: map[string]*handlerState{}, stop: make(chan struct{}), finished: make(chan struct{}),
 		tenants: map[string]int{}, groups: map[groupKey]*group{}, follow: map[groupKey]time.Time{},
 		free: map[string]int{}, known: map[string]int{}, base: context.Background(),
 	}
 	for name, h := range mux.snapshot() {
-		w.handlers[name] = &handlerState{handler: h}
+		w.handlers[name] = &handlerState{handler: ruled(h)}
 		w.alwaysReady = w.alwaysReady || h.config.Ready == nil
 	}
 	if len(w.handlers) == 0 {

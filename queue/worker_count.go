@@ -15,32 +15,69 @@ func (w *Worker) countFailure(h *held) {
 	}
 	ctx, cancel := context.WithTimeout(w.base, settleTimeout)
 	defer cancel()
-	key, last := h.failures(), h.handler.config.MaxAttempts
-	n := w.counted(key) + 1
-	for ; n < last; n++ {
+	key := h.numbers("attempt")
+	n, err := w.takeNumber(ctx, key, w.counted(key)+1, h.handler.config.MaxAttempts-1)
+	if err != nil {
+		return
+	}
+	h.failed = n
+	w.count(key, n)
+}
+
+// takeNumber takes the first free number of key from n to last, or returns last+1 if there is none.
+func (w *Worker) takeNumber(ctx context.Context, key string, n, last int) (int, error) {
+	for ; n <= last; n++ {
 		var ours atomic.Bool
 		err := w.config.Once(ctx, key+strconv.Itoa(n), func(context.Context) error { ours.Store(true); return nil })
 		if ours.Load() {
 			break
 		}
 		if err != nil {
-			return
+			return 0, err
 		}
 	}
-	h.failed = n
-	w.count(key, n)
+	return n, nil
 }
 
-// failures begins the keys of a call's failed attempts; the number of one follows. No call has such a key: call IDs have no spaces. A call that was redriven begins anew.
-func (h *held) failures() string {
+// numbers begins the keys under which something of a call is counted; a number follows. No call has such a key: call IDs have no spaces. A call
+// that was redriven begins anew.
+func (h *held) numbers(of string) string {
 	key := h.envelope.Key()
 	if !h.envelope.Redriven.IsZero() {
 		key += " redriven " + strconv.FormatInt(h.envelope.Redriven.Unix(), 10)
 	}
-	return key + " attempt "
+	return key + " " + of + " "
 }
 
-// maxCounted is how many calls have their failures remembered here, so as not to ask for each number again.
+// countStart counts, where all processes see it, that h is about to run, and reports whether fewer than twice MaxAttempts have. The first MaxAttempts
+// receives are not counted. A run that has come to an end gives its number back to this process, see startEnded.
+func (w *Worker) countStart(h *held) (begin bool, err error) {
+	key, last := h.numbers("start"), 2*h.handler.config.MaxAttempts
+	w.mu.Lock()
+	h.start = w.known[key]
+	delete(w.known, key)
+	w.mu.Unlock()
+	if h.start > 0 {
+		return true, nil
+	}
+	ctx, cancel := context.WithTimeout(w.base, settleTimeout)
+	defer cancel()
+	n, err := w.takeNumber(ctx, key, 1, last)
+	if err != nil || n > last {
+		return false, err
+	}
+	h.start = n
+	return true, nil
+}
+
+// startEnded keeps h's number for when this process begins the call again: what comes to an end takes no worker down.
+func (w *Worker) startEnded(h *held) {
+	if h.start > 0 {
+		w.count(h.numbers("start"), h.start)
+	}
+}
+
+// maxCounted is how many numbers are remembered here, so as not to ask for each again.
 const maxCounted = 10_000
 
 func (w *Worker) counted(key string) int {

@@ -18,6 +18,7 @@ type held struct {
 	putOff   time.Duration // > 0: not to be run, but put off by this much
 	receives int           // of this copy, without those that were no attempt; at least 1
 	failed   int           // > 0: the number of the attempt that failed, see Worker.countFailure
+	start    int           // > 0: the number of the run, see Worker.countStart
 	ctx      runContext    // of the handler
 	lost     atomic.Bool   // set under Worker.mu
 

@@ -212,6 +212,8 @@ func (w *Worker) gateEpoch(h *held) bool {
 		w.bury(h, ReasonStaleEpoch, fmt.Errorf("queue: deferred under epoch %d, now is %d", h.envelope.Epoch, current))
 	case StaleForward:
 		w.forward(h, current)
+	case StaleWait:
+		w.putOffTo(h, jitter(staleWait))
 	default:
 		return false
 	}
@@ -259,10 +261,18 @@ func (e *Envelope) born() time.Time {
 }
 
 // gateReceives ends a call that is handed out again and again and never comes to a failure of its own: it takes its
-// workers down with it.
+// workers down with it. With Once its runs are counted; without, receives that other processes put off count as runs.
 func (w *Worker) gateReceives(h *held) bool {
-	n := h.attempt()
-	if n <= 3*h.handler.config.MaxAttempts {
+	n, most := h.attempt(), h.handler.config.MaxAttempts
+	begin := n <= 3*most
+	if w.config.Once != nil && n > most {
+		var err error
+		if begin, err = w.countStart(h); err != nil {
+			w.putOffTo(h, w.trouble(err))
+			return true
+		}
+	}
+	if begin {
 		return false
 	}
 	w.bury(h, ReasonReceives, fmt.Errorf("queue: handed out %d times without an end", n))

@@ -129,6 +129,7 @@ func (w *Worker) releaseMates(mates []*held, wait time.Duration) {
 // retention is sent again instead, with its count.
 func (w *Worker) retryAfter(h *held, attempt int, wait time.Duration) {
 	w.telemetry.ended(h, fateFailed, 0)
+	w.startEnded(h)
 	if h.source.limits.FIFO {
 		w.release(h, min(wait, w.leaseLeft(h)), releasedFailed)
 		return
@@ -162,6 +163,7 @@ func (w *Worker) agesBy(h *held, wait time.Duration) bool {
 // back and this process remembers.
 func (w *Worker) putOffTo(h *held, wait time.Duration) {
 	w.telemetry.ended(h, fatePutOff, 0)
+	w.startEnded(h)
 	if !h.source.limits.FIFO && h.bad == nil {
 		h.envelope.Attempt = h.attempt() - 1
 		if w.resend(h, wait) {
@@ -226,6 +228,7 @@ func (w *Worker) resend(h *held, wait time.Duration) bool {
 // stopped gives a call back that a drain stopped, at once and uncounted.
 func (w *Worker) stopped(h *held) {
 	w.telemetry.ended(h, fatePutOff, 0)
+	w.startEnded(h)
 	w.mu.Lock()
 	w.notAttemptLocked(h)
 	w.report.Stopped++
@@ -270,6 +273,7 @@ func (w *Worker) bury(h *held, reason Reason, why error) {
 	if err := errorAt(errs, 0); err != nil {
 		w.logger().Error("queue: cannot dead-letter a call", slog.String("worker", w.config.Name), slog.String("call", letter.Call),
 			slog.String("call_id", letter.CallID), slog.String("reason", string(reason)), slog.Any("error", err))
+		w.startEnded(h)
 		w.mu.Lock()
 		w.notAttemptLocked(h)
 		w.mu.Unlock()
@@ -298,6 +302,7 @@ func (w *Worker) halts(h *held, reason Reason) bool {
 	w.logger().Error("queue: FIFO group halted", slog.String("worker", w.config.Name), slog.String("call", h.envelope.Name),
 		slog.String("call_id", h.envelope.ID), slog.String("reason", string(reason)))
 	w.telemetry.ended(h, fateFailed, 0)
+	w.startEnded(h)
 	w.release(h, min(jitter(15*time.Minute), w.leaseLeft(h)), releasedFailed)
 	return true
 }

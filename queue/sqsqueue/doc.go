@@ -15,9 +15,18 @@
 //   - A send that got no answer is of unknown outcome: SQS may have the message.
 //   - Batches of sends are written, and their answers read, by code of this package where they are plain: the SDK's takes half of a
 //     message's memory. The bytes are the same, and interceptors, middleware, signing, logs and errors are the SDK's. A client
-//     with a protocol or serializer of its own keeps it.
+//     with a protocol or serializer of its own keeps it. Its HTTP client gets the bodies of batches as a [bytes.Reader].
 //   - Tenants become the group ID of fair queues on standard queues, without any change for consumers.
 //   - Payloads over [Config].Claims.Over are kept in an object store, see [Claims].
+//
+// # The HTTP client
+//
+// A batch leaves in one write if the client's transport has a buffer for it; net/http's has 4 KiB, and the SDK keeps 10 idle connections to a host:
+//
+//	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+//		t.WriteBufferSize, t.MaxIdleConnsPerHost = 32<<10, 64
+//	})
+//	cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(client))
 //
 // # Cancelled polls
 //

@@ -30,6 +30,9 @@ type life struct {
 	handler atomic.Pointer[server]    // nil while it takes no requests
 	told    atomic.Pointer[time.Time] // when it was told to stop in good order, nil if it was not
 	began   atomic.Pointer[time.Time] // when it began to take requests
+
+	mu     sync.Mutex // guards ending
+	ending Ending     // as far as it has come
 }
 
 func (l *life) dead() bool { return l.process.Err() != nil }
@@ -148,7 +151,9 @@ func (i *instance) serveUntil(ctx context.Context, l *life) error {
 	})()
 	err := l.service.Run(ctx)
 	if ctx.Err() != nil && !l.dead() {
-		crew.tookToStop(time.Since(<-told))
+		ending := l.gone(i.name, <-told)
+		crew.tookToStop(ending.Gone.Sub(ending.Told))
+		crew.ended(ending)
 	}
 	return err
 }
@@ -245,6 +250,7 @@ func (s *server) Shutdown(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	defer close(s.closed)
+	defer s.life.shut()
 	select {
 	case <-s.idle:
 		return nil

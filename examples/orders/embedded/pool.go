@@ -101,6 +101,7 @@ type Crew struct {
 	refused []Refusal
 	late    []Late
 	blames  []Blame
+	endings []Ending
 }
 
 // A Refusal is an answer of 500 or more that a process gave while it stopped in good order.

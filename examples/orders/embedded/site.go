@@ -92,6 +92,7 @@ func (s *Site) Rebuild(writer *Site) (lost []string, err error) {
 		return nil, err
 	}
 	s.primary.Store(false)
+	s.fleet.moves.rebuiltNow(s.Store.Name())
 	for _, k := range keys {
 		if id, ok := cutOrder(k); ok {
 			lost = append(lost, id)
@@ -125,7 +126,7 @@ func (s *Site) parts(life context.Context, name string) (p service.Parts, close 
 		Coordinator: ConnectCoordinator(from), Database: Database{}, SQL: map[failover.Region]*sql.DB{}, Journal: mortalJournal{f.Journal, life}, Unknown: mortalUnknown{f.Unknown, life},
 		Promote: mortalSteps(life, f.promote), Keys: map[failover.Region]idempotency.Store{},
 		Calls: service.Lane{Queues: map[failover.Region]queue.Transport{}}, Charges: service.Lane{Queues: map[failover.Region]queue.Transport{}},
-		Net: from.Transport(), Payments: &url.URL{Scheme: "http", Host: PaymentsHost}, Mail: &url.URL{Scheme: "http", Host: RelayHost(s.Name), Path: "/send"},
+		Net: heardNet{counted{from.Transport(), f.log(), fmt.Sprintf("%s, life %d", name, f.lives.Add(1)), ofOrder}, name, []string{RelayHost(East), RelayHost(West)}, &f.sendLog}, Payments: &url.URL{Scheme: "http", Host: PaymentsHost}, Mail: &url.URL{Scheme: "http", Host: RelayHost(s.Name), Path: "/send"},
 		Peers: map[failover.Region]*url.URL{}, Authorize: Authorize, StateDir: dir,
 		Logger: f.Config.Logger, Ledger: f.Ledger, Settings: f.Config.Settings,
 	}
@@ -237,9 +238,9 @@ func (s *Site) connect(p *service.Parts, from *drtest.Region, there *Site, faile
 		if err != nil {
 			return err
 		}
-		lane.Queues[there.Name] = heardQueue{q, failed}
+		lane.Queues[there.Name] = heardQueue{q, failed, func() { s.polled(p.Instance) }, func(messages []queue.Outgoing) { s.fleet.put(there.Name, messages) }}
 	}
-	p.SQL[there.Name], p.Keys[there.Name], p.Peers[there.Name] = db, loggedStore{store, there.Name, &s.fleet.keyLog}, Address(there.Name)
+	p.SQL[there.Name], p.Keys[there.Name], p.Peers[there.Name] = db, loggedStore{store, there.Name, p.Instance, &s.fleet.keyLog}, Address(there.Name)
 	return nil
 }
 

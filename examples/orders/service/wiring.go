@@ -107,7 +107,7 @@ func (s *Service) restrain() error {
 // postpone: calls that wait in SQS. The writer Region's workers run what any Region deferred.
 func (s *Service) postpone() (err error) {
 	calls, charges := queue.NewMux(), queue.NewMux()
-	queue.Handle(calls, Mail, s.sendMail, queue.HandlerConfig{})
+	queue.Handle(calls, Mail, s.sendMail, queue.HandlerConfig{StaleFunc: s.staleMail})
 	queue.Handle(calls, Settle, s.settle, queue.HandlerConfig{})
 	queue.Handle(charges, Charge, s.chargeLater, queue.HandlerConfig{Ready: s.paymentsReady})
 	if s.Client, s.Worker, err = s.lane("orders", s.parts.Calls, calls); err != nil {
