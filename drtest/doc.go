@@ -127,6 +127,6 @@
 // # Not promised
 //
 // Timings of the host, the cost of computing (code takes no virtual time), the kernel's buffers, and faults of
-// services that are not simulated. A killed process is a cancelled context: goroutines cannot be stopped
-// from outside. Clocks differ between Regions only for code that asks [Region.Now].
+// services that are not simulated. A killed process is a cancelled context, and a network that is gone if its clients are
+// those of a [Region.Machine]: goroutines cannot be stopped from outside. Clocks differ between Regions only for code that asks [Region.Now].
 package drtest

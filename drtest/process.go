@@ -33,7 +33,7 @@ type Process struct {
 // Go starts f in the Region, as a process that its supervisor keeps alive: it is killed with the Region or by
 // a Crash fault, which ends its context with the cause [ErrCrashed], and f is called again when that is
 // over. A killed f must return; what it does before it does so still counts, for goroutines cannot be
-// stopped from outside. When f returns by itself the process has ended; an error or a panic fails the
+// stopped from outside, unless it goes out from its [Region.Machine]. When f returns by itself the process has ended; an error or a panic fails the
 // test. Names are unique in a World; Go panics on a second use.
 func (r *Region) Go(name string, f func(ctx context.Context) error) *Process {
 	p := &Process{region: r, name: name, f: f, phase: r.w.phase(), changed: make(chan struct{})}

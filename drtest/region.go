@@ -18,17 +18,18 @@ type Region struct {
 	parent   *Region // of an Availability Zone
 	resolver func() *net.Resolver
 
-	mu      sync.Mutex // guards all below; never held while waiting
-	hosts   map[string]*endpoint
-	servers []*http.Server
-	closers []func()
-	serving sync.WaitGroup
-	skew    time.Duration
-	procs   []*Process
-	zones   []*Region
-	downs   int
-	life    context.Context // ends when the Region goes down, or the World ends
-	dead    context.CancelCauseFunc
+	mu       sync.Mutex // guards all below; never held while waiting
+	hosts    map[string]*endpoint
+	servers  []*http.Server
+	closers  []func()
+	serving  sync.WaitGroup
+	skew     time.Duration
+	procs    []*Process
+	zones    []*Region
+	machines int
+	downs    int
+	life     context.Context // ends when the Region goes down, or the World ends
+	dead     context.CancelCauseFunc
 }
 
 func newRegion(w *World, name string, parent *Region) *Region {

@@ -148,7 +148,7 @@ func (m *messenger) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	rec := newRecorder()
-	if err := e.answer(ctx, there, rec, req, body); err != nil {
+	if err := e.answer(ctx, m.from.lifetime(), there, rec, req, body); err != nil {
 		return nil, err
 	}
 	if err := there.Back(m.from.name).Carry(ctx, messageOverhead+rec.body.Len()); err != nil {
@@ -187,8 +187,9 @@ var (
 	errCut     error = &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
 )
 
-// answer runs the handler on a goroutine of its own and waits for it or for the end of ctx.
-func (e *endpoint) answer(ctx context.Context, there simnet.Route, rec *recorder, req *http.Request, body []byte) error {
+// answer runs the handler on a goroutine of its own and waits for it, for the end of ctx, or for that of the Region that asked: nobody is there then
+// to wait.
+func (e *endpoint) answer(ctx, asker context.Context, there simnet.Route, rec *recorder, req *http.Request, body []byte) error {
 	served := make(chan error, 1)
 	serverCtx, cancel := context.WithCancel(e.region.lifetime())
 	in := incoming(serverCtx, req, body)
@@ -207,6 +208,8 @@ func (e *endpoint) answer(ctx context.Context, there simnet.Route, rec *recorder
 	select {
 	case err := <-served:
 		return err
+	case <-asker.Done():
+		return errCut
 	case <-ctx.Done():
 		if there.Up() {
 			cancel()

@@ -203,14 +203,18 @@ func (c *Controller) acknowledgedLocked(rec Record, t *Transition, now time.Time
 	if c.rule.openExposure {
 		return now.Add(c.rule.lease)
 	}
-	return c.lastLeaseLocked(t, rec.Since, now)
+	var began time.Time // after the cut the record's epoch is another one
+	if rec.Epoch == t.Epoch {
+		began = rec.Since
+	}
+	return c.lastLeaseLocked(t, began, now)
 }
 
 // lastLeaseLocked is the latest instant at which any instance of t.From can hold a lease of t.Epoch. No lease of an epoch is longer than
 // from its newest recorded request: a Region that stopped renewing stops adding to the exposure, however long the
 // approval takes. Nothing recorded, or not looked up lately, proves nothing.
-func (c *Controller) lastLeaseLocked(t *Transition, since, now time.Time) time.Time {
-	latest, found := since, false
+func (c *Controller) lastLeaseLocked(t *Transition, began, now time.Time) time.Time {
+	latest, found := began, false
 	for _, seen := range c.votes {
 		if v := seen.vote; v.Region == t.From && v.Epoch == t.Epoch {
 			found = true

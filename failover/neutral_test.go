@@ -3,7 +3,7 @@ package failover
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"time"
 )
@@ -52,12 +52,24 @@ func TestCallersAndOwnRefusalsAreNeutral(t *testing.T) {
 // A contended coordinator: every store conflicts.
 type contended struct {
 	Coordinator
-	stores atomic.Int64
+	mu     sync.Mutex // guards stores
+	stores []time.Time
 }
 
 func (c *contended) CompareAndSwap(context.Context, uint64, Record) error {
-	c.stores.Add(1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stores = append(c.stores, time.Now())
 	return ErrConflict
+}
+
+// take returns the stores since the last time.
+func (c *contended) take() []time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	stores := c.stores
+	c.stores = nil
+	return stores
 }
 
 // Stores of the record that conflict are repeated, and at least 50 ms lie between two of them.
@@ -69,12 +81,18 @@ func TestConflictingStoresHaveAFloor(t *testing.T) {
 		cfg.Coordinator = busy
 		ctl := f.add(cfg).ctl
 		time.Sleep(time.Minute) // it has probed and voted
-		busy.stores.Store(0)
+		busy.take()
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		_, err := ctl.Failover(ctx, west, Request{Reason: "drill", By: "ann", Second: "bob"})
-		if n := busy.stores.Load(); n < 90 || n > 201 || err == nil {
+		stores := busy.take()
+		if n := len(stores); n < 90 || n > 201 || err == nil {
 			t.Errorf("Failover = %v after %d stores in 10 s, want one in 50 to 100 ms", err, n)
+		}
+		for i := 1; i < len(stores); i++ {
+			if wait := stores[i].Sub(stores[i-1]); wait < 50*time.Millisecond {
+				t.Errorf("stored again after %v, want at least 50ms", wait)
+			}
 		}
 	})
 }

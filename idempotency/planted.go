@@ -18,13 +18,13 @@ func sound(s Replica) Replica {
 	return s
 }
 
-// A forgetful store keeps the markers of calls for less time than their queue keeps a message from its next reader.
+// A forgetful store keeps the markers of calls for as long as a worker leases a message, and not for as long as their queue keeps it.
 type forgetful struct{ Replica }
 
 // Complete implements [Store].
 func (s forgetful) Complete(ctx context.Context, c Completion) (Answer, error) {
 	if c.Retention > 24*time.Hour { // of Once
-		c.Retention = 5 * time.Second
+		c.Retention = 30 * time.Second // queue.WorkerConfig.Lease
 	}
 	return s.Replica.Complete(ctx, c)
 }

@@ -53,7 +53,8 @@ func (r *Regional) rest(ctx context.Context, d time.Duration) bool {
 //
 // Keys are copied 32 at a time, in each direction after the other. A key takes two to four round trips, the listing what the store says:
 // redisstore eight. With 60 ms to the other Region and nothing to copy that is about 0.6 s. Nobody waits for a single key: each may take
-// 2 s, far more than a call waits for the second copy, and is tried twice. The first that fails both times ends the Resync.
+// 2 s, far more than a call waits for the second copy, and is tried twice. The first that fails both times ends the Resync. So does a store that names no note for
+// 10 s while it lists them. The error names the Region whose store did not answer.
 //
 // Damaged keys keep no other from being copied. They are counted, and an error that matches [ErrCorrupt] names one: repair or
 // delete it. Until then UnprotectedSince stays.
@@ -161,7 +162,7 @@ func (r *Regional) drain(ctx context.Context, from, to *peer, damaged *damageErr
 		return err
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("store of Region %q: %w", to.region, err)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -181,14 +182,15 @@ func (r *Regional) drain(ctx context.Context, from, to *peer, damaged *damageErr
 			cancel(err) // the first error stands; the copies that it ends add nothing
 		}
 	}
-	for m, err := range from.store.Unsynced(ctx) {
+	src := from.source()
+	for m, err := range src.Unsynced(ctx) {
 		if err != nil {
 			settle(m, err)
 		} else {
 			slots <- struct{}{}
 			copies.Go(func() {
 				defer func() { <-slots }()
-				settle(m, drainOne(ctx, from.store, to, m))
+				settle(m, drainOne(ctx, src, to, m))
 			})
 		}
 		if ctx.Err() != nil {
@@ -246,8 +248,11 @@ func copyRecord(ctx context.Context, from Replica, to *peer, within time.Duratio
 			}
 			return struct{}{}, to.store.Put(ctx, m.Key, record)
 		})
-		if err != nil || record.State == StateDone {
-			return err
+		switch {
+		case err != nil:
+			return fmt.Errorf("store of Region %q: %w", to.region, err)
+		case record.State == StateDone:
+			return nil
 		}
 		was := record
 		if record, err = from.Load(ctx, m.Key); err != nil || sameRecord(&was, &record) {

@@ -341,6 +341,16 @@ func TestOnce(t *testing.T) {
 			t.Errorf("%d runs after the hour, want 2", runs)
 		}
 	})
+	bubble(t, "and holds no result", func(t *testing.T) {
+		m := newMemory(t, idempotency.MemoryConfig{})
+		if err := newGuard(t, m, idempotency.Config{}).Once(t.Context(), "charge/1", func(context.Context) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		a, err := m.Begin(t.Context(), idempotency.Claim{Key: idempotency.Key{ID: "charge/1"}, Existing: true})
+		if err != nil || a.Status != idempotency.StatusDone || len(a.Record.Result) > 8 { // an envelope, and nothing in it
+			t.Errorf("the store has %v, %q, %v, want done without a result", a.Status, a.Record.Result, err)
+		}
+	})
 }
 
 func TestReplayThroughOnceAllocatesNothing(t *testing.T) {

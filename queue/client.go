@@ -14,7 +14,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/holdfast-go/holdfast/internal/outcome"
-	"github.com/holdfast-go/holdfast/internal/planted"
 	"github.com/holdfast-go/holdfast/internal/striped"
 	"github.com/holdfast-go/holdfast/internal/telemetry"
 )
@@ -36,7 +35,8 @@ type ClientConfig struct {
 	// after an unknown outcome only if the call is Repeatable.
 	Once func(ctx context.Context, key string, call func(context.Context) error) error
 
-	// Epoch is the write epoch stamped on calls, (*failover.Controller).Epoch for one. Nil means none.
+	// Epoch is the write epoch stamped on calls, (*failover.Controller).Epoch for one. While it says 0, because this process may not write just
+	// now, calls get the last one that it said: what is deferred then belongs to work of that time. Nil means none.
 	Epoch func() (epoch uint64, since time.Time)
 
 	// Spend is asked before every repeated send, (*retry.Budget).Spend for one. Nil allows one repeat per message, and
@@ -103,6 +103,7 @@ type Client struct {
 	health    clientHealth
 	telemetry clientTelemetry
 	running   atomic.Bool
+	epoch     atomic.Uint64 // the last one that config.Epoch said, but 0
 }
 
 // NewClient returns a client of t. It does no I/O and starts nothing.
@@ -113,7 +114,7 @@ func NewClient(t Transport, config ClientConfig) (*Client, error) {
 	if err := config.setDefaults(); err != nil {
 		return nil, err
 	}
-	config.Once = unguarded(config.Once, planted.TryUnguarded)
+	config.Once = tried(config.Once)
 	c := &Client{config: config, transport: t, limits: t.Limits(), regions: max(1, len(sourcesOf(t)))}
 	c.accepts = c.limits
 	c.accepts.MessageBytes -= headroom
@@ -186,7 +187,7 @@ func (d *deferral) outgoing(ctx context.Context, e *Envelope, out *Outgoing) err
 	c := d.client
 	e.Source, e.Region = c.config.Name, c.limits.Region
 	if c.config.Epoch != nil {
-		e.Epoch, _ = c.config.Epoch()
+		e.Epoch = c.currentEpoch()
 	}
 	if c.limits.FIFO && !e.NotBefore.IsZero() {
 		return e.invalid("Delay", "a FIFO queue delays no single call")
@@ -208,6 +209,19 @@ func (d *deferral) outgoing(ctx context.Context, e *Envelope, out *Outgoing) err
 	}
 	out.checked = out.Body
 	return nil
+}
+
+// currentEpoch is the epoch of now, or the last one.
+func (c *Client) currentEpoch() uint64 {
+	now, _ := c.config.Epoch()
+	last := c.epoch.Load()
+	switch {
+	case now == 0:
+		return last
+	case now != last:
+		c.epoch.Store(now)
+	}
+	return now
 }
 
 // refuseEncoded is RefuseMessage for the encoded e: only its Data can hold what SQS refuses.

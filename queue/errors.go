@@ -86,6 +86,7 @@ func (e *NotDeferredError) OutcomeUnknown() bool { return outcome.Of(e.Err) == o
 
 // A SendError is a transport's error for one message. All transports return it, so that the outcome is always said.
 type SendError struct {
+	Name    string // of the transport; "" where none was involved
 	Region  string
 	Outcome SendOutcome
 	Code    string // the service's error code; "" when there was no answer
@@ -101,13 +102,17 @@ const (
 	SendUnknown                    // the reply was lost: it may be
 )
 
-// Error names the Region and whether the message may have been sent.
+// Error names the transport, the Region and whether the message may have been sent.
 func (e *SendError) Error() string {
 	what := "not sent"
 	if e.Outcome == SendUnknown {
 		what = "send of unknown outcome"
 	}
-	return fmt.Sprintf("queue: Region %q: %s: %v", e.Region, what, e.Err)
+	who := "queue"
+	if e.Name != "" {
+		who = fmt.Sprintf("queue %q", e.Name)
+	}
+	return fmt.Sprintf("%s: Region %q: %s: %v", who, e.Region, what, e.Err)
 }
 
 // Unwrap returns the cause.

@@ -3,6 +3,7 @@ package queue
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -212,19 +213,19 @@ func (m *Memory) forgetLocked(now time.Time) {
 // refuse applies the rules of SQS.
 func (m *Memory) refuse(ctx context.Context, o *Outgoing) error {
 	if ctx.Err() != nil {
-		return &SendError{Region: m.config.Region, Err: context.Cause(ctx)}
+		return &SendError{Name: m.config.Name, Region: m.config.Region, Err: context.Cause(ctx)}
 	}
 	problem := RefuseMessage(m.Limits(), o)
 	if problem == "" {
 		return nil
 	}
-	return &SendError{Region: m.config.Region, Invalid: true, Err: fmt.Errorf("queue: %s: %s", m.config.Name, problem)}
+	return &SendError{Name: m.config.Name, Region: m.config.Region, Invalid: true, Err: errors.New(problem)}
 }
 
 // Receive hands out visible messages, oldest first on a standard queue.
 func (m *Memory) Receive(ctx context.Context, r ReceiveRequest) ([]*Message, error) {
 	if r.Max < 1 || r.Lease <= 0 || r.Lease > nativeLease {
-		return nil, fmt.Errorf("queue: %s: receive of %d for %v: want at least 1 and a lease up to 12 h", m.config.Name, r.Max, r.Lease)
+		return nil, fmt.Errorf("queue %q: receive of %d for %v: want at least 1 and a lease up to 12 h", m.config.Name, r.Max, r.Lease)
 	}
 	deadline := time.Now().Add(r.Wait)
 	for {
@@ -447,7 +448,7 @@ func (m *Memory) Release(ctx context.Context, releases []Release) []error {
 
 func (m *Memory) untilLocked(msg *memoryMessage, now time.Time, d time.Duration) error {
 	if d < 0 || d > nativeLease {
-		return fmt.Errorf("queue: %s: visibility of %v: want 0 to 12 h", m.config.Name, d)
+		return fmt.Errorf("queue %q: visibility of %v: want 0 to 12 h", m.config.Name, d)
 	}
 	m.timed.remove(msg)
 	if d == 0 {
@@ -492,7 +493,7 @@ func (m *Memory) removeLocked(msg *memoryMessage) {
 // Dead sends to the dead-letter queue, then deletes.
 func (m *Memory) Dead(ctx context.Context, letters []DeadLetter) []error {
 	if m.dead == nil {
-		return allFail(len(letters), fmt.Errorf("queue: %s is a dead-letter queue itself", m.config.Name))
+		return allFail(len(letters), fmt.Errorf("queue %q is a dead-letter queue itself", m.config.Name))
 	}
 	return deadBySending(ctx, letters, m.dead.Send, m.Delete)
 }

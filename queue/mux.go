@@ -44,7 +44,8 @@ type HandlerConfig struct {
 	// Stale is what to do with calls of an older write epoch. Zero means StaleRun with Once, StaleDead without.
 	Stale StalePolicy
 
-	// StaleFunc decides call by call instead. current is the epoch of now.
+	// StaleFunc decides call by call instead. current is the epoch of now. It runs before the call, on its goroutine and without its key, and may look
+	// something up: the lease is extended meanwhile.
 	StaleFunc func(e Envelope, current uint64) StalePolicy
 
 	// DeadGroup is what becomes of a FIFO group when one of its calls is dead. Zero means GroupSkip.
@@ -59,6 +60,7 @@ const (
 	StaleRun                 // run it; with Once it is recognised if it ran before the switch
 	StaleDead                // dead-letter it as stale_epoch
 	StaleForward             // send it to the queue again under the current epoch, at most 3 times
+	StaleWait                // put it off for some seconds, without counting an attempt, and ask again
 )
 
 // GroupPolicy is what becomes of a FIFO group when one of its calls is dead.
@@ -93,7 +95,7 @@ func (c *HandlerConfig) setDefaults() error {
 		return fmt.Errorf("HandlerConfig.MaxAttempts: %d is negative", c.MaxAttempts)
 	case c.Timeout < 0 || c.Timeout > maxTimeout:
 		return fmt.Errorf("HandlerConfig.Timeout: %v is not within 0 to 11h", c.Timeout)
-	case c.Stale > StaleForward || c.DeadGroup > GroupFollow:
+	case c.Stale > StaleWait || c.DeadGroup > GroupFollow:
 		return fmt.Errorf("HandlerConfig: unknown policy")
 	}
 	return nil

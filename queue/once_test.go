@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -224,6 +225,44 @@ func TestAmbiguousNeedsOnce(t *testing.T) {
 	})
 }
 
+// A client that may not write just now defers what it has done before: the call is of the last epoch, and not of none.
+func TestACallKeepsTheEpochOfItsWork(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStation(t, MemoryConfig{})
+		var epoch uint64
+		s.client = must(NewClient(s.memory, ClientConfig{Epoch: func() (uint64, time.Time) { return epoch, time.Time{} }, Ledger: s.ledger}))
+		var stamps []uint64
+		for _, epoch = range []uint64{0, 4, 0, 5, 0} {
+			s.send()
+		}
+		for range 5 {
+			got, err := s.memory.Receive(t.Context(), ReceiveRequest{Max: 1, Lease: time.Minute})
+			if err != nil || len(got) != 1 {
+				t.Fatalf("Receive = %v, %v", got, err)
+			}
+			var e Envelope
+			if err := e.Decode(got[0].Body); err != nil {
+				t.Fatal(err)
+			}
+			stamps = append(stamps, e.Epoch)
+		}
+		if want := []uint64{0, 4, 4, 5, 5}; !slices.Equal(stamps, want) {
+			t.Errorf("epochs %v, want %v", stamps, want)
+		}
+	})
+}
+
+// waitTwice has a call of an older epoch wait until it has asked twice.
+func waitTwice() func(Envelope, uint64) StalePolicy {
+	var asked atomic.Int64
+	return func(Envelope, uint64) StalePolicy {
+		if asked.Add(1) <= 2 {
+			return StaleWait
+		}
+		return StaleRun
+	}
+}
+
 func TestEpochs(t *testing.T) {
 	tests := []struct {
 		name      string
@@ -242,6 +281,8 @@ func TestEpochs(t *testing.T) {
 		{name: "older, declared safe", deferred: 4, now: 5, config: HandlerConfig{Stale: StaleRun}, runs: 1, dead: "[]"},
 		{name: "older, forwarded", deferred: 4, now: 5, config: HandlerConfig{Stale: StaleForward}, runs: 1, dead: "[]"},
 		{name: "older, by function", deferred: 4, now: 5, config: HandlerConfig{StaleFunc: func(Envelope, uint64) StalePolicy { return StaleDead }}, once: true, dead: "[stale_epoch]"},
+		{name: "older, to wait", deferred: 4, now: 5, config: HandlerConfig{Stale: StaleWait}, dead: "[]"},
+		{name: "older, waits and runs", deferred: 4, now: 5, config: HandlerConfig{StaleFunc: waitTwice()}, runs: 1, dead: "[]"},
 		{name: "newer than this process knows", deferred: 6, now: 5, dead: "[]"},
 		{name: "may not write", deferred: 5, now: 0, dead: "[]"},
 	}
@@ -409,6 +450,18 @@ func TestRegionalHoldsFIFO(t *testing.T) {
 			t.Error("FIFO queues without Pinned are accepted")
 		}
 	})
+}
+
+func TestRegionalErrorsNameIt(t *testing.T) {
+	for name, want := range map[string]string{"": `queue "regional": `, "mails": `queue "mails": `} {
+		r := must(NewRegional(func() ([]string, string) { return nil, "" }, map[string]Transport{"a": must(NewMemory(MemoryConfig{}))}, RegionalConfig{Name: name}))
+		sent := r.Send(t.Context(), []Outgoing{{}})[0].Err
+		for what, err := range map[string]error{"Send": sent, "Delete": r.Delete(t.Context(), []*Message{{Region: "b"}})[0]} {
+			if err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("%s = %v, want an error that begins with %s", what, err, want)
+			}
+		}
+	}
 }
 
 func TestIdleRegionDoesNotStarveTheBusyOne(t *testing.T) {

@@ -9,12 +9,22 @@ import (
 
 // What follows are the defects that tests plant in what is made here. In programs each function returns what it is given.
 
-// unguarded takes a guard away.
-func unguarded(once func(context.Context, string, func(context.Context) error) error, bug planted.Bug) func(context.Context, string, func(context.Context) error) error {
-	if once == nil || !planted.Has(bug) {
+// tried is the guard of Try.
+func tried(once func(context.Context, string, func(context.Context) error) error) func(context.Context, string, func(context.Context) error) error {
+	if once == nil || !planted.Has(planted.TryUnguarded) {
 		return once
 	}
 	return func(ctx context.Context, _ string, call func(context.Context) error) error { return call(ctx) }
+}
+
+// ruled is a handler with its rule for calls of an older epoch.
+func ruled(h *handler) *handler {
+	if !planted.Has(planted.StaleRuns) {
+		return h
+	}
+	lawless := *h
+	lawless.config.Stale, lawless.config.StaleFunc = StaleRun, nil
+	return &lawless
 }
 
 // blaming has what config.Around refuses count against the Region.

@@ -14,6 +14,9 @@ import (
 
 // RegionalConfig configures a [Regional]. The zero value is ready to use with standard queues.
 type RegionalConfig struct {
+	// Name is what errors call the transport where no Region's queue is to blame. Empty means "regional".
+	Name string
+
 	// Pinned is the Region whose queue keeps the order of FIFO groups. FIFO sends go there and nowhere else, whoever
 	// is the writer: while it is unusable they are refused with [ErrHeld] and wait in the client's spool until it is
 	// back. Required for FIFO queues, an error for others. To give the order up and start in another Region, change it.
@@ -51,6 +54,7 @@ func NewRegional(route func() (regions []string, writer string), transports map[
 		return nil, errors.New("queue: NewRegional: needs a route and at least one transport")
 	}
 	config = blaming(config)
+	config.Name = cmp.Or(config.Name, "regional")
 	config.AttemptTimeout = cmp.Or(config.AttemptTimeout, time.Second)
 	if config.AttemptTimeout < 10*time.Millisecond {
 		return nil, fmt.Errorf("queue: RegionalConfig.AttemptTimeout: %v is below the minimum 10ms", config.AttemptTimeout)
@@ -122,9 +126,9 @@ func (r *Regional) Send(ctx context.Context, messages []Outgoing) []SendResult {
 			return r.sendOn(ctx, messages, t.Send(ctx, messages), regions[i+1:])
 		}
 	}
-	refused := &SendError{Region: r.config.Pinned, Err: ErrHeld}
+	refused := &SendError{Name: r.config.Name, Region: r.config.Pinned, Err: ErrHeld}
 	if r.config.Pinned == "" {
-		refused = &SendError{Err: errors.New("no usable Region")}
+		refused = &SendError{Name: r.config.Name, Err: errors.New("no usable Region")}
 	}
 	results := make([]SendResult, len(messages))
 	for i := range results {
@@ -290,7 +294,7 @@ func byRegion[T any](r *Regional, items []T, region func(T) string, do func(Tran
 		if t := r.regions[name]; t != nil {
 			got = do(t, some)
 		} else {
-			got = allFail(len(some), fmt.Errorf("queue: message of unknown Region %q", name))
+			got = allFail(len(some), fmt.Errorf("queue %q: message of unknown Region %q", r.config.Name, name))
 		}
 		if got == nil {
 			continue
@@ -377,7 +381,7 @@ func (t *regionTransport) Send(ctx context.Context, messages []Outgoing) []SendR
 	}
 	results := make([]SendResult, len(messages))
 	for i := range results {
-		results[i] = SendResult{Region: t.region, Err: &SendError{Region: t.region, Outcome: unlessNotRun(err), Err: err}}
+		results[i] = SendResult{Region: t.region, Err: &SendError{Name: t.config.Name, Region: t.region, Outcome: unlessNotRun(err), Err: err}}
 	}
 	return results
 }

@@ -11,7 +11,6 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/holdfast-go/holdfast/internal/planted"
 	"github.com/holdfast-go/holdfast/internal/telemetry"
 )
 
@@ -168,14 +167,13 @@ func NewWorker(t Transport, mux *Mux, config WorkerConfig) (*Worker, error) {
 	if err := config.setDefaults(); err != nil {
 		return nil, err
 	}
-	config.Once = unguarded(config.Once, planted.StaleRuns)
 	w := &Worker{
 		config: config, handlers: map[string]*handlerState{}, stop: make(chan struct{}), finished: make(chan struct{}),
 		tenants: map[string]int{}, groups: map[groupKey]*group{}, follow: map[groupKey]time.Time{},
 		free: map[string]int{}, known: map[string]int{}, base: context.Background(),
 	}
 	for name, h := range mux.snapshot() {
-		w.handlers[name] = &handlerState{handler: h}
+		w.handlers[name] = &handlerState{handler: ruled(h)}
 		w.alwaysReady = w.alwaysReady || h.config.Ready == nil
 	}
 	if len(w.handlers) == 0 {

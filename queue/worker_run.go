@@ -212,6 +212,8 @@ func (w *Worker) gateEpoch(h *held) bool {
 		w.bury(h, ReasonStaleEpoch, fmt.Errorf("queue: deferred under epoch %d, now is %d", h.envelope.Epoch, current))
 	case StaleForward:
 		w.forward(h, current)
+	case StaleWait:
+		w.putOffTo(h, jitter(staleWait))
 	default:
 		return false
 	}

@@ -627,6 +627,34 @@ func TestFIFOKeepsOrderThroughFailures(t *testing.T) {
 	})
 }
 
+// Workers come and go as in a deployment, and stop in the middle of a group: what the drain gives back is not overtaken.
+func TestFIFOKeepsOrderThroughDrains(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStation(t, MemoryConfig{FIFO: true})
+		j := newJournal()
+		stopped := 0
+		Handle(s.mux, billing, func(ctx context.Context, c charge) error {
+			if !sleep(ctx, 20*time.Second) {
+				stopped++
+				return ctx.Err()
+			}
+			j.add(c.Order)
+			return nil
+		}, HandlerConfig{Backoff: fixed(time.Second)})
+		for i := range 8 {
+			must(billing.Defer(t.Context(), s.client, charge{Order: fmt.Sprint(i)}, Group("g")))
+		}
+		for range 20 { // processes
+			s.run(WorkerConfig{Drain: time.Second})
+			time.Sleep(30 * time.Second)
+			s.close()
+		}
+		if got := fmt.Sprint(slices.Compact(j.all())); got != "[0 1 2 3 4 5 6 7]" || stopped == 0 {
+			t.Errorf("ran %v, %d of them stopped in between, want each in its order and some stopped", j.all(), stopped)
+		}
+	})
+}
+
 func TestFIFODeadGroupPolicies(t *testing.T) {
 	tests := []struct {
 		policy GroupPolicy

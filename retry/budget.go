@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/holdfast-go/holdfast/internal/planted"
 	"github.com/holdfast-go/holdfast/internal/telemetry"
 )
 
@@ -74,7 +75,9 @@ func NewBudget(c BudgetConfig) (*Budget, error) {
 		perNano: orDefault(c.PerSecond, defaultPerSecond) * token / float64(time.Second),
 		limit:   int64(orDefault(c.Burst, defaultBurst)) * token,
 		born:    time.Now(),
-		set:     telemetry.NewSet(attribute.String(telemetry.NameAttribute.Key, c.Name)),
+
+		unlimited: planted.Has(planted.NoBudget), // a defect that tests plant
+		set:       telemetry.NewSet(attribute.String(telemetry.NameAttribute.Key, c.Name)),
 	}
 	b.tokens.Store(b.limit)
 	telemetry.Attach(c.MeterProvider, telemetry.Retry, b, (*Budget).collect)

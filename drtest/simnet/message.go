@@ -79,6 +79,7 @@ type message struct {
 	n          *Net
 	link, back *link
 	sent       time.Duration
+	leaves     time.Duration // when it left, or will, once the link is up
 	at         time.Duration // when it arrives, once it is on a link that is up
 	lost       bool          // the network dropped it: it arrives after a retransmission
 }
@@ -97,8 +98,14 @@ func (m *message) carry(ctx context.Context, size int) error {
 		switch {
 		case was == ModeUp && (state.Mode == ModeRefuse || state.Mode == ModeReset):
 			return cmpOr(m.n.sleepUntil(ctx, hop(now+Lane, m.sent)), errReset)
+		case was == ModeUp && state.Mode == ModeUp:
+			// What is on its way is not touched. What has not left yet meets the link as it is then: two changes of one instant, as the heal
+			// of a zone and the first symptom of its recovery, are one, whether this goroutine has looked between them or not.
+			if m.leaves >= now {
+				m.depart(state, m.leaves)
+			}
 		case was == ModeUp:
-			m.lost = m.lost || state.Mode == ModeBlackhole // what is on its way on a link that stays up is not touched
+			m.lost = m.lost || state.Mode == ModeBlackhole
 		case m.lost:
 			again := retransmission(m.sent, now, MinRTO)
 			if again >= m.sent+DataGiveUp {
@@ -113,6 +120,7 @@ func (m *message) carry(ctx context.Context, size int) error {
 
 // depart puts the message on the link, or lets it wait, from an instant on.
 func (m *message) depart(state *linkState, leaves time.Duration) {
+	m.leaves = leaves
 	switch state.Mode {
 	case ModeUp:
 		m.at = hop(leaves+state.delay(m.stream(&state.Shape), MinRTO), m.sent)

@@ -3,9 +3,11 @@ package simnet_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/holdfast-go/holdfast/drtest/simnet"
@@ -51,6 +53,36 @@ func TestCarry(t *testing.T) {
 				took(t, "Carry", start, tt.took)
 			})
 		})
+	}
+}
+
+// The heal of a zone and the first symptom of its recovery are two changes of one instant: a message that waits for the heal meets both, also
+// if it is woken by the first and looks before the second.
+func TestChangesOfOneInstantAreOne(t *testing.T) {
+	const more = 200 * time.Millisecond
+	for _, tt := range []struct {
+		mode simnet.Mode
+		want time.Duration
+	}{{simnet.ModeBlackhole, 1400*time.Millisecond + oneWay + more}, {simnet.ModeHang, time.Second + oneWay + more}} {
+		for _, looks := range []bool{false, true} {
+			t.Run(fmt.Sprint(tt.mode, ", looks between: ", looks), func(t *testing.T) {
+				inNet(t, func(t *testing.T, n *simnet.Net) {
+					heal := cut(n, tt.mode)
+					time.AfterFunc(time.Second, func() {
+						heal()
+						if looks {
+							synctest.Wait()
+						}
+						n.Overlay(a, b, func(s *simnet.Shape) { s.Latency += more })
+					})
+					start := time.Now()
+					if err := n.Carry(t.Context(), a, b, 100); err != nil {
+						t.Error(err)
+					}
+					took(t, "Carry", start, tt.want)
+				})
+			})
+		}
 	}
 }
 

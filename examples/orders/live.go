@@ -136,7 +136,7 @@ func (l *live) best() *failover.Controller {
 	defer l.mu.Unlock()
 	var best *failover.Controller
 	for _, r := range l.regions {
-		for _, svc := range r.site.Alive() {
+		for _, svc := range r.site.Services() {
 			c := svc.Controller
 			if best == nil || rank(c, l.leader) > rank(best, l.leader) {
 				best = c
@@ -162,7 +162,7 @@ func rank(c, leader *failover.Controller) uint64 {
 
 // follow listens to the first process that runs, and tells what its breakers did.
 func (r *watched) follow(log *page.Log) {
-	running := r.site.Alive()
+	running := r.site.Services()
 	if len(running) == 0 {
 		r.cancel()
 		r.followed, r.cancel = nil, func() {}
@@ -276,7 +276,7 @@ func (l *live) sum(context.Context) {
 }
 
 // lost reports whether no process of a Region runs.
-func (l *live) lost(s *embedded.Site) bool { return len(s.Alive()) == 0 }
+func (l *live) lost(s *embedded.Site) bool { return len(s.Services()) == 0 }
 
 // state is what the page shows now.
 func (l *live) state() page.State {
@@ -291,7 +291,7 @@ func (l *live) state() page.State {
 }
 
 func (r *watched) state(decision failover.Status, traffic page.Traffic) page.Region {
-	running := r.site.Alive()
+	running := r.site.Services()
 	p := page.Region{Name: r.site.Name, Traffic: traffic, Breakers: breakersOf(running)}
 	for i, svc := range running {
 		if status := svc.Controller.Status(); i == 0 || status.MayWrite {

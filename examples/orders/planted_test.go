@@ -12,11 +12,14 @@ import (
 // plantedSeeds is within how many seeds the search must find each planted bug.
 const plantedSeeds = 200
 
-var searchFlag = flag.Bool("search", false, "TestPlanted searches for every planted bug anew, instead of replaying what was found")
+var (
+	searchFlag = flag.Bool("search", false, "TestPlanted searches for every planted bug anew, instead of replaying what was found")
+	shrinkFlag = flag.Duration("shrink", 30*time.Second, "processor time that -search spends on shrinking what it finds")
+)
 
 var bugs = []planted.Bug{
 	planted.ShortRetention, planted.UnknownReleases, planted.TryUnguarded, planted.LastAttempt, planted.NoResync,
-	planted.RampUnplanned, planted.OpenCounts, planted.StaleRuns, planted.ZeroRequeue, planted.DrainReversed,
+	planted.RampUnplanned, planted.OpenCounts, planted.StaleRuns, planted.ZeroRequeue, planted.DrainReversed, planted.NoBudget,
 }
 
 // TestPlanted shows that the search would notice: each defect breaks an invariant in the timeline that the search has found for it, among the same disasters as
@@ -33,7 +36,7 @@ func TestPlanted(t *testing.T) {
 			config := c.config(drtest.NoSearch)
 			if *searchFlag {
 				config.Seeds = plantedSeeds
-				config.World.Seed, config.ShrinkBudget = *firstFlag, 30*time.Second
+				config.World.Seed, config.ShrinkBudget = *firstFlag, *shrinkFlag
 				t.Setenv("HOLDFAST_UPDATE", "1")
 			}
 			config.Bug = string(b)

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/holdfast-go/holdfast"
 	"github.com/holdfast-go/holdfast/examples/orders/embedded"
 	"github.com/holdfast-go/holdfast/queue"
 )
@@ -34,7 +35,7 @@ func (a *closing) givenUp() {
 	for _, d := range a.dead {
 		_, order, _ := strings.Cut(d.ID, "-")
 		if _, there := a.kept[order]; there {
-			a.say("given up: call %q, whose order is there, is in the dead-letter queue of %s: %s after %d attempts (%s)", d.ID, d.region, d.Death.Reason, d.Death.Attempts, d.Death.Error)
+			a.say("given up: call %q, whose order is there, is in the dead-letter queue of %s: %s after %d attempts (%s)%s", d.ID, d.region, d.Death.Reason, d.Death.Attempts, d.Death.Error, a.storyOf(d.ID))
 		}
 	}
 }
@@ -64,6 +65,45 @@ func (a *closing) late() {
 			return
 		}
 	}
+}
+
+// lateWork: a process takes on no deferred call when its workers have been told to stop. That is their turn when its HTTP server and its guard have ended, which is at once when the stores answer, and
+// within the guard's deadline when they do not.
+func (a *closing) lateWork() {
+	for _, e := range a.endings {
+		if e.Shut.IsZero() {
+			continue
+		}
+		what, last := "", e.Shut
+		for _, poll := range e.Polls {
+			if poll.After(last) {
+				what, last = "a poll", poll
+			}
+		}
+		for _, r := range a.runs {
+			if r.Process == e.Process && isWork(callOf(r.Key)) && r.Asked.After(last) && r.Asked.Before(e.Gone) {
+				what, last = r.Key.ID, r.Asked
+			}
+		}
+		after := last.Sub(e.Shut)
+		a.c.drained = max(a.c.drained, after)
+		if after > a.turn(e) {
+			a.say("worked on late: process %q took on %s %v after its last request, which ended at %v", e.Process, what, after, a.since(e.Shut))
+		}
+	}
+}
+
+// turn is how long after the last request of a process its workers may be told to stop.
+func (a *closing) turn(e embedded.Ending) time.Duration {
+	if a.fair(e.Process, a.since(e.Shut), ordersAfter) {
+		return time.Second
+	}
+	return holdfast.StopTimeout
+}
+
+// isWork reports whether a call is done by workers only: a charge is tried by who places the order.
+func isWork(call string) bool {
+	return strings.HasPrefix(call, "mail-") || strings.HasPrefix(call, "settle-")
 }
 
 // Databases that are lost, or slow to reach, are part of a Region that is well.

@@ -173,8 +173,8 @@ func (run *runner) decide(ctx context.Context, s Step, no time.Time) (State, err
 		switch {
 		case err == nil && state == StateDone, err == nil && state == StateNeeded && !no.IsZero() && !time.Now().Before(no):
 			return state, nil
-		case err != nil:
-			last = err
+		case err != nil && (last == nil || bounded.Err() == nil):
+			last = err // that a look was cut off by the end of the wait says less than what the one before had seen
 		}
 		if errors.Is(err, ErrHung) {
 			return StateBlocked, errors.Join(ErrUndecided, err)

@@ -154,6 +154,24 @@ func TestLostReplyIsDecidedByVerify(t *testing.T) {
 	}
 }
 
+// A wait that ends says what it has waited for, also where the end cut off its last look.
+func TestAWaitThatEndsSaysWhatItSaw(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		looks := 0
+		s := Step{Name: "wait", Timeout: time.Minute, Verify: func(ctx context.Context) (State, error) {
+			if looks++; looks <= 3 {
+				return StateBlocked, errors.New("it is no standby")
+			}
+			<-ctx.Done()
+			return StateBlocked, ctx.Err()
+		}, Check: func(context.Context) (State, error) { return StateNeeded, nil }}
+		_, err := must(t, "book", s).Run(t.Context(), "run", Config{Journal: NewMemoryJournal(), By: "ann"})
+		if !errors.Is(err, ErrUndecided) || !strings.Contains(err.Error(), "it is no standby") || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Run = %v after %d looks, want what the third saw", err, looks)
+		}
+	})
+}
+
 // While Verify cannot tell, a resumed run must not start Do again.
 func TestUndecidedDoIsNotRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

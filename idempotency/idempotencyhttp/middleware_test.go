@@ -740,6 +740,56 @@ func TestTransport(t *testing.T) {
 	}
 }
 
+// mortal is a store as a process knows it that dies once it has claimed a key: nothing that follows arrives.
+type mortal struct{ idempotency.Store }
+
+var errDead = errors.New("the process is dead")
+
+func (mortal) Complete(context.Context, idempotency.Completion) (idempotency.Answer, error) {
+	return idempotency.Answer{}, errDead
+}
+
+func (mortal) Renew(context.Context, idempotency.Renewal) (idempotency.Status, error) {
+	return 0, errDead
+}
+
+func (mortal) Release(context.Context, idempotency.Release) (idempotency.Status, error) {
+	return 0, errDead
+}
+
+// A process dies with a request. Whoever repeats it is told that nobody knows what was done; the handler does not run again unless OnAbandoned says so.
+func TestAbandonedKeysAreRefused(t *testing.T) {
+	for policy, want := range map[idempotency.Policy]string{idempotency.PolicyDefault: "409 outcome_unknown", idempotency.PolicyRerun: "200 "} {
+		synctest.Test(t, func(t *testing.T) {
+			m, err := idempotency.NewMemory(idempotency.MemoryConfig{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			runs := 0
+			process := func(s idempotency.Store) http.Handler {
+				g, err := idempotency.New(s, idempotency.Config{OnAbandoned: policy})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return protectWith(t, g, idempotencyhttp.Config{}, func(http.ResponseWriter, *http.Request) { runs++ })
+			}
+			post(process(mortal{m}), "k", "")
+			next := process(m)
+			wantCode(t, post(next, "k", ""), "409 in_flight")
+			time.Sleep(10 * time.Minute) // longer than the lease
+			r := post(next, "k", "")
+			if r.StatusCode == http.StatusConflict {
+				wantCode(t, r, want)
+			} else if want != "200 " {
+				t.Errorf("answer = %d, want %s", r.StatusCode, want)
+			}
+			if again := want == "200 "; again != (runs == 2) {
+				t.Errorf("policy %v: %d runs", policy, runs)
+			}
+		})
+	}
+}
+
 // What the successor of a fenced request left cannot be replayed; the request has an answer of its own.
 func TestAFencedAnswerIsSent(t *testing.T) {
 	m, err := idempotency.NewMemory(idempotency.MemoryConfig{})

@@ -16,8 +16,9 @@ const (
 	NoResync        Bug = "no-resync"        // a planned move leaves keys behind
 	RampUnplanned   Bug = "ramp-unplanned"   // an unplanned move opens in steps
 	OpenCounts      Bug = "open-counts"      // what an open breaker refuses counts against the Region
-	StaleRuns       Bug = "stale-runs"       // a call of an older epoch runs without a guard and without a rule
+	StaleRuns       Bug = "stale-runs"       // a worker runs calls of an older epoch without asking their rule
 	ZeroRequeue     Bug = "zero-requeue"     // a call that cannot run is given back without a delay
+	NoBudget        Bug = "no-budget"        // repetitions are not limited by their budget
 	DrainReversed   Bug = "drain-reversed"   // the shutdown stops first what should stop last
 )
 

@@ -59,13 +59,13 @@ func (q *Queue) claim(ctx context.Context, o *queue.Outgoing) (string, error) {
 	}
 	var e queue.Envelope
 	if err := e.Decode(o.Body); err != nil {
-		return "", &queue.SendError{Region: q.config.Region, Invalid: true, Err: fmt.Errorf("too large to send and no envelope to claim: %w", err)}
+		return "", &queue.SendError{Name: q.config.Name, Region: q.config.Region, Invalid: true, Err: fmt.Errorf("too large to send and no envelope to claim: %w", err)}
 	}
 	e.Data, e.Claim, e.ClaimSum = nil, c.Prefix+objectName(o.CallID), sum(o.Body)
 	ctx, cancel := context.WithTimeout(ctx, q.config.Timeout)
 	defer cancel()
 	if err := c.Store.Put(ctx, e.Claim, []byte(o.Body)); err != nil {
-		return "", &queue.SendError{Region: q.config.Region, Err: fmt.Errorf("claim: %w", err)}
+		return "", &queue.SendError{Name: q.config.Name, Region: q.config.Region, Err: fmt.Errorf("claim: %w", err)}
 	}
 	return string(e.Append(nil)), nil
 }
@@ -98,14 +98,14 @@ func (q *Queue) setClaim(m *queue.Message) {
 func (q *Queue) fetch(ctx context.Context, e *queue.Envelope) (string, error) {
 	store := q.config.Claims.Store
 	if store == nil {
-		return "", fmt.Errorf("sqsqueue: Region %q: payload of %s is claimed and no store is configured", q.config.Region, e.ID)
+		return "", fmt.Errorf("sqsqueue %q: Region %q: payload of %s is claimed and no store is configured", q.config.Name, q.config.Region, e.ID)
 	}
 	b, err := store.Get(ctx, e.Claim)
 	if errors.Is(err, ErrNoObject) {
 		return "", &missingError{e.Claim, err}
 	}
 	if err != nil {
-		return "", fmt.Errorf("sqsqueue: Region %q: claim: %w", q.config.Region, err)
+		return "", fmt.Errorf("sqsqueue %q: Region %q: claim: %w", q.config.Name, q.config.Region, err)
 	}
 	if sum(string(b)) != e.ClaimSum {
 		return "", &missingError{e.Claim, errors.New("its checksum differs")}

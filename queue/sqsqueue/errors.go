@@ -34,7 +34,7 @@ var invalid = map[string]bool{
 // sendError places the error of a whole request. An answer below 500 refused it; anything else, and no answer,
 // leaves open whether SQS has the messages. alone says that the request carried one message.
 func (q *Queue) sendError(err error, alone bool) error {
-	e := &queue.SendError{Region: q.config.Region, Outcome: queue.SendUnknown, Err: err}
+	e := &queue.SendError{Name: q.config.Name, Region: q.config.Region, Outcome: queue.SendUnknown, Err: err}
 	if a, ok := errors.AsType[apiError](err); ok {
 		e.Code = a.ErrorCode()
 		e.Invalid = alone && invalid[e.Code]
@@ -47,7 +47,7 @@ func (q *Queue) sendError(err error, alone bool) error {
 
 // entryError places the error of one entry of a request that went through.
 func (q *Queue) entryError(bad types.BatchResultErrorEntry) error {
-	e := &queue.SendError{Region: q.config.Region, Code: aws.ToString(bad.Code), Err: fmt.Errorf("%s: %s", aws.ToString(bad.Code), aws.ToString(bad.Message))}
+	e := &queue.SendError{Name: q.config.Name, Region: q.config.Region, Code: aws.ToString(bad.Code), Err: fmt.Errorf("%s: %s", aws.ToString(bad.Code), aws.ToString(bad.Message))}
 	e.Invalid = bad.SenderFault && invalid[e.Code]
 	if !bad.SenderFault {
 		e.Outcome = queue.SendUnknown

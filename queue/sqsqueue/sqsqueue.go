@@ -31,6 +31,9 @@ type API interface {
 
 // Config configures a [Queue].
 type Config struct {
+	// Name is what errors call the queue. Empty means the name in its URL, the last part of the path.
+	Name string
+
 	// DeadLetterURL is the queue of dead letters. Empty means none: calls that are dead then stay and are tried again.
 	DeadLetterURL string
 
@@ -72,6 +75,7 @@ func New(api API, url string, config Config) (*Queue, error) {
 	config.Timeout = cmp.Or(config.Timeout, 5*time.Second)
 	config.Retention = cmp.Or(config.Retention, 4*24*time.Hour)
 	config.Region = cmp.Or(config.Region, regionOf(url))
+	config.Name = cmp.Or(config.Name, url[strings.LastIndexByte(url, '/')+1:])
 	config.Claims.Over = cmp.Or(config.Claims.Over, defaultOver)
 	fifo := strings.HasSuffix(url, ".fifo")
 	switch {
@@ -153,7 +157,7 @@ func (q *Queue) send(ctx context.Context, url string, messages []queue.Outgoing,
 // body checks the message and claims a large payload.
 func (q *Queue) body(ctx context.Context, o *queue.Outgoing) (string, error) {
 	if problem := queue.RefuseMessage(q.limits, o); problem != "" {
-		return "", &queue.SendError{Region: q.config.Region, Invalid: true, Err: errors.New(problem)}
+		return "", &queue.SendError{Name: q.config.Name, Region: q.config.Region, Invalid: true, Err: errors.New(problem)}
 	}
 	return q.claim(ctx, o)
 }
@@ -255,7 +259,7 @@ func (r *sendRequest) flush(ctx context.Context) {
 		}
 		res := &r.results[at[n]]
 		if r.digests && ok.MD5OfMessageBody != nil && !sameDigest(*entries[n].MessageBody, *ok.MD5OfMessageBody) {
-			res.Err = &queue.SendError{Region: r.q.config.Region, Outcome: queue.SendUnknown, Err: errDigest}
+			res.Err = &queue.SendError{Name: r.q.config.Name, Region: r.q.config.Region, Outcome: queue.SendUnknown, Err: errDigest}
 			continue
 		}
 		res.Err, res.Durable, res.MessageID = nil, true, aws.ToString(ok.MessageId)
@@ -267,7 +271,7 @@ func (r *sendRequest) flush(ctx context.Context) {
 	}
 	for _, i := range at {
 		if r.results[i].Err == errUnnamed {
-			r.results[i].Err = &queue.SendError{Region: r.q.config.Region, Outcome: queue.SendUnknown, Err: errUnnamed}
+			r.results[i].Err = &queue.SendError{Name: r.q.config.Name, Region: r.q.config.Region, Outcome: queue.SendUnknown, Err: errUnnamed}
 		}
 	}
 }
@@ -307,7 +311,7 @@ func (q *Queue) Receive(ctx context.Context, r queue.ReceiveRequest) ([]*queue.M
 		MessageSystemAttributeNames: systemAttributes, MessageAttributeNames: messageAttributes,
 	}, options...)
 	if err != nil {
-		return nil, fmt.Errorf("sqsqueue: Region %q: receive: %w", q.config.Region, err)
+		return nil, fmt.Errorf("sqsqueue %q: Region %q: receive: %w", q.config.Name, q.config.Region, err)
 	}
 	// The lease began when SQS answered: a network's delay ago, which we take for a second at most.
 	now := time.Now()
@@ -378,7 +382,7 @@ func (q *Queue) visibility(ctx context.Context, n int, item func(int) (*queue.Me
 		defer cancel()
 		out, err := q.api.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &q.url, Entries: entries}, options...)
 		if err != nil {
-			return nil, fmt.Errorf("sqsqueue: Region %q: change visibility: %w", q.config.Region, err)
+			return nil, fmt.Errorf("sqsqueue %q: Region %q: change visibility: %w", q.config.Name, q.config.Region, err)
 		}
 		return leaseErrors(out.Failed, len(entries)), nil
 	})
@@ -406,7 +410,7 @@ func (q *Queue) delete(ctx context.Context, messages []*queue.Message) []error {
 		defer cancel()
 		out, err := q.api.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: &q.url, Entries: entries}, options...)
 		if err != nil {
-			return nil, fmt.Errorf("sqsqueue: Region %q: delete: %w", q.config.Region, err)
+			return nil, fmt.Errorf("sqsqueue %q: Region %q: delete: %w", q.config.Name, q.config.Region, err)
 		}
 		return leaseErrors(out.Failed, len(entries)), nil
 	})
@@ -435,7 +439,7 @@ func (q *Queue) Dead(ctx context.Context, letters []queue.DeadLetter) []error {
 	errs := make([]error, len(letters))
 	if q.config.DeadLetterURL == "" {
 		for i := range errs {
-			errs[i] = errors.New("sqsqueue: no dead-letter queue configured")
+			errs[i] = fmt.Errorf("sqsqueue %q: Region %q: no dead-letter queue configured", q.config.Name, q.config.Region)
 		}
 		return errs
 	}
@@ -477,7 +481,7 @@ func (q *Queue) attributes(ctx context.Context, url string, names ...types.Queue
 	defer cancel()
 	out, err := q.api.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: names}, options...)
 	if err != nil {
-		return nil, fmt.Errorf("sqsqueue: Region %q: attributes of %s: %w", q.config.Region, url, err)
+		return nil, fmt.Errorf("sqsqueue %q: Region %q: attributes of %s: %w", q.config.Name, q.config.Region, url, err)
 	}
 	return out.Attributes, nil
 }
@@ -511,7 +515,7 @@ func (q *Queue) Move(ctx context.Context, to queue.Transport, perSecond int) (ta
 	defer cancel()
 	out, err := q.api.StartMessageMoveTask(ctx, in, options...)
 	if err != nil {
-		return "", fmt.Errorf("sqsqueue: Region %q: move: %w", q.config.Region, err)
+		return "", fmt.Errorf("sqsqueue %q: Region %q: move: %w", q.config.Name, q.config.Region, err)
 	}
 	return aws.ToString(out.TaskHandle), nil
 }

@@ -2,9 +2,11 @@ package sqsqueue_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -139,6 +141,29 @@ func TestOutcomesOfSends(t *testing.T) {
 	}
 }
 
+// Two queues of one Region are told apart by their errors.
+func TestErrorsNameTheQueue(t *testing.T) {
+	for name, want := range map[string]string{"": `"mails"`, "mails of orders": `"mails of orders"`} {
+		q, err := sqsqueue.New(client("http://127.0.0.1:1", "us-east-1"), "http://127.0.0.1:1/000000000000/mails", sqsqueue.Config{Name: name, Region: "us-east-1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, received := q.Receive(t.Context(), queue.ReceiveRequest{Max: 1, Lease: time.Minute})
+		sent := q.Send(t.Context(), []queue.Outgoing{{CallID: "a", Body: "{}"}})[0].Err
+		for what, err := range map[string]error{
+			"Receive": received, "Send": sent, "Delete": q.Delete(t.Context(), []*queue.Message{{Receipt: "r"}})[0],
+			"Dead": q.Dead(t.Context(), []queue.DeadLetter{{}})[0],
+		} {
+			if err == nil || !strings.Contains(err.Error(), want+`: Region "us-east-1": `) {
+				t.Errorf("%s = %v, want an error that names %s", what, err, want)
+			}
+		}
+		if e, ok := errors.AsType[*queue.SendError](sent); !ok || strconv.Quote(e.Name) != want {
+			t.Errorf("Send = %#v, want a SendError of %s", sent, want)
+		}
+	}
+}
+
 func TestCheck(t *testing.T) {
 	_, endpoint := newServer(t)
 	api := client(endpoint, "us-east-1")
@@ -165,6 +190,15 @@ func TestCheck(t *testing.T) {
 	}
 	if problems := good.Check(t.Context()); len(problems) > 0 {
 		t.Errorf("problems of a good queue: %v", problems)
+	}
+	for once, want := range map[time.Duration]int{15 * 24 * time.Hour: 1, 28 * 24 * time.Hour: 0} {
+		q, err := sqsqueue.New(api, url, sqsqueue.Config{DeadLetterURL: deadURL, Region: "us-east-1", Retention: 14 * 24 * time.Hour, OnceRetention: once})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if problems := q.Check(t.Context()); len(problems) != want || want > 0 && problems[0].Attribute != "Config.OnceRetention" {
+			t.Errorf("problems with keys that are remembered for %v: %v, want %d", once, problems, want)
+		}
 	}
 	away, _ := sqsqueue.New(client("http://127.0.0.1:1", "us-east-1"), "http://127.0.0.1:1/q", sqsqueue.Config{})
 	if problems := away.Check(t.Context()); len(problems) != 1 || problems[0].Attribute != "GetQueueAttributes" {

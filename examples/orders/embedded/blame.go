@@ -44,10 +44,12 @@ func (s *Site) blames(process string, svc *service.Service) (all []Blame) {
 	return all
 }
 
-// A heardQueue counts requests that fail, as its Region answers them or does not.
+// A heardQueue counts requests that fail, as its Region answers them or does not, and tells of polls and of what is sent.
 type heardQueue struct {
 	queue.Transport
 	failed *atomic.Int64
+	polled func()
+	put    func([]queue.Outgoing)
 }
 
 func (q heardQueue) heard(errs ...error) {
@@ -61,6 +63,7 @@ func (q heardQueue) heard(errs ...error) {
 
 // Send implements queue.Transport, as what follows.
 func (q heardQueue) Send(ctx context.Context, messages []queue.Outgoing) []queue.SendResult {
+	q.put(messages)
 	results := q.Transport.Send(ctx, messages)
 	var errs []error
 	for _, r := range results {
@@ -72,6 +75,7 @@ func (q heardQueue) Send(ctx context.Context, messages []queue.Outgoing) []queue
 
 // Receive fails with its request.
 func (q heardQueue) Receive(ctx context.Context, r queue.ReceiveRequest) ([]*queue.Message, error) {
+	q.polled()
 	got, err := q.Transport.Receive(ctx, r)
 	q.heard(err)
 	return got, err

@@ -3,12 +3,10 @@ package embedded
 import (
 	"fmt"
 	"time"
-
-	"github.com/holdfast-go/holdfast/degrade"
 )
 
-// Unrest says why not all is as in good times, nil if it is: the writer is at home and no move is under way, the other database follows it, every feature at
-// home is at its best, and no key waits for its second copy.
+// Unrest says why not all is as in good times, nil if it is: the writer is at home and no move is under way, the other database follows it, every feature of
+// every process is at its best, and no key waits for its second copy.
 func (f *Fleet) Unrest() (why []string) {
 	say := func(format string, args ...any) { why = append(why, fmt.Sprintf(format, args...)) }
 	home, standby := f.Sites[East], f.Sites[West]
@@ -24,14 +22,12 @@ func (f *Fleet) Unrest() (why []string) {
 	if behind := standby.Store.Behind(); standby.primary.Load() || behind > f.Config.Lag+time.Second {
 		say("the standby does not follow, or is %v behind", behind)
 	}
-	for _, svc := range home.Services() {
-		for _, feature := range svc.Modes.Status().Features {
-			if feature.Level != degrade.Normal {
-				say("%s is %v", feature.Name, feature.Level)
+	why = append(why, f.degraded()...)
+	for _, s := range f.Sites {
+		for _, svc := range s.Services() {
+			if since := svc.Keys.UnprotectedSince(); !since.IsZero() {
+				say("a process in %s has keys with one copy since %v", s.Name, since)
 			}
-		}
-		if since := svc.Keys.UnprotectedSince(); !since.IsZero() {
-			say("keys have one copy since %v", since)
 		}
 	}
 	return why

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -55,6 +56,9 @@ type Config struct {
 	// PaymentsAtOnce is how many charges payments work on at a time; the others queue there. Zero means any number.
 	PaymentsAtOnce int
 
+	// Persistence is how often a careful user tries. Zero means 3.
+	Persistence int
+
 	// Settings are the service's. Their zero value is the default everywhere.
 	Settings service.Settings
 
@@ -84,8 +88,12 @@ type Fleet struct {
 	Relays   *Relays
 
 	*Crew
-	moves  moves
-	keyLog keyLog
+	moves    moves
+	keyLog   keyLog
+	sendLog  sendLog
+	requests requestLog
+	puts     putLog
+	lives    atomic.Int64 // of processes, so far
 
 	third *drtest.Region
 	web   *drtest.Region
@@ -126,6 +134,9 @@ func Start(w *drtest.World, cfg Config) *Fleet {
 func (c Config) withDefaults() Config {
 	if c.Instances == 0 {
 		c.Instances = 2
+	}
+	if c.Persistence == 0 {
+		c.Persistence = 3
 	}
 	if c.Lag == 0 {
 		c.Lag = 200 * time.Millisecond

@@ -15,10 +15,30 @@ type Move struct {
 	Opened time.Time        // when the new writer could write; zero if it never did
 }
 
-// moves is the list of them.
+// A Rebuilt is that a former writer's database became a copy of the writer's.
+type Rebuilt struct {
+	Store string
+	At    time.Time
+}
+
+// moves is the list of both.
 type moves struct {
-	mu  sync.Mutex // guards all
-	all []*Move
+	mu      sync.Mutex // guards the following
+	all     []*Move
+	rebuilt []Rebuilt
+}
+
+func (m *moves) rebuiltNow(store string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rebuilt = append(m.rebuilt, Rebuilt{store, time.Now()})
+}
+
+// Rebuilt returns which databases became copies again, the oldest first.
+func (f *Fleet) Rebuilt() []Rebuilt {
+	f.moves.mu.Lock()
+	defer f.moves.mu.Unlock()
+	return slices.Clone(f.moves.rebuilt)
 }
 
 // note takes in a record that was stored.

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -118,7 +119,7 @@ func (o *Operator) look(ctx context.Context) {
 // has seen how much.
 func (o *Operator) approve(ctx context.Context) {
 	for _, s := range o.fleet.Sites {
-		for _, svc := range s.Alive() {
+		for _, svc := range s.Services() {
 			st := svc.Controller.Status()
 			if st.Phase != failover.PhaseAwaitApproval || st.Transition == nil || !st.Transition.Group || st.Transition.To != s.Name {
 				continue
@@ -173,15 +174,27 @@ func (o *Operator) rebuild(former, writer *Site) {
 	}
 }
 
-// Degraded returns how many features of the processes at home are not at their best. Away from home payments are a stub, and
-// checkout is limited for as long as all is well.
-func (f *Fleet) Degraded() (worse int) {
-	for _, svc := range f.Sites[East].Services() {
-		for _, feature := range svc.Modes.Status().Features {
-			if feature.Level != degrade.Normal {
-				worse++
+// Degraded returns how many features of all processes are not at their best.
+func (f *Fleet) Degraded() int { return len(f.degraded()) }
+
+// degraded says which.
+func (f *Fleet) degraded() (worse []string) {
+	for _, site := range f.Sites {
+		for _, svc := range site.Services() {
+			for _, feature := range svc.Modes.Status().Features {
+				if feature.Level != best(site.Name, feature.Name) {
+					worse = append(worse, fmt.Sprintf("%s is %v in %s", feature.Name, feature.Level, site.Name))
+				}
 			}
 		}
 	}
 	return worse
+}
+
+// best is the level of a feature while all is well and the writer is at home. The standby sends orders on to the writer and takes none itself.
+func best(region failover.Region, feature string) degrade.Level {
+	if region != East && feature == "checkout" {
+		return degrade.ReadOnly
+	}
+	return degrade.Normal
 }

@@ -22,12 +22,16 @@ type Pool struct {
 	parts  func(life context.Context, instance string) (service.Parts, func(), error)
 	blames func(process string, svc *service.Service) []Blame // nil: nobody asks
 
+	// abandon takes from a dead process what the next of its name needs. Nil means that the next waits until the goroutines of the dead one have ended.
+	abandon func(process string)
+
 	mu        sync.Mutex // guards the following; never held while waiting
 	instances []*instance
 	next      int
 }
 
-// NewPool serves the Region's address. parts connects a process, which lasts as long as its context, to everything; the function that it returns lets go of it.
+// NewPool serves the Region's address. parts connects a process to everything; it dies when its context ends, and from then on it must reach nothing. The function that parts returns lets
+// go of what it has.
 func NewPool(r *drtest.Region, crew *Crew, parts func(life context.Context, instance string) (service.Parts, func(), error)) *Pool {
 	p := &Pool{crew: crew, region: r, parts: parts}
 	r.Serve(Address(r.Name()).Host, p)
@@ -49,22 +53,13 @@ func (p *Pool) Start(n int) {
 	p.region.Go(i.name, i.run)
 }
 
-// Services returns the processes that run, in no order that means anything.
-func (p *Pool) Services() []*service.Service {
-	return p.services(func(*instance) bool { return true })
-}
-
-// Alive returns the processes that run and have not been killed: what is left of a process after its Region was lost is not among them.
-func (p *Pool) Alive() []*service.Service {
-	return p.services(func(i *instance) bool { return !i.killed.Load() })
-}
-
-func (p *Pool) services(match func(*instance) bool) (running []*service.Service) {
+// Services returns the processes that run, in no order that means anything. What is left of one that was killed is not among them.
+func (p *Pool) Services() (running []*service.Service) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, i := range p.instances {
-		if svc := i.service.Load(); svc != nil && match(i) {
-			running = append(running, svc)
+		if l := i.present(); l != nil {
+			running = append(running, l.service)
 		}
 	}
 	return running
@@ -84,7 +79,8 @@ func (p *Pool) pick() *instance {
 	defer p.mu.Unlock()
 	for range p.instances {
 		p.next = (p.next + 1) % len(p.instances)
-		if i := p.instances[p.next]; i.handler.Load() != nil {
+		i := p.instances[p.next]
+		if l := i.present(); l != nil && l.handler.Load() != nil {
 			return i
 		}
 	}
@@ -98,12 +94,14 @@ type Crew struct {
 	alive sync.WaitGroup // processes
 
 	slowest atomic.Int64 // of the stops of processes
+	cut     atomic.Int64 // requests that their process died with
 
 	mu      sync.Mutex // guards the following, and alive against an Add after stopped
 	stopped bool
 	refused []Refusal
 	late    []Late
 	blames  []Blame
+	endings []Ending
 }
 
 // A Refusal is an answer of 500 or more that a process gave while it stopped in good order.
@@ -179,6 +177,9 @@ func (c *Crew) Stop() {
 
 // LongestStop returns the longest time that a process took to stop, from when it was told to.
 func (c *Crew) LongestStop() time.Duration { return time.Duration(c.slowest.Load()) }
+
+// Cut returns how many requests have ended with the death of the process that was at work on them.
+func (c *Crew) Cut() int { return int(c.cut.Load()) }
 
 // tookToStop notes it.
 func (c *Crew) tookToStop(took time.Duration) {

@@ -36,6 +36,9 @@ func (f *Fleet) promote(t failover.Transition) []runbook.Step {
 	return []runbook.Step{{Name: "promote the copy", Check: writable, PointOfNoReturn: true, Do: func(ctx context.Context) error {
 		select {
 		case <-time.After(promoteTakes):
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
 			err := to.Store.Promote(t.Epoch + 1) // above all that the old writer had; it opens at the next
 			if err == nil {
 				to.primary.Store(true)

@@ -42,6 +42,7 @@ type Site struct {
 	primary atomic.Bool // takes writes, as the promotion and the operator left it
 
 	mu       sync.Mutex                                   // guards the following
+	machines map[string]machine                           // that processes run on, by name
 	spools   map[string]*spool.Spool                      // of the running processes, by their directory
 	failures map[string]map[failover.Region]*atomic.Int64 // of requests to queues, by the running process
 }
@@ -65,7 +66,7 @@ func (f *Fleet) newSite(r *drtest.Region) *Site {
 		s.Queues, s.Dead = append(s.Queues, mustQueue(s.SQS, lane)), append(s.Dead, mustQueue(s.SQS, lane+"-dead"))
 	}
 	s.Pool = NewPool(r, f.Crew, s.parts)
-	s.Pool.blames = s.blames
+	s.Pool.blames, s.Pool.abandon = s.blames, s.abandon
 	return s
 }
 
@@ -91,6 +92,7 @@ func (s *Site) Rebuild(writer *Site) (lost []string, err error) {
 		return nil, err
 	}
 	s.primary.Store(false)
+	s.fleet.moves.rebuiltNow(s.Store.Name())
 	for _, k := range keys {
 		if id, ok := cutOrder(k); ok {
 			lost = append(lost, id)
@@ -116,15 +118,15 @@ func (f *Fleet) dirOf(instance string) string {
 }
 
 // parts connects a process of this Region to everything. close lets go of it.
-func (s *Site) parts(_ context.Context, name string) (p service.Parts, close func(), err error) {
+func (s *Site) parts(life context.Context, name string) (p service.Parts, close func(), err error) {
 	f := s.fleet
-	dir := f.dirOf(name)
+	dir, from := f.dirOf(name), s.machine(name, life)
 	p = service.Parts{
 		Regions: []failover.Region{East, West}, Self: s.Name, Witnesses: []failover.Region{Third}, Home: East, Instance: name,
-		Coordinator: ConnectCoordinator(s.Region), Database: Database{}, SQL: map[failover.Region]*sql.DB{}, Journal: f.Journal, Unknown: f.Unknown,
-		Promote: f.promote, Keys: map[failover.Region]idempotency.Store{},
+		Coordinator: ConnectCoordinator(from), Database: Database{}, SQL: map[failover.Region]*sql.DB{}, Journal: mortalJournal{f.Journal, life}, Unknown: mortalUnknown{f.Unknown, life},
+		Promote: mortalSteps(life, f.promote), Keys: map[failover.Region]idempotency.Store{},
 		Calls: service.Lane{Queues: map[failover.Region]queue.Transport{}}, Charges: service.Lane{Queues: map[failover.Region]queue.Transport{}},
-		Net: s.Region.Transport(), Payments: &url.URL{Scheme: "http", Host: PaymentsHost}, Mail: &url.URL{Scheme: "http", Host: RelayHost(s.Name), Path: "/send"},
+		Net: heardNet{counted{from.Transport(), f.log(), fmt.Sprintf("%s, life %d", name, f.lives.Add(1)), ofOrder}, name, []string{RelayHost(East), RelayHost(West)}, &f.sendLog}, Payments: &url.URL{Scheme: "http", Host: PaymentsHost}, Mail: &url.URL{Scheme: "http", Host: RelayHost(s.Name), Path: "/send"},
 		Peers: map[failover.Region]*url.URL{}, Authorize: Authorize, StateDir: dir,
 		Logger: f.Config.Logger, Ledger: f.Ledger, Settings: f.Config.Settings,
 	}
@@ -149,8 +151,8 @@ func (s *Site) parts(_ context.Context, name string) (p service.Parts, close fun
 			close()
 			return p, nil, err
 		}
-		lane.Spool = local
-		s.hold(name+" "+lanes[i]+"-spool", local)
+		lane.Spool = mortalSpool{local, life}
+		s.hold(spoolName(name, lanes[i]), local)
 		closers = append(closers, local.Close)
 	}
 	failures := map[failover.Region]*atomic.Int64{}
@@ -159,16 +161,49 @@ func (s *Site) parts(_ context.Context, name string) (p service.Parts, close fun
 	s.mu.Unlock()
 	for _, there := range f.Sites {
 		failures[there.Name] = &atomic.Int64{}
-		if err := s.connect(&p, there, failures[there.Name], &closers); err != nil {
+		if err := s.connect(&p, from, there, failures[there.Name], &closers); err != nil {
 			close()
 			return p, nil, err
 		}
 	}
-	flags, client, err := f.flags(s.Region)
+	flags, client, err := f.flags(from)
 	closers = append(closers, client.Close)
 	p.Flags, p.Overrides = polled{flags, flags}, polled{flags, flags}
 	return p, close, err
 }
+
+// A machine is what a process runs on until it dies.
+type machine struct {
+	life context.Context
+	zone *drtest.Region
+}
+
+// machine returns that of a process: a new one for each that the World has started.
+func (s *Site) machine(name string, life context.Context) *drtest.Region {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m, ok := s.machines[name]; ok && m.life == life {
+		return m.zone
+	}
+	if s.machines == nil {
+		s.machines = map[string]machine{}
+	}
+	m := machine{life, s.Region.Machine(life)}
+	s.machines[name] = m
+	return m.zone
+}
+
+// abandon takes the spools from a dead process, so that the next can open them.
+func (s *Site) abandon(name string) {
+	for _, lane := range lanes {
+		s.mu.Lock()
+		local := s.spools[spoolName(name, lane)]
+		s.mu.Unlock()
+		_ = local.Close() // it says what could not be written
+	}
+}
+
+func spoolName(process, lane string) string { return process + " " + lane + "-spool" }
 
 // hold keeps a process's spool in sight; the next process of the name brings the same directory.
 func (s *Site) hold(name string, local *spool.Spool) {
@@ -188,24 +223,24 @@ type polled struct {
 }
 
 // connect adds what another Region has to the parts of a process here.
-func (s *Site) connect(p *service.Parts, there *Site, failed *atomic.Int64, closers *[]func() error) error {
-	db := OpenSQL(there.Store.Connector(s.Region))
+func (s *Site) connect(p *service.Parts, from *drtest.Region, there *Site, failed *atomic.Int64, closers *[]func() error) error {
+	db := OpenSQL(there.Store.Connector(from))
 	db.SetMaxIdleConns(32)
-	client := connectRedis(there.Redis, s.Region)
+	client := connectRedis(there.Redis, from)
 	*closers = append(*closers, db.Close, client.Close)
 	store, err := redisstore.New(client, redisstore.Config{})
 	if err != nil {
 		return err
 	}
-	api := there.SQS.Client(s.Region)
+	api := there.SQS.Client(from)
 	for i, lane := range []*service.Lane{&p.Calls, &p.Charges} {
 		q, err := sqsqueue.New(api, there.Queues[i].URL(), sqsqueue.Config{DeadLetterURL: there.Dead[i].URL(), Region: there.Name, Retention: queueRetention})
 		if err != nil {
 			return err
 		}
-		lane.Queues[there.Name] = heardQueue{q, failed}
+		lane.Queues[there.Name] = heardQueue{q, failed, func() { s.polled(p.Instance) }, func(messages []queue.Outgoing) { s.fleet.put(there.Name, messages) }}
 	}
-	p.SQL[there.Name], p.Keys[there.Name], p.Peers[there.Name] = db, loggedStore{store, there.Name, &s.fleet.keyLog}, Address(there.Name)
+	p.SQL[there.Name], p.Keys[there.Name], p.Peers[there.Name] = db, loggedStore{store, there.Name, p.Instance, &s.fleet.keyLog}, Address(there.Name)
 	return nil
 }
 
@@ -213,12 +248,13 @@ func (s *Site) connect(p *service.Parts, there *Site, failed *atomic.Int64, clos
 func (f *Fleet) startWitness(n int) {
 	name := fmt.Sprintf("%s/witness-%d", Third, n)
 	f.third.Go(name, func(ctx context.Context) error {
+		from := f.third.Machine(ctx)
 		p := service.Parts{
 			Regions: []failover.Region{East, West}, Self: Third, Witnesses: []failover.Region{Third}, Instance: name,
-			Coordinator: ConnectCoordinator(f.third), Database: Database{}, SQL: map[failover.Region]*sql.DB{}, Settings: f.Config.Settings, Logger: f.Config.Logger,
+			Coordinator: ConnectCoordinator(from), Database: Database{}, SQL: map[failover.Region]*sql.DB{}, Settings: f.Config.Settings, Logger: f.Config.Logger,
 		}
 		for _, s := range f.Sites {
-			db := sql.OpenDB(s.Store.Connector(f.third))
+			db := sql.OpenDB(s.Store.Connector(from))
 			defer db.Close()
 			p.SQL[s.Name] = db
 		}

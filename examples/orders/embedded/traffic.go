@@ -19,13 +19,10 @@ import (
 type Shopper func(context.Context, *drtest.Op) error
 
 // Buy places an order.
-func (f *Fleet) Buy() Shopper { return f.buyer(patient) }
+func (f *Fleet) Buy() Shopper { return f.buyer(f.Config.Persistence) }
 
 // BuyOnce places an order and believes the first answer.
 func (f *Fleet) BuyOnce() Shopper { return f.buyer(1) }
-
-// patient is how often a careful client tries.
-const patient = 3
 
 func (f *Fleet) buyer(attempts int) Shopper {
 	return f.shopper("POST /orders", attempts, func(op *drtest.Op) string {
@@ -41,10 +38,14 @@ func Email(key string) string {
 }
 
 // Look reads stock.
-func (f *Fleet) Look() Shopper { return f.shopper("GET /stock/anvil", patient, nothing, degraded) }
+func (f *Fleet) Look() Shopper {
+	return f.shopper("GET /stock/anvil", f.Config.Persistence, nothing, degraded)
+}
 
 // List reads the user's newest orders.
-func (f *Fleet) List() Shopper { return f.shopper("GET /orders", patient, nothing, degraded) }
+func (f *Fleet) List() Shopper {
+	return f.shopper("GET /orders", f.Config.Persistence, nothing, degraded)
+}
 
 func nothing(*drtest.Op) string { return "" }
 
@@ -55,9 +56,9 @@ func degraded(op *drtest.Op, resp *http.Response) {
 	}
 }
 
-// shopper repeats a request with its key, as a careful client does, until its patience ends.
+// shopper repeats a request with its key, as a careful client does, until its patience ends. All users of one have one budget for that, as those of one gateway do.
 func (f *Fleet) shopper(class string, attempts int, body func(*drtest.Op) string, done func(*drtest.Op, *http.Response)) Shopper {
-	users := &http.Client{Transport: &retryhttp.Transport{Base: doubtful{f.front}, Policy: &retry.Policy{
+	users := &http.Client{Transport: &retryhttp.Transport{Base: doubtful{counted{f.front, f.log(), fmt.Sprintf("users of %s, %d times", class, attempts), ofOperation}}, Policy: &retry.Policy{
 		Name: "users", MaxAttempts: attempts, AttemptTimeout: 5 * time.Second,
 		Backoff: retry.FullJitter(200*time.Millisecond, 2*time.Second),
 	}}}

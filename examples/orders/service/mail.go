@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/holdfast-go/holdfast"
 	"github.com/holdfast-go/holdfast/queue"
@@ -39,6 +41,22 @@ func (s *Service) sendMail(ctx context.Context, args MailArgs) error {
 	resp.Body.Close()
 	return mailed(resp.StatusCode)
 }
+
+// staleMail decides about a mail of an older write epoch: it may tell of an order that the move has lost, and nobody is told that an order is placed which is not there. Such a mail
+// is for a person, with the loss list. The other deferred calls read the order anyway.
+func (s *Service) staleMail(e queue.Envelope, _ uint64) queue.StalePolicy {
+	_, err := s.found(context.Background(), strings.TrimPrefix(e.ID, mailID)) // each attempt of a read has an end of its own
+	switch {
+	case err == nil:
+		return queue.StaleRun
+	case errors.Is(err, errNoOrder):
+		return queue.StaleDead
+	}
+	return queue.StaleWait
+}
+
+// mailID is before the order in the ID of its mail.
+const mailID = "mail-"
 
 // mailed is what the relay's answer says of the mail.
 func mailed(status int) error {

@@ -61,7 +61,7 @@ func (s *Service) place(ctx context.Context, o Order) (Order, error) {
 	if charged.Via == queue.ViaRan {
 		o.Status = StatusPaid
 	}
-	if _, err := Mail.Defer(ctx, s.Client, MailArgs{Order: o.ID, To: o.Email, Status: o.Status}, queue.ID("mail-"+o.ID)); err != nil {
+	if _, err := Mail.Defer(ctx, s.Client, MailArgs{Order: o.ID, To: o.Email, Status: o.Status}, queue.ID(mailID+o.ID)); err != nil {
 		return o, halfway(err)
 	}
 	return o, nil

@@ -107,7 +107,7 @@ func (s *Service) restrain() error {
 // postpone: calls that wait in SQS. The writer Region's workers run what any Region deferred.
 func (s *Service) postpone() (err error) {
 	calls, charges := queue.NewMux(), queue.NewMux()
-	queue.Handle(calls, Mail, s.sendMail, queue.HandlerConfig{})
+	queue.Handle(calls, Mail, s.sendMail, queue.HandlerConfig{StaleFunc: s.staleMail})
 	queue.Handle(calls, Settle, s.settle, queue.HandlerConfig{})
 	queue.Handle(charges, Charge, s.chargeLater, queue.HandlerConfig{Ready: s.paymentsReady})
 	if s.Client, s.Worker, err = s.lane("orders", s.parts.Calls, calls); err != nil {
@@ -120,7 +120,7 @@ func (s *Service) postpone() (err error) {
 // lane makes the two ends of one kind of deferred calls.
 func (s *Service) lane(name string, l Lane, mux *queue.Mux) (client *queue.Client, worker *queue.Worker, err error) {
 	ctl := s.Controller
-	regional, err := queue.NewRegional(ctl.Route, l.Queues, queue.RegionalConfig{Around: s.Breakers.Do, Observe: ctl.Observe})
+	regional, err := queue.NewRegional(ctl.Route, l.Queues, queue.RegionalConfig{Name: "orders", Around: s.Breakers.Do, Observe: ctl.Observe})
 	if err != nil {
 		return nil, nil, err
 	}
