@@ -159,11 +159,11 @@ func (a *Account) count(charges, mails map[string]int, calls *queue.Ledger) {
 	}
 }
 
-// dead tells the calls apart that are dead. Those of an order that its Region lost must be: there is nothing to charge or to settle.
+// dead tells the calls apart that are dead. Those of an order that its Region lost must be: there is nothing to charge or to settle, and nothing to tell a user.
 func (a *Account) dead(calls map[string]queue.Reason, lost map[string]loss) {
 	for id, reason := range calls {
 		_, order, _ := strings.Cut(id, "-") // service names calls after their order
-		if _, gone := lost[order]; gone && reason == queue.ReasonPermanent {
+		if _, gone := lost[order]; gone && (reason == queue.ReasonPermanent || reason == queue.ReasonStaleEpoch) {
 			a.DeadLost++
 		} else {
 			a.DeadElse = append(a.DeadElse, fmt.Sprintf("%s (%s)", id, reason))

@@ -235,9 +235,9 @@ func TestFailuresByCause(t *testing.T) {
 // A dead call is right where its order was lost with the Region, and a defect where it was not.
 func TestDeadCalls(t *testing.T) {
 	var a Account
-	a.dead(map[string]queue.Reason{"charge-one": queue.ReasonPermanent, "settle-one": queue.ReasonPermanent, "mail-two": queue.ReasonPermanent, "mail-one": queue.ReasonAttempts},
+	a.dead(map[string]queue.Reason{"charge-one": queue.ReasonPermanent, "mail-two": queue.ReasonStaleEpoch, "mail-one": queue.ReasonStaleEpoch, "settle-one": queue.ReasonAttempts},
 		map[string]loss{"one": {}})
-	if want := []string{"mail-one (" + string(queue.ReasonAttempts) + ")", "mail-two (" + string(queue.ReasonPermanent) + ")"}; a.DeadLost != 2 || !slices.Equal(a.DeadElse, want) {
+	if want := []string{"mail-two (" + string(queue.ReasonStaleEpoch) + ")", "settle-one (" + string(queue.ReasonAttempts) + ")"}; a.DeadLost != 2 || !slices.Equal(a.DeadElse, want) {
 		t.Errorf("%d dead with their orders, %v else, want 2 and %v", a.DeadLost, a.DeadElse, want)
 	}
 	if why := a.broken(); len(why) != 1 || !strings.Contains(why[0], "2 deferred calls are dead") {

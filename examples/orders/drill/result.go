@@ -224,7 +224,7 @@ func (r *Result) Print(w io.Writer) {
 	fmt.Fprintf(w, "mails     %d orders, %d twice\n", a.Mails, len(a.MailedTwice))
 	fmt.Fprintf(w, "deferred  %d accepted, %d done, %d dead, %d dropped, %d expired, %d held, %d lost\n", a.Calls.Accepted, a.Calls.Done, a.Calls.Dead, a.Calls.Dropped, a.Calls.Expired, a.Calls.Held, len(a.Calls.Lost))
 	if a.DeadLost > 0 {
-		fmt.Fprintf(w, "  dead: %d, as they must: their orders were lost with the Region, there is nothing to charge or to settle\n", a.DeadLost)
+		fmt.Fprintf(w, "  dead: %d, as they must: their orders were lost with the Region, there is nothing to charge, to settle or to tell\n", a.DeadLost)
 	}
 	fmt.Fprintf(w, "unknown   %d orders without an answer, %d writes of unknown outcome\n", len(a.Unknown), a.Writes)
 	for _, l := range a.Lost {
