@@ -47,9 +47,10 @@ type unwrapping struct{ sqs.HTTPClient }
 
 // Do implements [sqs.HTTPClient].
 func (u unwrapping) Do(r *http.Request) (*http.Response, error) {
-	if body, ok := r.Body.(io.WriterTo); ok {
+	if body, ok := r.Body.(io.WriterTo); ok && r.Body != http.NoBody {
 		var k keeper
 		_, failed := body.WriteTo(&k)
+		_ = r.Body.Close() // it is read, and nobody else sees it any more
 		if in := bytes.NewReader(k.body); failed == nil {
 			r.Body = io.NopCloser(in)
 		} else { // only of somebody else's
