@@ -291,7 +291,7 @@ func BenchmarkQueueLoopback(b *testing.B) {
 	ts := httptest.NewServer(server)
 	defer ts.Close()
 	defer server.Close()
-	transport := &http.Transport{MaxIdleConnsPerHost: 64}
+	transport := &http.Transport{MaxIdleConnsPerHost: 64, WriteBufferSize: 32 << 10}
 	defer transport.CloseIdleConnections()
 	api := sqs.New(server.Options(ts.URL), func(o *sqs.Options) { o.Retryer = aws.NopRetryer{}; o.HTTPClient = &http.Client{Transport: transport} })
 	url := server.Queue("bench").URL()

@@ -78,7 +78,8 @@ type ExploreConfig struct {
 
 	// Bug names a defect that was planted in the function on purpose. Explore then fails the test unless it
 	// finds a violation, and keeps the shrunk timeline as a regression under this name. An Explore of
-	// the same Name without a Bug replays it too, and must not fail in it.
+	// the same Name without a Bug replays it too, and must not fail in it. With AcceptDivergence a regression
+	// that does not show the defect is played up to five times more.
 	Bug string
 
 	// Dir is where regressions are kept. Empty means testdata/drtest.

@@ -244,6 +244,28 @@ func TestPlantedBugs(t *testing.T) {
 	if _, problems := explored(t, config, clean); len(problems) == 0 || !strings.Contains(problems[0], `the planted bug "no-second-host" no longer violates ["Availability"]`) {
 		t.Errorf("a bug that is gone: %q", problems)
 	}
+	var plays atomic.Int32
+	seldom := func(t testing.TB, w *drtest.World) { // shows it in the sixth play, as Worlds do that do not repeat
+		if plays.Add(1) == 6 {
+			gray(t, w)
+			return
+		}
+		clean(t, w)
+	}
+	config.Seeds = drtest.NoSearch
+	if _, problems := explored(t, config, seldom); len(problems) == 0 || plays.Load() != 1 {
+		t.Errorf("Worlds that repeat are played %d times: %q", plays.Load(), problems)
+	}
+	config.AcceptDivergence = "the test wants it"
+	plays.Store(0)
+	if _, problems := explored(t, config, seldom); len(problems) != 0 {
+		t.Errorf("Worlds that do not repeat: %q", problems)
+	}
+	plays.Store(10)
+	if _, problems := explored(t, config, seldom); len(problems) != 1 || plays.Load() != 16 {
+		t.Errorf("after %d plays: %q", plays.Load()-10, problems)
+	}
+	config.AcceptDivergence, config.Seeds = "", quick(t).Seeds
 	config.Dir = t.TempDir()
 	if _, problems := explored(t, config, clean); len(problems) != 1 || !strings.Contains(problems[0], `5 seeds did not find the planted bug "no-second-host"`) {
 		t.Errorf("a bug that is not found: %q", problems)

@@ -181,7 +181,7 @@ func (e *explorer) replayAll() bool {
 		x, seen := e.trace(r.plan())
 		failed := len(x.violations) > 0
 		switch {
-		case e.config.Bug != "" && !x.shows(r.Violates):
+		case e.config.Bug != "" && !x.shows(r.Violates) && !e.showsAgain(r):
 			e.fail("drtest: regression %s: the planted bug %q no longer violates %q in it; HOLDFAST_UPDATE=1 finds another timeline", file, r.Bug, r.Violates)
 		case e.config.Bug == "" && failed:
 			e.result.Finding = e.replayed(x, file)
@@ -192,6 +192,22 @@ func (e *explorer) replayAll() bool {
 		}
 	}
 	return true
+}
+
+// morePlays is how often the timeline of a planted bug is played again that did not show it, where Worlds may go another way: what shows in nine
+// plays of ten is missed once in a million.
+const morePlays = 5
+
+func (e *explorer) showsAgain(r regression) bool {
+	if e.config.AcceptDivergence == "" {
+		return false
+	}
+	for range morePlays {
+		if e.try(r.plan(), nil).shows(r.Violates) {
+			return true
+		}
+	}
+	return false
 }
 
 // shows reports whether one of some checks is violated.

@@ -164,13 +164,21 @@ func (r *Regional) claims() (p pair, err error) {
 }
 
 // steps returns where the other steps of an attempt go. It may outlive its writer: while there is none, as in the middle of a move, its lease is kept and its result
-// stored where claims went last, and in the copy. There they wait for the next writer, and nobody can have claimed the key anew.
+// stored where claims went last, and in the copy. There they wait for the next writer, and nobody can have claimed the key anew. A Region that is lost is not waited
+// for in an unplanned move: its copy decides, as it will when it opens.
 func (r *Regional) steps() (pair, error) {
 	p, err := r.claims()
-	if home := r.last.Load(); home != nil && errors.Is(err, ErrNotWriter) {
-		return r.pair(home), nil
+	home := r.last.Load()
+	if home == nil || !errors.Is(err, ErrNotWriter) {
+		return p, err
 	}
-	return p, err
+	regions, _ := r.route()
+	if stand := r.copyOf(home); stand != nil && !slices.Contains(regions, home.region) && slices.Contains(regions, stand.region) {
+		p = r.pair(stand)
+		p.alone = p.alone || p.copy != nil && !slices.Contains(regions, p.copy.region)
+		return p, nil
+	}
+	return r.pair(home), nil
 }
 
 func (r *Regional) pair(home *peer) pair {

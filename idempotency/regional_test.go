@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -136,6 +137,7 @@ type twoRegions struct {
 	east, west *region
 	mu         sync.Mutex
 	writer     string
+	lost       string // a Region that is not usable
 }
 
 func newTwoRegions(t *testing.T) *twoRegions {
@@ -152,7 +154,14 @@ func newTwoRegions(t *testing.T) *twoRegions {
 func (two *twoRegions) route() ([]string, string) {
 	two.mu.Lock()
 	defer two.mu.Unlock()
-	return []string{"east", "west"}, two.writer
+	return slices.DeleteFunc([]string{"east", "west"}, func(r string) bool { return r == two.lost }), two.writer
+}
+
+// lose takes the writer's Region, as every Region's decision knows: there is no writer until another opens.
+func (two *twoRegions) lose(region string) {
+	two.mu.Lock()
+	defer two.mu.Unlock()
+	two.lost, two.writer = region, ""
 }
 
 func (two *twoRegions) failover(to string) {
@@ -509,6 +518,53 @@ func TestRegionalLosesNothingThatBothRegionsHeld(t *testing.T) {
 
 func (r *region) Watch(ctx context.Context, k idempotency.Key) (<-chan struct{}, func(), error) {
 	return r.Replica.(idempotency.Watcher).Watch(ctx, k)
+}
+
+// An unplanned move takes no longer for those who wait for an attempt of the Region that was lost: its results are kept in the Region that is to open, at once, and
+// are known there, or back home if the move is given up.
+func TestAnAttemptOutlivesItsRegion(t *testing.T) {
+	for _, next := range []string{"west", "east"} {
+		for _, run := range []time.Duration{10 * time.Second, 90 * time.Second} {
+			bubble(t, fmt.Sprintf("the function takes %v, and %s opens", run, next), func(t *testing.T) {
+				two := newTwoRegions(t)
+				g := newGuard(t, two.Regional, idempotency.Config{})
+				ended := make(chan error, 1)
+				var late time.Duration
+				go func() {
+					var returned time.Time
+					err := g.Once(t.Context(), "a", func(ctx context.Context) error {
+						defer func() { returned = time.Now() }()
+						select {
+						case <-time.After(run):
+							return nil
+						case <-ctx.Done():
+							return context.Cause(ctx)
+						}
+					})
+					late = time.Since(returned)
+					ended <- err
+				}()
+				time.Sleep(time.Second)
+				two.lose("east")
+				two.east.set(func(r *region) { r.delay = time.Hour }) // it hangs
+				time.Sleep(2 * time.Minute)
+				if err := <-ended; err != nil || late > 0 {
+					t.Errorf("the call = %v, %v after its function, want its success at once", err, late)
+				}
+				if two.UnprotectedSince().IsZero() {
+					t.Error("UnprotectedSince is zero with one copy")
+				}
+				two.east.set(func(r *region) { r.delay = 0 })
+				time.Sleep(2 * time.Second)
+				two.lose("")
+				two.failover(next)
+				other := newGuard(t, two.Regional, idempotency.Config{})
+				if err := other.Once(t.Context(), "a", func(context.Context) error { t.Error("it ran again"); return nil }); err != nil {
+					t.Errorf("Once in the new writer = %v", err)
+				}
+			})
+		}
+	}
 }
 
 // In the middle of a move there is no writer, for longer than a lease if the target is out: what was claimed before keeps its key and its result, and the Region that

@@ -48,13 +48,16 @@ type unwrapping struct{ sqs.HTTPClient }
 // Do implements [sqs.HTTPClient].
 func (u unwrapping) Do(r *http.Request) (*http.Response, error) {
 	if body, ok := r.Body.(io.WriterTo); ok && r.Body != http.NoBody {
-		var k keeper
-		_, failed := body.WriteTo(&k)
+		in := new(struct { // one allocation
+			keeper
+			bytes.Reader
+		})
+		_, failed := body.WriteTo(&in.keeper)
 		_ = r.Body.Close() // it is read, and nobody else sees it any more
-		if in := bytes.NewReader(k.body); failed == nil {
-			r.Body = io.NopCloser(in)
-		} else { // only of somebody else's
-			r.Body = io.NopCloser(io.MultiReader(in, failing{failed}))
+		in.Reset(in.body)
+		r.Body = io.NopCloser(&in.Reader)
+		if failed != nil { // only of somebody else's
+			r.Body = io.NopCloser(io.MultiReader(&in.Reader, failing{failed}))
 		}
 	}
 	return u.HTTPClient.Do(r)

@@ -126,7 +126,7 @@ func (i *instance) live(process context.Context) (again bool, err error) {
 	select {
 	case err = <-ended:
 	case <-process.Done():
-		if context.Cause(process) != drtest.ErrCrashed {
+		if !errors.Is(context.Cause(process), drtest.ErrCrashed) {
 			return false, <-ended // the World ends
 		}
 		i.pool.abandon(i.name)
