@@ -212,15 +212,17 @@ func (c *Controller) acknowledgedLocked(rec Record, t *Transition, now time.Time
 
 // lastLeaseLocked is the latest instant at which any instance of t.From can hold a lease of t.Epoch. No lease of an epoch is longer than
 // from its newest recorded request: a Region that stopped renewing stops adding to the exposure, however long the
-// approval takes. Nothing recorded, or not looked up lately, proves nothing.
+// approval takes. An instance that lives on votes without asking for a lease, and keeps the one that it had: what it asked for last counts.
+// Nothing recorded, or not looked up lately, proves nothing.
 func (c *Controller) lastLeaseLocked(t *Transition, began, now time.Time) time.Time {
 	latest, found := began, false
 	for _, seen := range c.votes {
-		if v := seen.vote; v.Region == t.From && v.Epoch == t.Epoch {
-			found = true
-			if end := v.At.Add(c.rule.lease); end.After(latest) {
-				latest = end
-			}
+		if seen.vote.Region != t.From || seen.askedFor != 0 && seen.askedFor != t.Epoch {
+			continue
+		}
+		found = found || seen.askedFor == t.Epoch
+		if end := seen.asked.Add(c.rule.lease); end.After(latest) {
+			latest = end
 		}
 	}
 	if !found || now.Sub(c.votesAt) > c.cfg.PollEvery {

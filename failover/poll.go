@@ -186,6 +186,18 @@ type seenVote struct {
 	vote  Vote
 	first time.Time
 	grew  time.Time // zero until it has grown once
+
+	asked    time.Time // its author asked for no lease later
+	askedFor uint64    // under which epoch; 0 = a vote was missed that may have asked for one, under any
+}
+
+// next is what is known of an author after another vote: one that asks for no lease leaves the one before it in force.
+func (s seenVote) next(v Vote, now time.Time) seenVote {
+	n := seenVote{vote: v, first: s.first, grew: now, asked: v.At, askedFor: v.Epoch}
+	if v.Epoch == 0 && v.Number == s.vote.Number+1 {
+		n.asked, n.askedFor = s.asked, s.askedFor
+	}
+	return n
 }
 
 // refreshVotes reads the votes.
@@ -216,9 +228,9 @@ func (c *Controller) countVotes(votes []Vote, asked time.Time) {
 		present[v.Instance] = true
 		switch seen, ok := c.votes[v.Instance]; {
 		case !ok:
-			c.votes[v.Instance] = seenVote{vote: v, first: now}
+			c.votes[v.Instance] = seenVote{vote: v, first: now, asked: v.At, askedFor: v.Epoch}
 		case v.Number > seen.vote.Number:
-			c.votes[v.Instance] = seenVote{vote: v, first: seen.first, grew: now}
+			c.votes[v.Instance] = seen.next(v, now)
 		}
 		if v.Instance == c.cfg.Instance && v.Number > c.ballot {
 			c.ballot = v.Number // of an earlier life of this instance, whose clock was ahead

@@ -244,3 +244,53 @@ func TestExposureEndsWithTheLastLease(t *testing.T) {
 		}
 	})
 }
+
+// An instance that died long ago says nothing of when the others of its Region acknowledged last: their leases ended with the move, not its own. A move that is planned waits for what they wrote.
+func TestADeadInstanceEndsNoExposure(t *testing.T) {
+	inFleet(t, func(t *testing.T, f *fleet) {
+		f.standard()
+		f.nodes[0].stop() // of east; its last vote asked for a lease and is kept for a day
+		time.Sleep(10 * time.Minute)
+		tr, err := f.nodes[1].ctl.Failover(t.Context(), west, Request{Planned: true, Reason: "drill", By: "ann", Second: "bob"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var last time.Time // when east could write last
+		f.until(5*time.Minute, "west writes", func() bool {
+			w := f.writers()
+			if w[east] != 0 {
+				last = time.Now()
+			}
+			return w[west] != 0
+		})
+		f.until(10*time.Minute, "the move ends", func() bool { l := f.nodes[1].ctl.Decision().Last; return l != nil && l.ID == tr.ID })
+		if got := f.nodes[1].ctl.Decision().Last.Exposure; got.AcknowledgedUntil.Before(last) {
+			t.Errorf("the exposure of move %q ends at %v, %v before east could write last", tr.ID, got.AcknowledgedUntil, last.Sub(got.AcknowledgedUntil))
+		}
+	})
+}
+
+// What an instance asked for last is remembered over the votes with which it asks for nothing, and what may have been missed counts as asked for.
+func TestLeasesOutliveTheVotesAfter(t *testing.T) {
+	at := func(n int) time.Time { return time.Unix(int64(100+n), 0) }
+	for name, tt := range map[string]struct {
+		numbers []uint64
+		epochs  []uint64
+		asked   int // the vote
+		under   uint64
+	}{
+		"it asks":                         {[]uint64{1, 2, 3}, []uint64{1, 1, 1}, 2, 1},
+		"it asks no more":                 {[]uint64{1, 2, 3}, []uint64{1, 0, 0}, 0, 1},
+		"it asks no more, and was missed": {[]uint64{1, 3, 4}, []uint64{1, 0, 0}, 1, 0},
+		"it has never asked":              {[]uint64{1, 2, 3}, []uint64{0, 0, 0}, 0, 0},
+		"it asks again":                   {[]uint64{1, 2, 3}, []uint64{1, 0, 4}, 2, 4},
+	} {
+		c := &Controller{votes: map[string]seenVote{}, cfg: ControllerConfig{Instance: "w"}}
+		for i, number := range tt.numbers {
+			c.countVotes([]Vote{{Instance: "e", Region: east, Number: number, Epoch: tt.epochs[i], At: at(i)}}, at(i))
+		}
+		if got := c.votes["e"]; !got.asked.Equal(at(tt.asked)) || got.askedFor != tt.under {
+			t.Errorf("%s: asked at %v under %d, want at %v under %d", name, got.asked, got.askedFor, at(tt.asked), tt.under)
+		}
+	}
+}

@@ -27,7 +27,7 @@ func TestNothingRunsInCircles(t *testing.T) {
 		"a dependency that is away":    {nil, HandlerConfig{Ready: func() (time.Duration, bool) { return 0, false }}, WorkerConfig{}, doesNot},
 		"a guard that is busy":         {nil, HandlerConfig{MaxAttempts: 100}, WorkerConfig{Once: busy, OnceRetention: time.Hour}, doesNot},
 		"an epoch that is not known":   {nil, HandlerConfig{}, WorkerConfig{Epoch: older}, doesNot},
-		"a call that is forwarded":     {nil, HandlerConfig{StaleFunc: func(Envelope, uint64) StalePolicy { return StaleForward }}, WorkerConfig{Epoch: moving()}, doesNot},
+		"a call that is forwarded":     {nil, HandlerConfig{StaleFunc: func(context.Context, Envelope, uint64) StalePolicy { return StaleForward }}, WorkerConfig{Epoch: moving()}, doesNot},
 		"a call that nobody knows yet": {nil, HandlerConfig{}, WorkerConfig{}, doesNot},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -35,8 +35,9 @@ type ClientConfig struct {
 	// after an unknown outcome only if the call is Repeatable.
 	Once func(ctx context.Context, key string, call func(context.Context) error) error
 
-	// Epoch is the write epoch stamped on calls, (*failover.Controller).Epoch for one. While it says 0, because this process may not write just
-	// now, calls get the last one that it said: what is deferred then belongs to work of that time. Nil means none.
+	// Epoch is the write epoch stamped on calls, (*failover.Controller).Epoch for one. When it says 0, because this process may not write just
+	// now, calls get the last one that it said, for two minutes: what is deferred then belongs to work of that time. Later calls are of none. Nil
+	// means none.
 	Epoch func() (epoch uint64, since time.Time)
 
 	// Spend is asked before every repeated send, (*retry.Budget).Spend for one. Nil allows one repeat per message, and
@@ -103,7 +104,8 @@ type Client struct {
 	health    clientHealth
 	telemetry clientTelemetry
 	running   atomic.Bool
-	epoch     atomic.Uint64 // the last one that config.Epoch said, but 0
+	epoch     atomic.Uint64             // the last one that config.Epoch said, but 0
+	lapsed    atomic.Pointer[time.Time] // when it said 0 first after that; nil if it has not
 }
 
 // NewClient returns a client of t. It does no I/O and starts nothing.
@@ -211,17 +213,35 @@ func (d *deferral) outgoing(ctx context.Context, e *Envelope, out *Outgoing) err
 	return nil
 }
 
-// currentEpoch is the epoch of now, or the last one.
+// epochKept is how long what is deferred without an epoch is taken for work of the last one: longer than a request lasts.
+const epochKept = 2 * time.Minute
+
+// currentEpoch is the epoch of now, or the last one for a while.
 func (c *Client) currentEpoch() uint64 {
 	now, _ := c.config.Epoch()
 	last := c.epoch.Load()
-	switch {
-	case now == 0:
-		return last
-	case now != last:
-		c.epoch.Store(now)
+	if now != 0 {
+		if now != last {
+			c.epoch.Store(now)
+		}
+		if c.lapsed.Load() != nil {
+			c.lapsed.Store(nil)
+		}
+		return now
 	}
-	return now
+	if last == 0 {
+		return 0
+	}
+	since := c.lapsed.Load()
+	if since == nil {
+		at := time.Now()
+		c.lapsed.Store(&at)
+		return last
+	}
+	if time.Since(*since) > epochKept {
+		return 0
+	}
+	return last
 }
 
 // refuseEncoded is RefuseMessage for the encoded e: only its Data can hold what SQS refuses.

@@ -73,6 +73,18 @@ func TestRedriveCountsAnew(t *testing.T) {
 	})
 }
 
+// One call more than are remembered costs the memory of one, and not of all: who has lost the number of its run takes another.
+func TestOneMoreForgetsOne(t *testing.T) {
+	w := &Worker{known: map[string]int{}}
+	for i := range maxCounted + 3 {
+		w.count(fmt.Sprint("call ", i), 1)
+	}
+	w.count(fmt.Sprint("call ", maxCounted+2), 2)
+	if len(w.known) != maxCounted || w.counted(fmt.Sprint("call ", maxCounted+2)) != 2 {
+		t.Errorf("%d numbers are remembered, want %d, and the last among them", len(w.known), maxCounted)
+	}
+}
+
 // died tells why calls are in the dead-letter queue, and after how many attempts.
 func (s *station) died() (all []string) {
 	s.t.Helper()

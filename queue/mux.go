@@ -45,8 +45,9 @@ type HandlerConfig struct {
 	Stale StalePolicy
 
 	// StaleFunc decides call by call instead. current is the epoch of now. It runs before the call, on its goroutine and without its key, and may look
-	// something up: the lease is extended meanwhile.
-	StaleFunc func(e Envelope, current uint64) StalePolicy
+	// something up within one WorkerConfig.Lease, when ctx ends: the message's lease is extended meanwhile. If it panics, that is a failed
+	// attempt of the call, which has not run.
+	StaleFunc func(ctx context.Context, e Envelope, current uint64) StalePolicy
 
 	// DeadGroup is what becomes of a FIFO group when one of its calls is dead. Zero means GroupSkip.
 	DeadGroup GroupPolicy

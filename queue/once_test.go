@@ -252,16 +252,44 @@ func TestACallKeepsTheEpochOfItsWork(t *testing.T) {
 	})
 }
 
+// A client that may write no more since a while defers no work of the time before: a standby's calls are of no epoch, and no rule for old ones ends them.
+func TestAnEpochIsNotKeptForEver(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var now uint64 = 4
+		c := must(NewClient(must(NewMemory(MemoryConfig{})), ClientConfig{Epoch: func() (uint64, time.Time) { return now, time.Time{} }}))
+		var got []uint64
+		for _, step := range []struct {
+			says uint64
+			wait time.Duration
+		}{{4, time.Hour}, {0, epochKept}, {0, time.Nanosecond}, {0, time.Hour}, {4, 0}, {0, 0}} {
+			now = step.says
+			got = append(got, c.currentEpoch())
+			time.Sleep(step.wait)
+		}
+		if want := []uint64{4, 4, 4, 0, 4, 4}; !slices.Equal(got, want) {
+			t.Errorf("epochs %v, want %v", got, want)
+		}
+	})
+}
+
 // waitTwice has a call of an older epoch wait until it has asked twice.
-func waitTwice() func(Envelope, uint64) StalePolicy {
+func waitTwice() func(context.Context, Envelope, uint64) StalePolicy {
 	var asked atomic.Int64
-	return func(Envelope, uint64) StalePolicy {
+	return func(context.Context, Envelope, uint64) StalePolicy {
 		if asked.Add(1) <= 2 {
 			return StaleWait
 		}
 		return StaleRun
 	}
 }
+
+// never looks something up until nobody waits.
+func never(ctx context.Context, _ Envelope, _ uint64) StalePolicy {
+	<-ctx.Done()
+	return StaleDead
+}
+
+func panics(context.Context, Envelope, uint64) StalePolicy { panic("no rule for this") }
 
 func TestEpochs(t *testing.T) {
 	tests := []struct {
@@ -280,9 +308,11 @@ func TestEpochs(t *testing.T) {
 		{name: "older with Once", deferred: 4, now: 5, once: true, runs: 1, dead: "[]"},
 		{name: "older, declared safe", deferred: 4, now: 5, config: HandlerConfig{Stale: StaleRun}, runs: 1, dead: "[]"},
 		{name: "older, forwarded", deferred: 4, now: 5, config: HandlerConfig{Stale: StaleForward}, runs: 1, dead: "[]"},
-		{name: "older, by function", deferred: 4, now: 5, config: HandlerConfig{StaleFunc: func(Envelope, uint64) StalePolicy { return StaleDead }}, once: true, dead: "[stale_epoch]"},
+		{name: "older, by function", deferred: 4, now: 5, config: HandlerConfig{StaleFunc: func(context.Context, Envelope, uint64) StalePolicy { return StaleDead }}, once: true, dead: "[stale_epoch]"},
 		{name: "older, to wait", deferred: 4, now: 5, config: HandlerConfig{Stale: StaleWait}, dead: "[]"},
 		{name: "older, waits and runs", deferred: 4, now: 5, config: HandlerConfig{StaleFunc: waitTwice()}, runs: 1, dead: "[]"},
+		{name: "older, and the rule panics", deferred: 4, now: 5, config: HandlerConfig{MaxAttempts: 2, Backoff: fixed(time.Second), StaleFunc: panics}, dead: "[panic]"},
+		{name: "older, and the rule looks up for ever", deferred: 4, now: 5, config: HandlerConfig{StaleFunc: never}, dead: "[stale_epoch]"},
 		{name: "newer than this process knows", deferred: 6, now: 5, dead: "[]"},
 		{name: "may not write", deferred: 5, now: 0, dead: "[]"},
 	}

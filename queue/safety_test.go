@@ -142,7 +142,7 @@ func TestForwardsEndInParking(t *testing.T) {
 		s.client = must(NewClient(s.memory, ClientConfig{Epoch: epoch, Ledger: s.ledger}))
 		var mu atomic.Int64 // gate calls
 		Handle(s.mux, billing, func(context.Context, charge) error { return nil }, HandlerConfig{
-			StaleFunc: func(e Envelope, current uint64) StalePolicy { mu.Add(1); return StaleForward },
+			StaleFunc: func(_ context.Context, e Envelope, current uint64) StalePolicy { mu.Add(1); return StaleForward },
 		})
 		s.send()
 		s.run(WorkerConfig{Epoch: func() (uint64, time.Time) { return now.Add(1), time.Time{} }}) // it moves before every look

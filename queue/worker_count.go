@@ -89,8 +89,11 @@ func (w *Worker) counted(key string) int {
 func (w *Worker) count(key string, n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.known) >= maxCounted {
-		clear(w.known)
+	if _, there := w.known[key]; !there && len(w.known) >= maxCounted {
+		for other := range w.known { // one that has to be asked for again, not all
+			delete(w.known, other)
+			break
+		}
 	}
 	w.known[key] = n
 }

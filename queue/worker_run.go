@@ -207,7 +207,12 @@ func (w *Worker) gateEpoch(h *held) bool {
 	case e == 0 || e == current:
 		return false
 	}
-	switch w.stalePolicy(h, current) {
+	policy, err := w.stalePolicy(h, current)
+	if err != nil {
+		w.conclude(h, result{err: &notRunError{err}, invoked: true})
+		return true
+	}
+	switch policy {
 	case StaleDead:
 		w.bury(h, ReasonStaleEpoch, fmt.Errorf("queue: deferred under epoch %d, now is %d", h.envelope.Epoch, current))
 	case StaleForward:
@@ -220,15 +225,23 @@ func (w *Worker) gateEpoch(h *held) bool {
 	return true
 }
 
-func (w *Worker) stalePolicy(h *held, current uint64) StalePolicy {
-	policy := h.handler.config.Stale
+// stalePolicy is what the handler's rule says about h. The error is a panic of that rule: what a call carries must not end its workers.
+func (w *Worker) stalePolicy(h *held, current uint64) (policy StalePolicy, err error) {
+	policy = h.handler.config.Stale
 	if f := h.handler.config.StaleFunc; f != nil {
-		policy = f(h.envelope, current)
+		ctx, cancel := context.WithTimeout(w.base, w.config.Lease)
+		defer cancel()
+		defer func() {
+			if p := recover(); p != nil {
+				err = &PanicError{Value: p, Stack: debug.Stack()}
+			}
+		}()
+		policy = f(ctx, h.envelope, current)
 	}
 	if policy == StaleDefault && w.config.Once == nil {
-		return StaleDead
+		return StaleDead, nil
 	}
-	return policy
+	return policy, nil
 }
 
 // gateOnce refuses what the idempotency store can no longer judge.

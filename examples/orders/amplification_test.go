@@ -67,7 +67,10 @@ const rounding = 1e-3 // a budget counts in millionths, and time in nanoseconds
 // beside: requests that no budget has paid for are first ones: one for each operation of users, and for payments and the relays at most one for each run under the key of a call.
 func (a *closing) beside() {
 	type call struct{ host, what string }
-	first := map[call]int{}
+	first, begun := map[call]int{}, map[string]int{}
+	for _, r := range a.runs {
+		begun[r.Key.ID]++
+	}
 	for _, r := range a.sent {
 		if !r.Again && r.For != "" {
 			first[call{hostOf(r), r.For}]++
@@ -77,9 +80,9 @@ func (a *closing) beside() {
 		runs := 1
 		switch c.host {
 		case payments:
-			runs = a.claims[chargeKey+c.what]
+			runs = begun[chargeKey+c.what]
 		case mails:
-			runs = a.claims[mailKey+c.what]
+			runs = begun[mailKey+c.what]
 		}
 		if n > runs {
 			a.say("repeated beside the budget: %s got %d first requests for %q, which ran %d times", c.host, n, c.what, runs)
@@ -133,7 +136,7 @@ func (a *closing) mostFor() {
 	}
 }
 
-// toldOfLosses: nobody is told of an order by a writer that does not have it: once a move has opened that lost it, its mail is not sent.
+// toldOfLosses: nobody is told of an order by a writer that does not have it, nor pays for it: once a move has opened that lost it, its mail is not sent, and it is not charged.
 func (a *closing) toldOfLosses() {
 	committed := map[string]history.Write{}
 	for _, w := range a.history.Writes() {
@@ -143,7 +146,8 @@ func (a *closing) toldOfLosses() {
 	}
 	for _, r := range a.sent {
 		write, known := committed[embedded.OrderKey(r.For)]
-		if _, there := a.kept[r.For]; there || !known || hostOf(r) != mails {
+		what, told := map[string]string{mails: "mail", payments: "charge"}[hostOf(r)]
+		if _, there := a.kept[r.For]; there || !known || !told {
 			continue
 		}
 		if _, listed := a.lost[r.For]; !listed && !a.onALostDisk(write) {
@@ -151,7 +155,7 @@ func (a *closing) toldOfLosses() {
 		}
 		for _, m := range a.moves {
 			if a.exposed(m, write) && a.since(m.Opened) >= write.At && a.after(r, m) {
-				a.say("told of a loss: %s sent the mail of order %q at %v, which the move to %s had lost at %v", r.From, r.For, a.since(r.At), m.To, a.since(m.Opened))
+				a.say("told of a loss: %s sent the %s of order %q at %v, which the move to %s had lost at %v", r.From, what, r.For, a.since(r.At), m.To, a.since(m.Opened))
 				return
 			}
 		}
@@ -213,6 +217,16 @@ func TestRepetitionsAndLossesAreSeen(t *testing.T) {
 		"by the new writer": {spoil: func(a *closing) {
 			a.sent = []embedded.Request{mailTo("us-west-2/app-0, life 2", "lost", 80*time.Second)}
 		}, want: `told of a loss: us-west-2/app-0, life 2 sent the mail of order "lost"`},
+		"a charge by the new writer": {spoil: func(a *closing) {
+			r := mailTo("us-west-2/app-0, life 2", "lost", 80*time.Second)
+			r.Host = embedded.PaymentsHost
+			a.sent = []embedded.Request{r}
+		}, want: `told of a loss: us-west-2/app-0, life 2 sent the charge of order "lost"`},
+		"a charge before": {spoil: func(a *closing) {
+			r := mailTo("us-east-1/app-0, life 1", "lost", 61*time.Second)
+			r.Host = embedded.PaymentsHost
+			a.sent = []embedded.Request{r}
+		}},
 		"at home again": {spoil: func(a *closing) {
 			a.moves = append(a.moves, embedded.Move{Opened: at(3 * time.Minute), Transition: failover.Transition{From: embedded.West, To: embedded.East, Planned: true}})
 			a.sent = []embedded.Request{mailTo("us-east-1/app-0, life 3", "lost", 4*time.Minute)}
@@ -220,7 +234,7 @@ func TestRepetitionsAndLossesAreSeen(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := sound()
-			a.claims = map[string]int{mailKey + "kept": 1, mailKey + "lost": 1}
+			a.runs = append(a.runs, attempt(mail("lost"), embedded.East, time.Minute, 61*time.Second), attempt(charge("lost"), embedded.East, time.Minute, 61*time.Second))
 			a.sent = []embedded.Request{mailTo("us-east-1/app-0, life 1", "kept", time.Second)}
 			tt.spoil(a)
 			a.amplification()

@@ -35,9 +35,9 @@ type closing struct {
 	results  []embedded.KeyResult
 	sends    []embedded.Send
 	sent     []embedded.Request
-	claims   map[string]int // of keys, by their IDs
 	puts     map[failover.Region]map[int]int
-	longest  time.Duration // stop of a process
+	handled  []embedded.Handled // most often in a second, by the way of handling
+	longest  time.Duration      // stop of a process
 	refusals []embedded.Refusal
 	dead     []deadCall
 	blamed   []embedded.Blame
@@ -53,7 +53,7 @@ func (c *composition) closeBooks(ctx context.Context, w *drtest.World, f *embedd
 	a := &closing{
 		c: c, w: w, f: f, atRest: atRest, start: worldStart(w), history: w.History(), kept: map[string]service.Order{}, lost: operator.Lost(), unread: operator.Unread(), moves: f.Moves(),
 		stores: map[failover.Region]string{}, charged: f.Payments.Charges(), runs: f.KeyRuns(), results: f.KeyResults(), sends: f.Sends(), longest: f.LongestStop(), refusals: f.Refusals(),
-		dead: deadCalls(f), blamed: f.Blames(), taken: f.Late(), sent: f.Requests(), claims: f.Claims(), puts: f.Puts(), drain: f.Config.Settings.DrainDelay,
+		dead: deadCalls(f), blamed: f.Blames(), taken: f.Late(), sent: f.Requests(), puts: f.Puts(), handled: f.MostHandled(), drain: f.Config.Settings.DrainDelay,
 		endings: f.Endings(), rebuilt: f.Rebuilt(),
 	}
 	for _, o := range f.Orders() {
@@ -81,6 +81,7 @@ func (a *closing) judge() []error {
 	a.deferred()
 	a.keys()
 	a.requests()
+	a.circles()
 	a.movesOfTheWriter()
 	a.stops()
 	a.givenUp()
@@ -233,7 +234,7 @@ func (a *closing) charges() {
 // may add perDone: what has waited for a writer, or for a breaker, goes together, some hundred calls in a second. One call that is given back without a delay makes 2,587.
 // Each call that is sent in it, the first time or again, may add one: what waits for its key is put off one by one, and when the key store goes while a hundred calls wait that is a hundred requests.
 const (
-	busy    = 150
+	busy    = 100
 	perDone = 2
 )
 
@@ -255,6 +256,27 @@ func (a *closing) requests() {
 				break
 			}
 			second++
+		}
+	}
+}
+
+// sameMessage is how often processes do the same with one message in a second at the most: nothing is handed out again within a second, but a queue delivers twice, and a request
+// whose answer is lost is repeated. sameCall is how often they send one call: each copy of it, which a queue that delivers twice makes more of, is put off by another.
+const (
+	sameMessage = 4
+	sameCall    = 15
+)
+
+// circles: nothing goes round with one message, which is seen here whatever else is done in that second.
+func (a *closing) circles() {
+	for _, h := range a.handled {
+		a.c.handled[h.What] = max(a.c.handled[h.What], h.Times)
+		most := sameMessage
+		if h.What == embedded.Sent {
+			most = sameCall
+		}
+		if h.Times > most {
+			a.say("round and round: %q was %s %d times in %s in second %d, want at most %d", h.ID, h.What, h.Times, h.Region, h.Second, most)
 		}
 	}
 }

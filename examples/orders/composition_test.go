@@ -76,12 +76,13 @@ type composition struct {
 	cut       int                // requests that their process died with
 	busiest   float64            // requests to the SQS of a Region in a second
 	idlest    float64            // the same, without those that orders and calls about then may have made
+	handled   map[string]int     // times in a second that the same was done with a message, by what it was
 	longest   time.Duration      // stop of a process
 	slowest   time.Duration      // from the last fault until all was well
 }
 
 func newComposition() *composition {
-	return &composition{moves: map[string]int{}, exposed: map[string]int{}, repeated: map[queue.Rule]int{}, amplified: map[string]float64{}}
+	return &composition{moves: map[string]int{}, exposed: map[string]int{}, repeated: map[queue.Rule]int{}, amplified: map[string]float64{}, handled: map[string]int{}}
 }
 
 // String is what the search has seen, for the record.
@@ -96,6 +97,7 @@ func (c *composition) String() string {
 	fmt.Fprintf(&b, "longest stop of a process: %v; work taken on after the last request for up to %v\n", c.longest, c.drained)
 	fmt.Fprintf(&b, "longest until all was well: %v; longest from the end of a cause to the move: %v\n", c.slowest.Round(time.Second), c.traces.Round(time.Second))
 	fmt.Fprintf(&b, "most requests to the SQS of a Region in a second: %.0f, or %.0f without those that orders and calls may have made\n", c.busiest, c.idlest)
+	fmt.Fprintf(&b, "most times in a second that the same was done with one message: %v\n", c.handled)
 	fmt.Fprintf(&b, "most requests for a call in 10 s: %v; most of the 10 repetitions that a budget saves up: %.1f\n", c.amplified, c.spent)
 	return b.String()
 }

@@ -102,7 +102,7 @@ func (a *closing) excuse(run, next embedded.KeyRun) queue.Rule {
 	ended := run.End != embedded.RunOpen && !run.Ended.After(next.Began)
 	switch {
 	case a.knew(next.Region, next):
-	case ended && run.End != embedded.RunDone:
+	case ended && run.End != embedded.RunDone && !a.answered(run):
 		return ruleUnknown
 	case a.leftBehind(run, next):
 		return ruleStoreLost
@@ -115,6 +115,12 @@ func (a *closing) excuse(run, next embedded.KeyRun) queue.Rule {
 		return ruleLeaseLost
 	}
 	return ""
+}
+
+// answered reports whether the relay has said that it has the mail of a run: then the run has nothing to leave open.
+func (a *closing) answered(run embedded.KeyRun) bool {
+	order, mail := strings.CutPrefix(callOf(run.Key), "mail-")
+	return mail && slices.ContainsFunc(a.sends, func(s embedded.Send) bool { return s.Order == order && s.Done && a.sentIn(run, s) })
 }
 
 // apart reports whether something was wrong meanwhile with the Region of a run, or with a key store, so that what the run told its stores may not have come there.

@@ -47,12 +47,13 @@ type unwrapping struct{ sqs.HTTPClient }
 
 // Do implements [sqs.HTTPClient].
 func (u unwrapping) Do(r *http.Request) (*http.Response, error) {
-	if body, ok := r.Body.(io.WriterTo); ok {
+	if body, ok := r.Body.(io.WriterTo); ok && r.Body != http.NoBody {
 		in := new(struct { // one allocation
 			keeper
 			bytes.Reader
 		})
 		_, failed := body.WriteTo(&in.keeper)
+		_ = r.Body.Close() // it is read, and nobody else sees it any more
 		in.Reset(in.body)
 		r.Body = io.NopCloser(&in.Reader)
 		if failed != nil { // only of somebody else's

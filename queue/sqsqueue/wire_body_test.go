@@ -71,9 +71,10 @@ func TestRequestIsOneWrite(t *testing.T) {
 type reluctant struct {
 	io.Reader
 	failed error
+	closed *bool
 }
 
-func (r reluctant) Close() error { return nil }
+func (r reluctant) Close() error { *r.closed = true; return nil }
 
 func (r reluctant) WriteTo(w io.Writer) (int64, error) {
 	scratch := make([]byte, 3) // used again, as a writer must expect
@@ -93,7 +94,7 @@ func (r reluctant) WriteTo(w io.Writer) (int64, error) {
 
 // TestBodiesOfOthersAreCopied: what a step of the user's puts in a request arrives as it is, and ends as it does.
 func TestBodiesOfOthersAreCopied(t *testing.T) {
-	cut := errors.New("cut off")
+	cut, closed := errors.New("cut off"), false
 	for name, test := range map[string]struct {
 		body   io.ReadCloser
 		want   string
@@ -101,16 +102,17 @@ func TestBodiesOfOthersAreCopied(t *testing.T) {
 	}{
 		"a reader":       {io.NopCloser(strings.NewReader("one")), "one", nil},
 		"no writer to":   {io.NopCloser(io.LimitReader(strings.NewReader("two and"), 3)), "two", nil},
-		"one of theirs":  {reluctant{Reader: strings.NewReader("three and four")}, "three and four", nil},
-		"one that fails": {reluctant{strings.NewReader("five and six"), cut}, "five and six", cut},
+		"one of theirs":  {reluctant{strings.NewReader("three and four"), nil, &closed}, "three and four", nil},
+		"one that fails": {reluctant{strings.NewReader("five and six"), cut, &closed}, "five and six", cut},
 		"none":           {nil, "", nil},
+		"an empty one":   {http.NoBody, "", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, wireURL, http.NoBody)
 			if err != nil {
 				t.Fatal(err)
 			}
-			r.Body = test.body
+			r.Body, closed = test.body, false
 			var got []byte
 			var failed error
 			_, err = sqsqueue.Unwrapping(doing(func(r *http.Request) {
@@ -118,6 +120,12 @@ func TestBodiesOfOthersAreCopied(t *testing.T) {
 					got, failed = io.ReadAll(r.Body)
 				}
 			})).Do(r)
+			if _, theirs := test.body.(reluctant); theirs && !closed {
+				t.Error("the body was not closed")
+			}
+			if test.body == http.NoBody && r.Body != http.NoBody {
+				t.Error("what has no body got one")
+			}
 			if err != nil || !bytes.Equal(got, []byte(test.want)) || !errors.Is(failed, test.failed) {
 				t.Errorf("the body is %q and ends with %v, want %q and %v", got, failed, test.want, test.failed)
 			}

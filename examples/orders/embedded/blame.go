@@ -44,12 +44,12 @@ func (s *Site) blames(process string, svc *service.Service) (all []Blame) {
 	return all
 }
 
-// A heardQueue counts requests that fail, as its Region answers them or does not, and tells of polls and of what is sent.
+// A heardQueue counts requests that fail, as its Region answers them or does not, and tells of polls and of what is done with each message.
 type heardQueue struct {
 	queue.Transport
-	failed *atomic.Int64
-	polled func()
-	put    func([]queue.Outgoing)
+	failed  *atomic.Int64
+	polled  func()
+	handled func(what string, ids ...string)
 }
 
 func (q heardQueue) heard(errs ...error) {
@@ -63,7 +63,7 @@ func (q heardQueue) heard(errs ...error) {
 
 // Send implements queue.Transport, as what follows.
 func (q heardQueue) Send(ctx context.Context, messages []queue.Outgoing) []queue.SendResult {
-	q.put(messages)
+	q.handled(Sent, idsOf(messages, callID)...)
 	results := q.Transport.Send(ctx, messages)
 	var errs []error
 	for _, r := range results {
@@ -78,11 +78,13 @@ func (q heardQueue) Receive(ctx context.Context, r queue.ReceiveRequest) ([]*que
 	q.polled()
 	got, err := q.Transport.Receive(ctx, r)
 	q.heard(err)
+	q.handled(received, idsOf(got, messageID)...)
 	return got, err
 }
 
 // Extend fails if it does for one message.
 func (q heardQueue) Extend(ctx context.Context, messages []*queue.Message, lease time.Duration) []error {
+	q.handled(extended, idsOf(messages, messageID)...)
 	errs := q.Transport.Extend(ctx, messages, lease)
 	q.heard(errs...)
 	return errs
@@ -90,6 +92,7 @@ func (q heardQueue) Extend(ctx context.Context, messages []*queue.Message, lease
 
 // Release fails as Extend.
 func (q heardQueue) Release(ctx context.Context, releases []queue.Release) []error {
+	q.handled(givenBack, idsOf(releases, func(r queue.Release) string { return r.Message.ID })...)
 	errs := q.Transport.Release(ctx, releases)
 	q.heard(errs...)
 	return errs
@@ -97,6 +100,7 @@ func (q heardQueue) Release(ctx context.Context, releases []queue.Release) []err
 
 // Delete fails as Extend.
 func (q heardQueue) Delete(ctx context.Context, messages []*queue.Message) []error {
+	q.handled(deleted, idsOf(messages, messageID)...)
 	errs := q.Transport.Delete(ctx, messages)
 	q.heard(errs...)
 	return errs
@@ -104,6 +108,7 @@ func (q heardQueue) Delete(ctx context.Context, messages []*queue.Message) []err
 
 // Dead fails as Extend.
 func (q heardQueue) Dead(ctx context.Context, letters []queue.DeadLetter) []error {
+	q.handled(buried, idsOf(letters, func(l queue.DeadLetter) string { return l.Message.ID })...)
 	errs := q.Transport.Dead(ctx, letters)
 	q.heard(errs...)
 	return errs

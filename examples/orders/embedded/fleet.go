@@ -92,7 +92,7 @@ type Fleet struct {
 	keyLog   keyLog
 	sendLog  sendLog
 	requests requestLog
-	puts     putLog
+	handles  handledLog
 	lives    atomic.Int64 // of processes, so far
 
 	third *drtest.Region

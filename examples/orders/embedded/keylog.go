@@ -2,7 +2,6 @@ package embedded
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -50,16 +49,6 @@ type keyLog struct {
 	results []KeyResult
 	runs    []*KeyRun
 	open    map[idempotency.Owner]*KeyRun
-	claims  map[string]int // that were granted, by the key's ID
-}
-
-func (l *keyLog) claimed(id string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.claims == nil {
-		l.claims = map[string]int{}
-	}
-	l.claims[id]++
 }
 
 func (l *keyLog) result(r KeyResult) {
@@ -114,13 +103,6 @@ func (f *Fleet) KeyRuns() (all []KeyRun) {
 	return all
 }
 
-// Claims returns how often each key was claimed, by its ID: nothing runs under a key more often.
-func (f *Fleet) Claims() map[string]int {
-	f.keyLog.mu.Lock()
-	defer f.keyLog.mu.Unlock()
-	return maps.Clone(f.keyLog.claims)
-}
-
 // A replica is what the store of Redis is.
 type replica interface {
 	idempotency.Replica
@@ -142,7 +124,6 @@ func (s loggedStore) Begin(ctx context.Context, c idempotency.Claim) (idempotenc
 	switch {
 	case err != nil:
 	case a.Status == idempotency.StatusGranted && c.Fence.N == 0: // a copy is told the fence
-		s.log.claimed(c.Key.ID)
 		s.log.begin(c.Owner, KeyRun{
 			Process: s.process, Region: s.region, Key: c.Key, Number: a.Record.Attempt, Epoch: c.Epoch, Asked: asked, Began: time.Now(), Renewed: asked,
 		})

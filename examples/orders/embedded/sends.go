@@ -17,6 +17,7 @@ type Send struct {
 	Order   string
 	At      time.Time
 	NotRun  bool // by its answer nothing was done; without one it may have been
+	Done    bool // by its answer it was
 }
 
 // A sendLog is the list of them.
@@ -53,7 +54,7 @@ func (n heardNet) RoundTrip(r *http.Request) (*http.Response, error) {
 	notRun := err != nil && holdfast.OutcomeOf(err) == holdfast.OutcomeNotRun ||
 		err == nil && (answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode == http.StatusServiceUnavailable)
 	n.log.mu.Lock()
-	send.NotRun = notRun
+	send.NotRun, send.Done = notRun, err == nil && answer.StatusCode < http.StatusMultipleChoices
 	n.log.mu.Unlock()
 	return answer, err
 }

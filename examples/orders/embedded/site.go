@@ -238,7 +238,7 @@ func (s *Site) connect(p *service.Parts, from *drtest.Region, there *Site, faile
 		if err != nil {
 			return err
 		}
-		lane.Queues[there.Name] = heardQueue{q, failed, func() { s.polled(p.Instance) }, func(messages []queue.Outgoing) { s.fleet.put(there.Name, messages) }}
+		lane.Queues[there.Name] = heardQueue{q, failed, func() { s.polled(p.Instance) }, func(what string, ids ...string) { s.fleet.handled(what, there.Name, ids...) }}
 	}
 	p.SQL[there.Name], p.Keys[there.Name], p.Peers[there.Name] = db, loggedStore{store, there.Name, p.Instance, &s.fleet.keyLog}, Address(there.Name)
 	return nil

@@ -44,8 +44,8 @@ func (s *Service) sendMail(ctx context.Context, args MailArgs) error {
 
 // staleMail decides about a mail of an older write epoch: it may tell of an order that the move has lost, and nobody is told that an order is placed which is not there. Such a mail
 // is for a person, with the loss list. The other deferred calls read the order anyway.
-func (s *Service) staleMail(e queue.Envelope, _ uint64) queue.StalePolicy {
-	_, err := s.found(context.Background(), strings.TrimPrefix(e.ID, mailID)) // each attempt of a read has an end of its own
+func (s *Service) staleMail(ctx context.Context, e queue.Envelope, _ uint64) queue.StalePolicy {
+	_, err := s.found(ctx, strings.TrimPrefix(e.ID, mailID))
 	switch {
 	case err == nil:
 		return queue.StaleRun

@@ -1,0 +1,93 @@
+package embedded
+
+import (
+	"cmp"
+	"sync"
+	"time"
+
+	"github.com/holdfast-go/holdfast/failover"
+	"github.com/holdfast-go/holdfast/queue"
+)
+
+// A Handled is how often processes did the same with one message of a Region's queues within a second of the World.
+type Handled struct {
+	What   string // [Sent], received, extended, given back, deleted or buried
+	Region failover.Region
+	ID     string // the call's if it was sent, else the message's
+	Second int
+	Times  int
+}
+
+// A handledLog counts.
+type handledLog struct {
+	mu    sync.Mutex // guards times
+	times map[Handled]int
+}
+
+func (f *Fleet) handled(what string, region failover.Region, ids ...string) {
+	if f.World.RealTime() {
+		return // it has no end
+	}
+	second := int(f.World.Elapsed() / time.Second)
+	f.handles.mu.Lock()
+	defer f.handles.mu.Unlock()
+	if f.handles.times == nil {
+		f.handles.times = map[Handled]int{}
+	}
+	for _, id := range ids {
+		f.handles.times[Handled{What: what, Region: region, ID: id, Second: second}]++
+	}
+}
+
+// MostHandled returns the message that was handled most often within a second, for each way of handling one.
+func (f *Fleet) MostHandled() (most []Handled) {
+	f.handles.mu.Lock()
+	defer f.handles.mu.Unlock()
+	for _, what := range []string{Sent, received, extended, givenBack, deleted, buried} {
+		var top Handled
+		for h, times := range f.handles.times {
+			h.Times = times
+			if h.What == what && cmp.Or(cmp.Compare(h.Times, top.Times), cmp.Compare(top.Second, h.Second), cmp.Compare(top.ID, h.ID)) > 0 {
+				top = h
+			}
+		}
+		if top.Times > 0 {
+			most = append(most, top)
+		}
+	}
+	return most
+}
+
+// Puts returns how many calls were sent to the queues of a Region in each second of the World, the first time or again. One that was sent twice in a second counts once.
+func (f *Fleet) Puts() map[failover.Region]map[int]int {
+	f.handles.mu.Lock()
+	defer f.handles.mu.Unlock()
+	all := map[failover.Region]map[int]int{East: {}, West: {}}
+	for h := range f.handles.times {
+		if h.What == Sent {
+			all[h.Region][h.Second]++
+		}
+	}
+	return all
+}
+
+// What is done with messages, as far as anyone has to tell it apart.
+const (
+	Sent      = "sent"
+	received  = "received"
+	extended  = "extended"
+	givenBack = "given back"
+	deleted   = "deleted"
+	buried    = "buried"
+)
+
+func idsOf[T any](all []T, id func(T) string) []string {
+	ids := make([]string, len(all))
+	for i, one := range all {
+		ids[i] = id(one)
+	}
+	return ids
+}
+
+func callID(o queue.Outgoing) string    { return o.CallID }
+func messageID(m *queue.Message) string { return m.ID }
