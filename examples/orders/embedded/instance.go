@@ -20,6 +20,8 @@ type instance struct {
 	pool *Pool
 	name string
 	life atomic.Pointer[life] // the present one; nil between two
+
+	version int // how often it was deployed: each has a name of its own, as a cluster gives it, where one that was killed comes back under the same
 }
 
 // A life is a process from its start until it has stopped in good order, or dies.
@@ -85,6 +87,7 @@ func (i *instance) run(process context.Context) error {
 		if err != nil || !again {
 			return err
 		}
+		i.version++
 	}
 }
 
@@ -102,6 +105,9 @@ func (i *instance) live(process context.Context) (again bool, err error) {
 		return false, err
 	}
 	l := &life{process: process, leave: cancel}
+	if i.version > 0 {
+		parts.Instance = fmt.Sprintf("%s-v%d", i.name, i.version)
+	}
 	parts.Listen = func(h http.Handler) service.HTTPServer {
 		return &server{life: l, h: h, closed: make(chan struct{})}
 	}
