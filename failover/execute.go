@@ -157,7 +157,7 @@ func (c *Controller) stepDraining(ctx context.Context, rec Record) error {
 	if err := c.waitPhase(ctx, time.Duration(len(ramp))*c.cfg.RampStep); err != nil {
 		return err
 	}
-	if err := c.guardExposure(rec.Transition, c.exposureAt(ctx, rec, time.Now())); err != nil { // it has fallen behind while reads drained
+	if err := c.guardExposure(rec.Transition, c.exposureNow(ctx, rec)); err != nil { // it has fallen behind while reads drained
 		return c.goBack(ctx, rec, err)
 	}
 	return c.advance(ctx, rec, func(r *Record) (audit.Record, error) { return c.cut(r, "reads drained; writes stopped") })
@@ -181,8 +181,7 @@ func (c *Controller) stepFenced(ctx context.Context, rec Record) error {
 	if err != nil {
 		return err
 	}
-	stopped := time.Now() // without leases, what the old side acknowledged until it was fenced counts
-	exposure := c.exposureAt(ctx, rec, stopped)
+	exposure := c.exposureNow(ctx, rec) // without leases, what the old side acknowledged until it was fenced counts
 	if rec.Transition.Planned {
 		exposure, err = c.awaitReplication(ctx, rec, exposure.AcknowledgedUntil)
 	} else if rec.Transition.Auto && rec.Transition.OldSide == "" {
@@ -213,15 +212,15 @@ func (c *Controller) goBack(ctx context.Context, rec Record, why error) error {
 	return err
 }
 
-// exposureAt bounds what rec's move may lose. Votes older than a poll prove nothing of the old Region's leases: it looks again, so that the
+// exposureNow bounds what rec's move may lose. Votes older than a poll prove nothing of the old Region's leases: it looks again, so that the
 // moment of the look does not decide whether a move goes back, or what is printed of it.
-func (c *Controller) exposureAt(ctx context.Context, rec Record, now time.Time) Exposure {
+func (c *Controller) exposureNow(ctx context.Context, rec Record) Exposure {
 	if c.votesOld() {
 		_ = c.refreshVotes(ctx) // without them the bound is a lease from now
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.exposureLocked(rec, rec.Transition, now)
+	return c.exposureLocked(rec, rec.Transition, time.Now())
 }
 
 // fencePatience bounds one attempt of FenceOld where the move waits for its success: a waiver must be seen between attempts.
@@ -265,7 +264,7 @@ func (c *Controller) awaitReplication(ctx context.Context, rec Record, acknowled
 	deadline := c.phaseSeen.Add(c.rule.fenceWait + replicationPatience) // also when this runs again because the record could not be changed
 	c.mu.Unlock()
 	for {
-		e := c.exposureAt(ctx, rec, time.Now())
+		e := c.exposureNow(ctx, rec)
 		if e.Known && !e.ReplicatedThrough.Before(acknowledged.Add(c.cfg.ClockSkew)) {
 			e.AcknowledgedUntil, e.Bound = acknowledged.UTC(), 0
 			return e, nil

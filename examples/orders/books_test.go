@@ -33,7 +33,7 @@ type closing struct {
 	calls    queue.LedgerReport
 	runs     []embedded.KeyRun
 	results  []embedded.KeyResult
-	sends    []embedded.Send
+	mailed   []embedded.Request // of sent, those to the relays
 	sent     []embedded.Request
 	puts     map[failover.Region]map[int]int
 	handled  []embedded.Handled // most often in a second, by the way of handling
@@ -52,10 +52,11 @@ type closing struct {
 func (c *composition) closeBooks(ctx context.Context, w *drtest.World, f *embedded.Fleet, operator *embedded.Operator, atRest bool) []error {
 	a := &closing{
 		c: c, w: w, f: f, atRest: atRest, start: worldStart(w), history: w.History(), kept: map[string]service.Order{}, lost: operator.Lost(), unread: operator.Unread(), moves: f.Moves(),
-		stores: map[failover.Region]string{}, charged: f.Payments.Charges(), runs: f.KeyRuns(), results: f.KeyResults(), sends: f.Sends(), longest: f.LongestStop(), refusals: f.Refusals(),
+		stores: map[failover.Region]string{}, charged: f.Payments.Charges(), runs: f.KeyRuns(), results: f.KeyResults(), longest: f.LongestStop(), refusals: f.Refusals(),
 		dead: deadCalls(f), blamed: f.Blames(), taken: f.Late(), sent: f.Requests(), puts: f.Puts(), handled: f.MostHandled(), drain: f.Config.Settings.DrainDelay,
 		endings: f.Endings(), rebuilt: f.Rebuilt(),
 	}
+	a.mailed = slices.DeleteFunc(slices.Clone(a.sent), func(r embedded.Request) bool { return hostOf(r) != mails })
 	for _, o := range f.Orders() {
 		a.kept[o.ID] = o
 	}

@@ -42,7 +42,7 @@ func sound() *closing {
 			result(mail("kept"), embedded.East, 2100*time.Millisecond), result(mail("kept"), embedded.West, 2100*time.Millisecond),
 			result(settle("kept"), embedded.East, 5*time.Second), result(settle("kept"), embedded.West, 5*time.Second),
 		},
-		sends: []embedded.Send{sent("kept", embedded.East, 2*time.Second)},
+		mailed: []embedded.Request{sent("kept", embedded.East, 2*time.Second)},
 	}
 	h.AddStore("orders-east", "orders-east")
 	h.AddStore("orders-west", "orders-east")
@@ -81,8 +81,8 @@ func result(key idempotency.Key, region failover.Region, at time.Duration) embed
 	return embedded.KeyResult{Region: region, Key: key, At: worldBegan.Add(at)}
 }
 
-func sent(order string, region failover.Region, at time.Duration) embedded.Send {
-	return embedded.Send{Process: region + "/app-0", Order: order, At: worldBegan.Add(at)}
+func sent(order string, region failover.Region, at time.Duration) embedded.Request {
+	return embedded.Request{Process: region + "/app-0", For: order, At: worldBegan.Add(at)}
 }
 
 // planned makes the move of a sound account a planned one, which lost nothing.
@@ -122,7 +122,7 @@ func again(a *closing, region failover.Region, at time.Duration, doctor func(fir
 		doctor(&a.runs[1], &second)
 	}
 	a.runs = append(a.runs, second)
-	a.sends = append(a.sends, sent("kept", region, at+100*time.Millisecond))
+	a.mailed = append(a.mailed, sent("kept", region, at+100*time.Millisecond))
 	a.history.AddEffect(history.Effect{Kind: "mail", Key: "kept", At: at + 100*time.Millisecond})
 }
 
@@ -241,11 +241,11 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 		}, ""},
 		"two mails, and the first was sent, by its answer, and left open": {func(a *closing) {
 			again(a, embedded.East, 10*time.Second, func(first, _ *embedded.KeyRun) { first.End = embedded.RunHeld })
-			a.sends[0].Done = true
+			a.mailed[0].Done = true
 		}, "mailed twice without a reason"},
 		"two mails, and the first was not sent, by its answer": {func(a *closing) {
 			again(a, embedded.East, 10*time.Second, func(first, _ *embedded.KeyRun) { first.End = embedded.RunReleased })
-			a.sends[0].NotRun = true
+			a.mailed[0].NotRun = true
 		}, `mailed twice without a reason: call "mail-kept", 2 times, in 1 runs`},
 		"two mails, and the first failed when the second had begun": {func(a *closing) {
 			again(a, embedded.East, 10*time.Second, func(first, _ *embedded.KeyRun) {
@@ -302,7 +302,7 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 		"two mails, and the first was begun when its Region could write no more": {func(a *closing) {
 			again(a, embedded.West, 80*time.Second, func(first, _ *embedded.KeyRun) {
 				first.Number = 2
-				first.Began, first.Renewed, a.sends[0].At = worldBegan.Add(72*time.Second), worldBegan.Add(72*time.Second), worldBegan.Add(73*time.Second)
+				first.Began, first.Renewed, a.mailed[0].At = worldBegan.Add(72*time.Second), worldBegan.Add(72*time.Second), worldBegan.Add(73*time.Second)
 				first.Ended = worldBegan.Add(74 * time.Second)
 			},
 				result(mail("kept"), embedded.East, 74*time.Second))

@@ -84,11 +84,11 @@ func (a *closing) acted(r embedded.KeyRun) bool {
 	if !mail {
 		return r.End == embedded.RunDone || r.End == embedded.RunOpen
 	}
-	return slices.ContainsFunc(a.sends, func(s embedded.Send) bool { return s.Order == order && !s.NotRun && a.sentIn(r, s) })
+	return slices.ContainsFunc(a.mailed, func(s embedded.Request) bool { return s.For == order && !s.NotRun && a.sentIn(r, s) })
 }
 
 // sentIn reports whether a mail was sent in a run: the last that its process had begun by then.
-func (a *closing) sentIn(r embedded.KeyRun, s embedded.Send) bool {
+func (a *closing) sentIn(r embedded.KeyRun, s embedded.Request) bool {
 	if s.Process != r.Process || s.At.Before(r.Began) {
 		return false
 	}
@@ -120,7 +120,7 @@ func (a *closing) excuse(run, next embedded.KeyRun) queue.Rule {
 // answered reports whether the relay has said that it has the mail of a run: then the run has nothing to leave open.
 func (a *closing) answered(run embedded.KeyRun) bool {
 	order, mail := strings.CutPrefix(callOf(run.Key), "mail-")
-	return mail && slices.ContainsFunc(a.sends, func(s embedded.Send) bool { return s.Order == order && s.Done && a.sentIn(run, s) })
+	return mail && slices.ContainsFunc(a.mailed, func(s embedded.Request) bool { return s.For == order && s.Done && a.sentIn(run, s) })
 }
 
 // apart reports whether something was wrong meanwhile with the Region of a run, or with a key store, so that what the run told its stores may not have come there.
@@ -244,8 +244,8 @@ func (a *closing) storyOf(id string) string {
 				r.Number, r.Region, r.Process, r.Epoch, a.since(r.Asked), a.since(r.Began), a.since(r.Renewed), a.since(r.Ended), r.End)
 		}
 	}
-	for _, s := range a.sends {
-		if "mail-"+s.Order == id {
+	for _, s := range a.mailed {
+		if "mail-"+s.For == id {
 			fmt.Fprintf(&b, "\n    sent by %s at %v, not run: %v", s.Process, a.since(s.At), s.NotRun)
 		}
 	}

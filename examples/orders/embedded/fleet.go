@@ -90,7 +90,6 @@ type Fleet struct {
 	*Crew
 	moves    moves
 	keyLog   keyLog
-	sendLog  sendLog
 	requests requestLog
 	handles  handledLog
 	lives    atomic.Int64 // of processes, so far

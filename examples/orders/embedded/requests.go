@@ -3,37 +3,43 @@ package embedded
 import (
 	"encoding/json"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/holdfast-go/holdfast"
 	"github.com/holdfast-go/holdfast/drtest"
 	"github.com/holdfast-go/holdfast/retry"
 )
 
 // A Request is one that somebody who has a budget for repetitions sent.
 type Request struct {
-	From  string    // users, or a process and which life of it
-	Host  string    // to whom; for users that of the service
-	For   string    // the order, or the operation of a load, that it was sent for; "" for others
-	Again bool      // it repeats another
-	At    time.Time // when it was sent
-	Paid  time.Time // when it was decided: for a repetition the end of the request before, when the budget is asked
+	From    string    // users, or a process and which life of it
+	Process string    // "" for users
+	Host    string    // to whom; for users that of the service
+	For     string    // the order, or the operation of a load, that it was sent for; "" for others
+	Again   bool      // it repeats another
+	At      time.Time // when it was sent
+	Paid    time.Time // when it was decided: for a repetition the end of the request before, when the budget is asked
+	NotRun  bool      // by its answer nothing was done; without one it may have been
+	Done    bool      // by its answer it was
 }
 
 // A requestLog is the list of them.
 type requestLog struct {
-	mu       sync.Mutex // guards all
-	requests []Request
+	mu       sync.Mutex // guards all, and what it points to
+	requests []*Request
 	ended    map[string]time.Time // the last request of each call
 }
 
 // Requests returns what users sent to the service, and its processes to payments, the mail relays and each other, in the order in which it was sent.
-func (f *Fleet) Requests() []Request {
+func (f *Fleet) Requests() (all []Request) {
 	f.requests.mu.Lock()
 	defer f.requests.mu.Unlock()
-	return slices.Clone(f.requests.requests)
+	for _, r := range f.requests.requests {
+		all = append(all, *r)
+	}
+	return all
 }
 
 // log is where requests are noted: nowhere in real time, which has no end.
@@ -47,9 +53,10 @@ func (f *Fleet) log() *requestLog {
 // A counted transport notes requests on their way out.
 type counted struct {
 	http.RoundTripper
-	log  *requestLog
-	from string
-	work func(*http.Request) string // what the request is for
+	log     *requestLog
+	from    string
+	process string
+	work    func(*http.Request) string // what the request is for
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -58,13 +65,14 @@ func (t counted) RoundTrip(r *http.Request) (*http.Response, error) {
 	if op, ok := drtest.OpFrom(r.Context()); ok {
 		call = t.from + " " + op.Key()
 	}
-	t.log.sent(call, Request{From: t.from, Host: r.URL.Hostname(), For: t.work(r), Again: retry.From(r.Context()).Number > 1, At: time.Now()})
+	sent := &Request{From: t.from, Process: t.process, Host: r.URL.Hostname(), For: t.work(r), Again: retry.From(r.Context()).Number > 1, At: time.Now()}
+	t.log.sent(call, sent)
 	resp, err := t.RoundTripper.RoundTrip(r)
-	t.log.over(call)
+	t.log.over(call, sent, resp, err)
 	return resp, err
 }
 
-func (l *requestLog) sent(call string, r Request) {
+func (l *requestLog) sent(call string, r *Request) {
 	if l == nil {
 		return
 	}
@@ -77,7 +85,7 @@ func (l *requestLog) sent(call string, r Request) {
 	l.requests = append(l.requests, r)
 }
 
-func (l *requestLog) over(call string) {
+func (l *requestLog) over(call string, r *Request, answer *http.Response, err error) {
 	if l == nil {
 		return
 	}
@@ -87,6 +95,9 @@ func (l *requestLog) over(call string) {
 		l.ended = map[string]time.Time{}
 	}
 	l.ended[call] = time.Now()
+	r.Done = err == nil && answer.StatusCode < http.StatusMultipleChoices
+	r.NotRun = err != nil && holdfast.OutcomeOf(err) == holdfast.OutcomeNotRun ||
+		err == nil && (answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode == http.StatusServiceUnavailable)
 }
 
 // ofOperation is the operation of a load that a request is sent for.

@@ -126,7 +126,7 @@ func (s *Site) parts(life context.Context, name string) (p service.Parts, close 
 		Coordinator: ConnectCoordinator(from), Database: Database{}, SQL: map[failover.Region]*sql.DB{}, Journal: mortalJournal{f.Journal, life}, Unknown: mortalUnknown{f.Unknown, life},
 		Promote: mortalSteps(life, f.promote), Keys: map[failover.Region]idempotency.Store{},
 		Calls: service.Lane{Queues: map[failover.Region]queue.Transport{}}, Charges: service.Lane{Queues: map[failover.Region]queue.Transport{}},
-		Net: heardNet{counted{from.Transport(), f.log(), fmt.Sprintf("%s, life %d", name, f.lives.Add(1)), ofOrder}, name, []string{RelayHost(East), RelayHost(West)}, &f.sendLog}, Payments: &url.URL{Scheme: "http", Host: PaymentsHost}, Mail: &url.URL{Scheme: "http", Host: RelayHost(s.Name), Path: "/send"},
+		Net: counted{from.Transport(), f.log(), fmt.Sprintf("%s, life %d", name, f.lives.Add(1)), name, ofOrder}, Payments: &url.URL{Scheme: "http", Host: PaymentsHost}, Mail: &url.URL{Scheme: "http", Host: RelayHost(s.Name), Path: "/send"},
 		Peers: map[failover.Region]*url.URL{}, Authorize: Authorize, StateDir: dir,
 		Logger: f.Config.Logger, Ledger: f.Ledger, Settings: f.Config.Settings,
 	}
@@ -240,7 +240,7 @@ func (s *Site) connect(p *service.Parts, from *drtest.Region, there *Site, faile
 		}
 		lane.Queues[there.Name] = heardQueue{q, failed, func() { s.polled(p.Instance) }, func(what string, ids ...string) { s.fleet.handled(what, there.Name, ids...) }}
 	}
-	p.SQL[there.Name], p.Keys[there.Name], p.Peers[there.Name] = db, loggedStore{store, there.Name, p.Instance, &s.fleet.keyLog}, Address(there.Name)
+	p.SQL[there.Name], p.Keys[there.Name], p.Peers[there.Name] = db, s.fleet.heard(loggedStore{store, there.Name, p.Instance, &s.fleet.keyLog}), Address(there.Name)
 	return nil
 }
 

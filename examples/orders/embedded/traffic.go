@@ -58,7 +58,7 @@ func degraded(op *drtest.Op, resp *http.Response) {
 
 // shopper repeats a request with its key, as a careful client does, until its patience ends. All users of one have one budget for that, as those of one gateway do.
 func (f *Fleet) shopper(class string, attempts int, body func(*drtest.Op) string, done func(*drtest.Op, *http.Response)) Shopper {
-	users := &http.Client{Transport: &retryhttp.Transport{Base: doubtful{counted{f.front, f.log(), fmt.Sprintf("users of %s, %d times", class, attempts), ofOperation}}, Policy: &retry.Policy{
+	users := &http.Client{Transport: &retryhttp.Transport{Base: doubtful{counted{f.front, f.log(), fmt.Sprintf("users of %s, %d times", class, attempts), "", ofOperation}}, Policy: &retry.Policy{
 		Name: "users", MaxAttempts: attempts, AttemptTimeout: 5 * time.Second,
 		Backoff: retry.FullJitter(200*time.Millisecond, 2*time.Second),
 	}}}
