@@ -150,6 +150,12 @@ func (j *journal) all() []string {
 	return slices.Clone(j.what)
 }
 
+func (j *journal) times() []time.Duration {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.at)
+}
+
 func (j *journal) len() int {
 	j.mu.Lock()
 	defer j.mu.Unlock()

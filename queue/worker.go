@@ -31,7 +31,7 @@ type WorkerConfig struct {
 	Lease time.Duration
 
 	// Poll is how long one request waits for messages. Zero means 20 s, the longest SQS does. SQS waits for whole seconds: what is less is
-	// rounded up.
+	// rounded up. While one call at a time is tried (Ready) Regions take turns, each of at most 1 s.
 	Poll time.Duration
 
 	// Drain is how long running handlers may go on after Run's context ended. Zero means 25 s, which leaves
@@ -131,10 +131,11 @@ type Worker struct {
 	follow   map[groupKey]time.Time // groups whose calls are dead until then
 	free     map[string]int         // receives that were no attempt, by message
 	known    map[string]int         // numbers of failed attempts and of runs, by the beginning of their keys
-	sleepers []chan struct{}        // pollers waiting for a free worker
-	resting  []chan *held           // idle handler goroutines
-	pausers  []chan struct{}        // pollers waiting for Resume
-	idle     []chan struct{}        // closed when nothing runs
+	sleepers []sleeper
+	turns    int             // polls so far
+	resting  []chan *held    // idle handler goroutines
+	pausers  []chan struct{} // pollers waiting for Resume
+	idle     []chan struct{} // closed when nothing runs
 	report   DrainReport
 	base     context.Context // of handlers: values of Run's context, without its end
 }
@@ -148,6 +149,7 @@ type workerSource struct {
 	extending bool // guarded by Worker.mu
 	pollers   int  // guarded by Worker.mu
 	eager     bool // the last receive brought something; guarded by Worker.mu
+	turn      int  // Worker.turns at the last poll; guarded by Worker.mu
 	depth     Depth
 	depthErr  error
 }
@@ -298,8 +300,7 @@ func (w *Worker) Stats() WorkerStats {
 	for _, sets := range t.sources {
 		s.Received += sets.received.Load()
 	}
-	limit, _ := w.admission()
-	s.Paused = limit == 0
+	s.Paused = w.admission().limit == 0
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s.Running, s.Waiting, s.Held = w.running, len(w.waiting), w.held.size

@@ -15,6 +15,7 @@ const (
 	pollErrorMax = 30 * time.Second
 	pauseMin     = time.Second
 	pauseMax     = 30 * time.Second // Ready is asked again at least this often
+	probePoll    = time.Second      // the least for which SQS asks all its servers
 )
 
 // addPoller starts a poller of src. Pollers are never cancelled but by polls.
@@ -37,11 +38,11 @@ func (w *Worker) poll(polling *sync.WaitGroup, polls context.Context, src *worke
 	fails := 0
 	wake := make(chan struct{}, 1)
 	for {
-		n, ok := w.reserve(src, wake)
+		n, wait, ok := w.reserve(src, wake)
 		if !ok {
 			return
 		}
-		got, err := src.transport.Receive(polls, ReceiveRequest{Max: n, Wait: w.config.Poll, Lease: w.config.Lease})
+		got, err := src.transport.Receive(polls, ReceiveRequest{Max: n, Wait: wait, Lease: w.config.Lease})
 		w.accept(src, got, n)
 		if err != nil {
 			fails++
@@ -88,16 +89,16 @@ func (w *Worker) pauseFor(d time.Duration) {
 	}
 }
 
-// reserve blocks until src may ask for messages and returns how many. ok is false when draining.
-func (w *Worker) reserve(src *workerSource, wake chan struct{}) (n int, ok bool) {
+// reserve blocks until src may ask for messages and returns how many, and for how long it may wait for them. ok is false when draining.
+func (w *Worker) reserve(src *workerSource, wake chan struct{}) (n int, wait time.Duration, ok bool) {
 	for !w.draining() {
-		limit, wait := w.admission()
-		if limit == 0 {
-			w.pauseUntil(wait)
+		a := w.admission()
+		if a.limit == 0 {
+			w.pauseUntil(a.wait)
 			continue
 		}
-		if n := w.tryReserve(src, limit, wake); n > 0 {
-			return n, true
+		if n := w.tryReserve(src, a, wake); n > 0 {
+			return n, w.patience(a), true
 		}
 		select {
 		case <-wake:
@@ -105,7 +106,15 @@ func (w *Worker) reserve(src *workerSource, wake chan struct{}) (n int, ok bool)
 		case <-w.stop:
 		}
 	}
-	return 0, false
+	return 0, 0, false
+}
+
+// patience is how long one poll waits. Sources that take turns must not keep each other waiting.
+func (w *Worker) patience(a admission) time.Duration {
+	if a.probe && len(w.sources) > 1 {
+		return min(w.config.Poll, probePoll)
+	}
+	return w.config.Poll
 }
 
 // pauseUntil waits before Ready is asked again, spread so that a fleet does not come back at one instant; Resume
@@ -130,19 +139,22 @@ func (w *Worker) pauseUntil(wait time.Duration) {
 
 // tryReserve takes up to a batch of the free workers for one poll of src. Several sources share the workers: one that
 // was empty last time asks for one message, and every source may ask for one while any worker is free, so that
-// the idle poll of one Region does not lock the other out. What exceeds the workers waits here, leased. With nothing
-// free it returns 0, and wake hears when to look again.
-func (w *Worker) tryReserve(src *workerSource, limit int, wake chan struct{}) (n int) {
+// the idle poll of one Region does not lock the other out. What exceeds the workers waits here, leased. A probe is one call in one
+// Region: there they take turns. With nothing free it returns 0, and wake hears when to look again.
+func (w *Worker) tryReserve(src *workerSource, a admission, wake chan struct{}) (n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	free := limit - w.running - w.runnableLocked()
-	if len(w.sources) == 1 || limit == 1 { // a probe is one call, in one Region
+	w.sleepers = slices.DeleteFunc(w.sleepers, func(s sleeper) bool { return s.wake == wake })
+	free := a.limit - w.running - w.runnableLocked()
+	if len(w.sources) == 1 || a.probe {
 		free -= w.reserved
 	}
-	if free < 1 {
-		w.sleepers = append(w.sleepers, wake)
+	if free < 1 || a.probe && w.yieldsLocked(src) {
+		w.sleepers = append(w.sleepers, sleeper{src, wake})
 		return 0
 	}
+	w.turns++
+	src.turn = w.turns
 	want := src.limits.Batch
 	if len(w.sources) > 1 && !src.eager {
 		want = 1
@@ -155,48 +167,64 @@ func (w *Worker) tryReserve(src *workerSource, limit int, wake chan struct{}) (n
 	return n
 }
 
+// A sleeper is a poller that waits for a free worker, or for its turn. It is one until it has looked again.
+type sleeper struct {
+	source *workerSource
+	wake   chan struct{}
+}
+
+// yieldsLocked reports whether a source that waits has been polled less recently than src.
+func (w *Worker) yieldsLocked(src *workerSource) bool {
+	return slices.ContainsFunc(w.sleepers, func(s sleeper) bool { return s.source.turn < src.turn })
+}
+
 // wakeLocked lets pollers look again.
 func (w *Worker) wakeLocked() {
-	for _, c := range w.sleepers {
+	for _, s := range w.sleepers {
 		select {
-		case c <- struct{}{}:
+		case s.wake <- struct{}{}:
 		default:
 		}
 	}
-	w.sleepers = w.sleepers[:0]
 }
 
-// admission returns how many calls may run now, and if none, when to ask again. It calls Ready and Epoch
-// and must not be called under the mutex.
-func (w *Worker) admission() (limit int, wait time.Duration) {
+// An admission is how many calls may run now, and if none, when to ask again.
+type admission struct {
+	limit int
+	probe bool // one call is tried
+	wait  time.Duration
+}
+
+// admission calls Ready and Epoch and must not be called under the mutex.
+func (w *Worker) admission() admission {
 	w.mu.Lock()
 	paused := w.paused
 	w.mu.Unlock()
 	if paused {
-		return 0, pauseMax
+		return admission{wait: pauseMax}
 	}
 	if w.config.Epoch != nil {
 		if epoch, _ := w.config.Epoch(); epoch == 0 {
-			return 0, pauseMin
+			return admission{wait: pauseMin}
 		}
 	}
-	limit = w.config.Workers
+	a := admission{limit: w.config.Workers}
 	if w.config.Ready != nil {
 		wait, ok := w.config.Ready()
 		if !ok {
-			return 0, wait
+			return admission{wait: wait}
 		}
 		if wait > 0 {
-			limit = 1
+			a = admission{limit: 1, probe: true}
 		}
 	}
 	if w.alwaysReady {
-		return limit, 0
+		return a
 	}
 	if ready, wait := w.handlersReady(); ready < 2 {
-		return min(limit, ready), wait
+		return admission{min(a.limit, ready), ready == 1, wait}
 	}
-	return limit, 0
+	return a
 }
 
 // handlersReady returns 0 when no handler is ready, 1 when the best may only be probed, 2 otherwise. Calls of a handler
@@ -225,7 +253,7 @@ func (w *Worker) accept(src *workerSource, got []*Message, reserved int) {
 		items[i] = w.newHeld(src, m, now)
 	}
 	w.telemetry.receivedBatch(src, len(got))
-	limit, wait := w.admission()
+	a := w.admission()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	// Asked under the mutex: either the drain finds these messages among the waiting, or this finds the drain.
@@ -243,8 +271,8 @@ func (w *Worker) accept(src *workerSource, got []*Message, reserved int) {
 		switch {
 		case draining:
 			refuse = append(refuse, h)
-		case limit == 0 || w.overflowsLocked(h):
-			h.putOff = max(wait, minWait)
+		case a.limit == 0 || w.overflowsLocked(h):
+			h.putOff = max(a.wait, minWait)
 			w.waiting = append(w.waiting, h)
 		default:
 			w.waiting = append(w.waiting, h)

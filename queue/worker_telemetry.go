@@ -134,7 +134,7 @@ func (w *Worker) collect(o *telemetry.Collector) {
 	for i := range t.dead {
 		o.Int(telemetry.QueueDead, t.dead[i].Load(), t.deadSets[i])
 	}
-	limit, _ := w.admission()
+	limit := w.admission().limit
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	o.Int(telemetry.QueueRunning, int64(w.running), t.name)

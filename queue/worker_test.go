@@ -405,6 +405,43 @@ func TestWorkerProbesWithOneCall(t *testing.T) {
 	})
 }
 
+// The idle poll of one Region must not take the only turn again and again, nor keep the others waiting for long.
+func TestWorkersOfOneCallTakeTurnsInRegions(t *testing.T) {
+	for name, config := range map[string]WorkerConfig{
+		"one worker": {Workers: 1},
+		"a probe":    {Ready: func() (time.Duration, bool) { return time.Second, true }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				s := newStation(t, MemoryConfig{})
+				regions := map[string]Transport{"a": s.memory, "b": must(NewMemory(MemoryConfig{})), "c": must(NewMemory(MemoryConfig{}))}
+				r := must(NewRegional(func() ([]string, string) { return []string{"a"}, "a" }, regions, RegionalConfig{}))
+				var ran atomic.Pointer[journal]
+				Handle(s.mux, billing, func(_ context.Context, c charge) error { ran.Load().add(c.Order); return nil }, HandlerConfig{})
+				s.runOn(r, config)
+				time.Sleep(time.Minute)
+				for _, busy := range []string{"a", "b", "c"} { // five calls in one Region, one in each of the others
+					ran.Store(newJournal())
+					for region, transport := range regions {
+						client := must(NewClient(transport, ClientConfig{Ledger: s.ledger}))
+						must(billing.Defer(s.ctx, client, charge{Order: region}))
+						for range 4 {
+							if region == busy {
+								must(billing.Defer(s.ctx, client, charge{Order: region}))
+							}
+						}
+					}
+					time.Sleep(5 * time.Minute)
+					if at := ran.Load().times(); len(at) != 7 || at[6] > 20*time.Second {
+						t.Errorf("with five calls in %s all ran after %v, want 7, within 20s", busy, at)
+					}
+				}
+				s.close()
+			})
+		})
+	}
+}
+
 func TestWorkerManualPause(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newStation(t, MemoryConfig{})
