@@ -157,6 +157,7 @@ func TestCallsOutliveAnOutageOfTheDatabase(t *testing.T) {
 		}
 		time.Sleep(2 * time.Hour)
 		healed()
+		time.Sleep(5 * time.Minute) // were the copy there again before its Region is healthy, the writer would move to where no payments are
 		copied()
 		time.Sleep(20 * time.Minute)
 		if n := f.Payments.Charges()["pending"]; n != 1 {
