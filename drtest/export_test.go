@@ -38,3 +38,6 @@ func ValidLoad(l Load) error {
 
 // CloseWithin is Close with another grace.
 func (w *World) CloseWithin(grace time.Duration) error { return w.closeWithin(grace) }
+
+// Alive reports whether a Region is not down.
+func Alive(r *Region) bool { return r.lifetime().Err() == nil }

@@ -56,14 +56,13 @@ func (r *Region) HostPart() string { return strings.ReplaceAll(r.name, "/", ".")
 // zones of a Region a message takes half a millisecond, to other Regions what the Region takes. A zone has none itself.
 func (r *Region) Zone(name string) *Region { return r.w.Region(r.name + "/" + name) }
 
-// adopt makes the fate of the Region that of a new zone.
+// adopt makes the fate of the Region that of a new zone, which nobody else knows yet.
 func (r *Region) adopt(zone *Region) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.zones = append(r.zones, zone)
-	downs := r.downs
-	r.mu.Unlock()
-	for range downs {
-		zone.die()
+	if zone.downs = r.downs; zone.downs > 0 {
+		zone.dead(ErrCrashed)
 	}
 }
 

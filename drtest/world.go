@@ -142,6 +142,9 @@ func (w *World) Region(name string) *Region {
 	r, ok := w.regions[name]
 	if !ok {
 		r = newRegion(w, name, parent)
+		if parent != nil {
+			parent.adopt(r)
+		}
 		w.regions[name] = r
 		w.order = append(w.order, r)
 	}
@@ -154,7 +157,6 @@ func (w *World) Region(name string) *Region {
 		return r
 	}
 	w.net.SetLink(name, name, simnet.Shape{Latency: insideZone})
-	parent.adopt(r)
 	return r
 }
 
