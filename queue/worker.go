@@ -125,6 +125,7 @@ type Worker struct {
 	running  int
 	reserved int // asked for by open polls
 	waiting  []*held
+	gaveBack bool // what waited, because the worker drains
 	held     heldList
 	tenants  map[string]int
 	groups   map[groupKey]*group

@@ -19,24 +19,24 @@ func (w *Worker) drain(polling *sync.WaitGroup, abortPolls context.CancelFunc) e
 	began := time.Now()
 	before := w.telemetry.concluded.Load()
 	grace := time.AfterFunc(pollGrace, abortPolls)
-	w.giveBackWaiting()
-	deaf := time.NewTimer(pollGrace + settleTimeout) // a transport that ignores its context
-	defer deaf.Stop()
-	polled := make(chan bool, 1)
+	ended := make(chan struct{})
 	go func() { // ends with the pollers
 		polling.Wait()
-		polled <- !grace.Stop()
+		close(ended)
+	}()
+	aborted := make(chan bool, 1)
+	go func() { // ends with them too, or when they are deaf
+		deaf := time.NewTimer(pollGrace + settleTimeout) // a transport that ignores its context
+		defer deaf.Stop()
+		select {
+		case <-ended:
+		case <-deaf.C:
+		}
+		w.giveBackWaiting()
+		aborted <- !grace.Stop()
 	}()
 	quiet := w.quiet(w.config.Drain)
-	aborted := true
-	select {
-	case aborted = <-polled:
-	case <-deaf.C:
-		select {
-		case aborted = <-polled: // it has ended long since
-		default:
-		}
-	}
+	pollsAborted := <-aborted
 	if !quiet {
 		w.stopHandlers()
 		w.quiet(stopGrace)
@@ -45,7 +45,7 @@ func (w *Worker) drain(polling *sync.WaitGroup, abortPolls context.CancelFunc) e
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r := &w.report
-	r.Took, r.PollsAborted, r.Unconfirmed = time.Since(began), aborted, w.telemetry.settleFailed.Load()
+	r.Took, r.PollsAborted, r.Unconfirmed = time.Since(began), pollsAborted, w.telemetry.settleFailed.Load()
 	r.Finished = max(0, int(w.telemetry.concluded.Load()-before)-r.Stopped)
 	for h := range w.held.all() {
 		if h.ctx.runs() {
@@ -58,11 +58,11 @@ func (w *Worker) drain(polling *sync.WaitGroup, abortPolls context.CancelFunc) e
 	return r.err(w.config.Name)
 }
 
-// giveBackWaiting returns everything that has not been started.
+// giveBackWaiting returns everything that has not been started. Its polls have ended: they would receive it again.
 func (w *Worker) giveBackWaiting() {
 	w.mu.Lock()
 	waiting := w.waiting
-	w.waiting = nil
+	w.waiting, w.gaveBack = nil, true
 	w.giveBackLocked(waiting)
 	w.mu.Unlock()
 	for _, src := range w.sources {

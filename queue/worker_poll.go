@@ -256,8 +256,6 @@ func (w *Worker) accept(src *workerSource, got []*Message, reserved int) {
 	a := w.admission()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	// Asked under the mutex: either the drain finds these messages among the waiting, or this finds the drain.
-	draining := w.draining()
 	w.reserved -= reserved
 	src.eager = len(got) > 0
 	var refuse []*held
@@ -269,7 +267,7 @@ func (w *Worker) accept(src *workerSource, got []*Message, reserved int) {
 			w.loseLocked(h)
 		}
 		switch {
-		case draining:
+		case w.gaveBack: // by a transport that ignores its context
 			refuse = append(refuse, h)
 		case a.limit == 0 || w.overflowsLocked(h):
 			h.putOff = max(a.wait, minWait)

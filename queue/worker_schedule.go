@@ -31,8 +31,11 @@ func (w *Worker) handLocked(h *held) {
 }
 
 // pickLocked takes the next message to run out of the waiting ones and counts it as running: the oldest of the
-// tenant that holds the fewest workers.
+// tenant that holds the fewest workers. A drain starts none: they are given back when the polls have ended.
 func (w *Worker) pickLocked() *held {
+	if len(w.waiting) == 0 || w.draining() {
+		return nil
+	}
 	best, fewest := -1, 0
 	for i, h := range w.waiting {
 		if !w.mayStartLocked(h) {

@@ -781,6 +781,33 @@ func TestDrainWaitsForAnOpenPollAndGivesItsMessagesBack(t *testing.T) {
 	})
 }
 
+// A message that is given back must not come to the polls that are still open, one after the other: each would count as a receive.
+func TestDrainGivesBackWhenItsPollsHaveEnded(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStation(t, MemoryConfig{})
+		Handle(s.mux, billing, func(context.Context, charge) error { time.Sleep(10 * time.Millisecond); return nil }, HandlerConfig{})
+		for range 400 {
+			s.send()
+		}
+		s.run(WorkerConfig{Workers: 40})
+		time.Sleep(time.Second) // all are done, and several polls are open
+		s.stop()
+		synctest.Wait()
+		s.send()
+		if err := <-s.done; err != nil {
+			t.Error(err)
+		}
+		got := must(s.memory.Receive(t.Context(), ReceiveRequest{Max: 10, Lease: time.Minute}))
+		receives := 0
+		for _, m := range got {
+			receives += m.Receives
+		}
+		if len(got) != 1 || receives != 2 { // by the open poll, and here
+			t.Errorf("%d messages, received %d times, want one, twice", len(got), receives)
+		}
+	})
+}
+
 // A poll that ended by itself was not aborted, however long the handlers took.
 func TestDrainTellsWhetherItAbortedPolls(t *testing.T) {
 	for poll, aborted := range map[time.Duration]bool{time.Second: false, 10 * time.Second: true} {
