@@ -83,7 +83,7 @@ type ControllerConfig struct {
 	MinVoters int
 
 	// PollEvery is the interval of the loop that renews, votes and reads the decision, ± 20 %. Zero means a quarter of LeaseTTL, at
-	// most 5 s; at least 10 ms.
+	// most 5 s; at least 10 ms. A round with the coordinator may take as long, its vote three quarters of that.
 	PollEvery time.Duration
 
 	// HoldFor is how long an unhealthy Region stays so at least, times how often it has been in the last 60 × HoldFor, at most ten.

@@ -108,7 +108,11 @@ func (c *Controller) quorumWantsLocked(t *Transition, now time.Time) (bool, erro
 	t.Auto, t.Group = c.cfg.Automatic && vantage, true
 	if writer != nil && !writer.troubled.IsZero() {
 		t.Mark = writer.troubled.UTC()
-		t.lap("detect", writer.ejected)
+		detected := writer.ejected
+		if detected.Before(writer.troubled) {
+			detected = now // the others were sure first
+		}
+		t.lap("detect", detected)
 		t.lap("decide", now)
 	}
 	return true, nil

@@ -215,7 +215,7 @@ func (c *Controller) goBack(ctx context.Context, rec Record, why error) error {
 // exposureNow bounds what rec's move may lose. Votes older than a poll prove nothing of the old Region's leases: it looks again, so that the
 // moment of the look does not decide whether a move goes back, or what is printed of it.
 func (c *Controller) exposureNow(ctx context.Context, rec Record) Exposure {
-	if c.votesOld() {
+	if c.cfg.Fence == FenceLease && c.votesOld() {
 		_ = c.refreshVotes(ctx) // without them the bound is a lease from now
 	}
 	c.mu.Lock()

@@ -50,6 +50,27 @@ func TestPhasesOfAMoveAreTimedSeparately(t *testing.T) {
 	})
 }
 
+// An instance that hears of the outage from the others, before its own probes are sure, has detected it with them.
+func TestDetectionByOthersIsTimed(t *testing.T) {
+	inFleet(t, func(t *testing.T, f *fleet) {
+		f.tune = func(cfg *ControllerConfig) { cfg.Automatic = false }
+		f.standard()
+		f.backends[east].set(true)
+		ctl := f.nodes[1].ctl
+		f.until(3*time.Minute, "the group asks", func() bool { return ctl.Decision().Phase == PhaseAwaitApproval })
+		ctl.mu.Lock()
+		defer ctl.mu.Unlock()
+		ctl.health[east].ejected = time.Time{}
+		tr := &Transition{From: east, To: west}
+		if wanted, err := ctl.quorumWantsLocked(tr, time.Now()); !wanted || err != nil {
+			t.Fatalf("wanted %t, %v: the test shows nothing", wanted, err)
+		}
+		if want := time.Since(ctl.health[east].troubled); len(tr.Took) != 2 || tr.Took[0] != (PhaseTime{"detect", want}) || tr.Took[1] != (PhaseTime{"decide", 0}) {
+			t.Errorf("phases %v, want detect after %v and decide at once", tr.Took, want)
+		}
+	})
+}
+
 // metricCount is the sum, or the count of a histogram, of the points of a metric with an attribute.
 func metricCount(t *testing.T, reader sdkmetric.Reader, name, key, value string) (n int64) {
 	t.Helper()

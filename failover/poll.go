@@ -19,7 +19,9 @@ func (c *Controller) poll(ctx context.Context, wg *sync.WaitGroup) {
 	asked := time.Since(c.start)
 	vote := c.nextVote()
 	coord, seen := c.coordinator()
-	voteErr := coord.Vote(bounded, vote)
+	voting, end := context.WithTimeout(bounded, c.cfg.PollEvery*3/4) // votes that hang must not hide the decisions of others
+	voteErr := coord.Vote(voting, vote)
+	end()
 	rec, err := coord.Load(bounded)
 	switch {
 	case errors.Is(err, ErrNoRecord):

@@ -34,7 +34,8 @@
 //
 // # The worker
 //
-//   - It receives what free workers can start and no more. A message is leased; one loop extends all leases, and a
+//   - It receives what free workers can start. Each of several Regions may bring a message for the last of them: what is
+//     more waits here for the next that is free. A message is leased; one loop extends all leases, and a
 //     handler whose lease is lost has its context cancelled with cause [ErrLeaseLost] and deletes nothing.
 //   - A failed attempt waits through the message's visibility, up to 12 hours; MaxAttempts is 12. Attempts are counted
 //     by the worker: pauses, snoozes, drains and calls in flight elsewhere are none. With Once that count is exact in all

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,6 +126,20 @@ func releasesOf(messages []*Message) (all []Release) {
 		all = append(all, Release{Message: m})
 	}
 	return all
+}
+
+// A crowd is a handler whose calls take a second. It counts them, and how many run at a time at most.
+type crowd struct{ most, now, runs atomic.Int64 }
+
+func (c *crowd) run(context.Context, charge) error {
+	now, most := c.now.Add(1), c.most.Load()
+	for now > most && !c.most.CompareAndSwap(most, now) {
+		most = c.most.Load()
+	}
+	time.Sleep(time.Second)
+	c.now.Add(-1)
+	c.runs.Add(1)
+	return nil
 }
 
 // journal records when things happened, relative to its making.

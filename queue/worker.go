@@ -19,7 +19,8 @@ type WorkerConfig struct {
 	// Name is used in errors, logs and metrics. Empty means "worker".
 	Name string
 
-	// Workers is how many handlers run at a time. Zero means 10. Nothing is received beyond what can start.
+	// Workers is how many handlers run at a time. Zero means 10. Nothing is received beyond what can start, but what the open polls of
+	// several Regions bring for the last free worker: that waits here, leased.
 	Workers int
 
 	// PerTenant is how many of them one tenant may hold. Zero means three quarters, at least one. Calls
@@ -47,7 +48,8 @@ type WorkerConfig struct {
 	// than this, less 5 minutes, is never run: it is dead-lettered as too_old.
 	OnceRetention time.Duration
 
-	// Ready pauses the whole worker while it says no; with ok and wait > 0 one call at a time is tried. Nil means always.
+	// Ready pauses the whole worker while it says no; with ok and wait > 0 one call at a time is tried. It is asked again after wait, within
+	// 1 s to 30 s. What was received and may not start then is put off, no attempt. Nil means always.
 	Ready func() (wait time.Duration, ok bool)
 
 	// Epoch is the current write epoch. While it is 0 this process may not write and the worker pauses. Nil

@@ -94,19 +94,48 @@ func (w *Worker) reserve(src *workerSource, wake chan struct{}) (n int, wait tim
 	for !w.draining() {
 		a := w.admission()
 		if a.limit == 0 {
+			w.giveUpTurn(wake)
 			w.pauseUntil(a.wait)
 			continue
 		}
 		if n := w.tryReserve(src, a, wake); n > 0 {
 			return n, w.patience(a), true
 		}
-		select {
-		case <-wake:
-			runtime.Gosched() // handlers that are about to end make one poll for several messages out of several for one
-		case <-w.stop:
-		}
+		w.sleep(a, wake)
 	}
 	return 0, 0, false
+}
+
+// sleep waits for wake. Where one call is tried, which may take long, Ready is asked again meanwhile.
+func (w *Worker) sleep(a admission, wake chan struct{}) {
+	var again <-chan time.Time
+	if a.probe {
+		t := time.NewTimer(spread(a.wait))
+		defer t.Stop()
+		again = t.C
+	}
+	select {
+	case <-wake:
+		runtime.Gosched() // handlers that are about to end make one poll for several messages out of several for one
+	case <-again:
+	case <-w.stop:
+	}
+}
+
+// giveUpTurn is called by a poller that pauses: nobody needs to wait for its turn.
+func (w *Worker) giveUpTurn(wake chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.noSleeperLocked(wake) {
+		w.wakeLocked()
+	}
+}
+
+// noSleeperLocked reports whether the poller that wake belongs to was a sleeper, which it is no more.
+func (w *Worker) noSleeperLocked(wake chan struct{}) bool {
+	before := len(w.sleepers)
+	w.sleepers = slices.DeleteFunc(w.sleepers, func(s sleeper) bool { return s.wake == wake })
+	return len(w.sleepers) < before
 }
 
 // patience is how long one poll waits. Sources that take turns must not keep each other waiting.
@@ -117,15 +146,19 @@ func (w *Worker) patience(a admission) time.Duration {
 	return w.config.Poll
 }
 
-// pauseUntil waits before Ready is asked again, spread so that a fleet does not come back at one instant; Resume
-// ends it.
-func (w *Worker) pauseUntil(wait time.Duration) {
+// spread is how long to wait before Ready is asked again, so that a fleet does not come back at one instant.
+func spread(wait time.Duration) time.Duration {
 	wait = min(max(wait, pauseMin), pauseMax)
+	return wait + rand.N(wait/5)
+}
+
+// pauseUntil waits before Ready is asked again; Resume ends it.
+func (w *Worker) pauseUntil(wait time.Duration) {
 	wake := make(chan struct{}, 1)
 	w.mu.Lock()
 	w.pausers = append(w.pausers, wake)
 	w.mu.Unlock()
-	t := time.NewTimer(wait + rand.N(wait/5))
+	t := time.NewTimer(spread(wait))
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -144,7 +177,7 @@ func (w *Worker) pauseUntil(wait time.Duration) {
 func (w *Worker) tryReserve(src *workerSource, a admission, wake chan struct{}) (n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.sleepers = slices.DeleteFunc(w.sleepers, func(s sleeper) bool { return s.wake == wake })
+	w.noSleeperLocked(wake)
 	free := a.limit - w.running - w.runnableLocked()
 	if len(w.sources) == 1 || a.probe {
 		free -= w.reserved
@@ -188,7 +221,7 @@ func (w *Worker) wakeLocked() {
 	}
 }
 
-// An admission is how many calls may run now, and if none, when to ask again.
+// An admission is how many calls may run now, and if not all, when to ask again.
 type admission struct {
 	limit int
 	probe bool // one call is tried
@@ -215,7 +248,7 @@ func (w *Worker) admission() admission {
 			return admission{wait: wait}
 		}
 		if wait > 0 {
-			a = admission{limit: 1, probe: true}
+			a = admission{limit: 1, probe: true, wait: wait}
 		}
 	}
 	if w.alwaysReady {
@@ -238,9 +271,8 @@ func (w *Worker) handlersReady() (best int, wait time.Duration) {
 			return 2, 0
 		case ok:
 			best = 1
-		default:
-			wait = min(wait, d)
 		}
+		wait = min(wait, d)
 	}
 	return best, wait
 }
@@ -269,7 +301,7 @@ func (w *Worker) accept(src *workerSource, got []*Message, reserved int) {
 		switch {
 		case w.gaveBack: // by a transport that ignores its context
 			refuse = append(refuse, h)
-		case a.limit == 0 || w.overflowsLocked(h):
+		case a.limit == 0 || a.probe && w.running+w.runnableLocked() > 0 || w.overflowsLocked(h):
 			h.putOff = max(a.wait, minWait)
 			w.waiting = append(w.waiting, h)
 		default:

@@ -180,8 +180,11 @@ func (w *Worker) park(h *held) {
 
 // gate applies what must hold right before a run: the dependency, the epoch, the age.
 func (w *Worker) gate(h *held) bool {
-	if h.handler.config.Ready != nil {
-		if wait, ok := h.handler.config.Ready(); !ok {
+	for _, ready := range [...]func() (time.Duration, bool){w.config.Ready, h.handler.config.Ready} {
+		if ready == nil {
+			continue
+		}
+		if wait, ok := ready(); !ok {
 			w.putOffTo(h, jitter(max(wait, minWait)))
 			return true
 		}

@@ -386,21 +386,16 @@ func TestWorkerPauseBurnsNoAttempt(t *testing.T) {
 func TestWorkerProbesWithOneCall(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newStation(t, MemoryConfig{})
-		var most, now atomic.Int64
-		Handle(s.mux, billing, func(context.Context, charge) error {
-			most.Store(max(most.Load(), now.Add(1)))
-			time.Sleep(time.Second)
-			now.Add(-1)
-			return nil
-		}, HandlerConfig{})
+		var c crowd
+		Handle(s.mux, billing, c.run, HandlerConfig{})
 		for range 20 {
 			s.send()
 		}
 		s.run(WorkerConfig{Ready: func() (time.Duration, bool) { return time.Second, true }})
 		time.Sleep(time.Minute)
 		s.close()
-		if most.Load() != 1 {
-			t.Errorf("%d at a time while probing, want 1", most.Load())
+		if c.most.Load() != 1 {
+			t.Errorf("%d at a time while probing, want 1", c.most.Load())
 		}
 	})
 }
@@ -501,22 +496,16 @@ func TestWorkerFairToTenants(t *testing.T) {
 func TestWorkerHandlerConcurrency(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newStation(t, MemoryConfig{})
-		var most, now, runs atomic.Int64
-		Handle(s.mux, billing, func(context.Context, charge) error {
-			most.Store(max(most.Load(), now.Add(1)))
-			time.Sleep(time.Second)
-			now.Add(-1)
-			runs.Add(1)
-			return nil
-		}, HandlerConfig{Concurrency: 2})
+		var c crowd
+		Handle(s.mux, billing, c.run, HandlerConfig{Concurrency: 2})
 		for range 40 {
 			s.send()
 		}
 		s.run(WorkerConfig{Workers: 10})
 		time.Sleep(10 * time.Minute)
 		s.close()
-		if most.Load() != 2 || runs.Load() != 40 {
-			t.Errorf("%d at a time, %d runs, want 2 and 40", most.Load(), runs.Load())
+		if c.most.Load() != 2 || c.runs.Load() != 40 {
+			t.Errorf("%d at a time, %d runs, want 2 and 40", c.most.Load(), c.runs.Load())
 		}
 	})
 }
