@@ -262,9 +262,10 @@ func (a *closing) requests() {
 }
 
 // sameMessage is how often processes do the same with one message in a second at the most: nothing is handed out again within a second, but a queue delivers twice, and a request
-// whose answer is lost is repeated. sameCall is how often they send one call: each copy of it, which a queue that delivers twice makes more of, is put off by another.
+// whose answer is lost is repeated. sameDelete: a worker that gets no answer deletes three times in a second, at once and 0.1 s and 0.5 s later, each message that it holds. sameCall is how often they send one call: each copy of it, which a queue that delivers twice makes more of, is put off by another.
 const (
 	sameMessage = 4
+	sameDelete  = 6
 	sameCall    = 15
 )
 
@@ -273,7 +274,10 @@ func (a *closing) circles() {
 	for _, h := range a.handled {
 		a.c.handled[h.What] = max(a.c.handled[h.What], h.Times)
 		most := sameMessage
-		if h.What == embedded.Sent {
+		switch h.What {
+		case embedded.Deleted:
+			most = sameDelete
+		case embedded.Sent:
 			most = sameCall
 		}
 		if h.Times > most {

@@ -354,11 +354,24 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 			func(a *closing) { planned(a); a.results = slices.Delete(a.results, 1, 2) },
 			`left behind: key "  orders.charge.v1/charge-kept", done in us-east-1 at 2s, was not in us-west-2 when the planned move to it opened, at 1m15s`,
 		},
-		"a planned move brings a key too late":                         {func(a *closing) { planned(a); a.results[1].At = worldBegan.Add(76 * time.Second) }, "left behind"},
-		"a key is copied from where it was done without an answer":     {func(a *closing) { planned(a); a.results[1].Copied = true; a.results = a.results[1:] }, ""},
-		"an order is never charged":                                    {func(a *closing) { bought(a, "x"); mailed(a, "x"); delete(a.charged, "x") }, `never charged: order "x", acknowledged at 10s`},
-		"an order is never mailed":                                     {func(a *closing) { bought(a, "x") }, `never mailed: order "x", acknowledged at 10s`},
-		"an order is never settled":                                    {func(a *closing) { bought(a, "x"); mailed(a, "x"); a.results = a.results[:len(a.results)-1] }, `never settled: order "x", acknowledged at 10s`},
+		"a planned move brings a key too late":                     {func(a *closing) { planned(a); a.results[1].At = worldBegan.Add(76 * time.Second) }, "left behind"},
+		"a key is copied from where it was done without an answer": {func(a *closing) { planned(a); a.results[1].Copied = true; a.results = a.results[1:] }, ""},
+		"an order is never charged":                                {func(a *closing) { bought(a, "x"); mailed(a, "x"); delete(a.charged, "x") }, `never charged: order "x", acknowledged at 10s`},
+		"an order is never mailed":                                 {func(a *closing) { bought(a, "x") }, `never mailed: order "x", acknowledged at 10s`},
+		"an order is never settled":                                {func(a *closing) { bought(a, "x"); mailed(a, "x"); a.results = a.results[:len(a.results)-1] }, `never settled: order "x", acknowledged at 10s`},
+		"an order is settled, and no store kept the result": {func(a *closing) {
+			bought(a, "x")
+			mailed(a, "x")
+			a.results = a.results[:len(a.results)-1]
+			a.runs = append(a.runs, attempt(settle("x"), embedded.East, 30*time.Second, 31*time.Second))
+		}, ""},
+		"an order is nearly settled": {func(a *closing) {
+			bought(a, "x")
+			mailed(a, "x")
+			a.results = a.results[:len(a.results)-1]
+			a.runs = append(a.runs, attempt(settle("x"), embedded.East, 30*time.Second, 31*time.Second))
+			a.runs[len(a.runs)-1].End = embedded.RunReleased
+		}, `never settled: order "x", acknowledged at 10s`},
 		"an order waits for its mail to the end, as is said elsewhere": {func(a *closing) { a.atRest = false; bought(a, "x") }, ""},
 		"an order has all that is promised":                            {func(a *closing) { bought(a, "x"); mailed(a, "x") }, ""},
 		"an order is declined": {func(a *closing) {
@@ -488,6 +501,12 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 		"the same with one message, round and round": {func(a *closing) {
 			a.handled = []embedded.Handled{{What: "sent", Region: embedded.East, ID: "c", Second: 7, Times: sameCall}, {What: "received", Region: embedded.East, ID: "m", Second: 20, Times: sameMessage + 1}}
 		}, `round and round: "m" was received `},
+		"a message that came twice is deleted as often as may be": {func(a *closing) {
+			a.handled = []embedded.Handled{{What: embedded.Deleted, Region: embedded.East, ID: "m", Second: 20, Times: sameDelete}}
+		}, ""},
+		"a message is deleted again and again": {func(a *closing) {
+			a.handled = []embedded.Handled{{What: embedded.Deleted, Region: embedded.East, ID: "m", Second: 20, Times: sameDelete + 1}}
+		}, `round and round: "m" was deleted 7 times in us-east-1 in second 20, want at most 6`},
 		"one call is sent again and again": {func(a *closing) {
 			a.handled = []embedded.Handled{{What: embedded.Sent, Region: embedded.East, ID: "c", Second: 7, Times: sameCall + 1}}
 		}, `round and round: "c" was sent 16 times in us-east-1 in second 7, want at most 15`},

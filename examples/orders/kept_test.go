@@ -32,6 +32,11 @@ func (a *closing) promised(mails map[string]int) {
 			settled[order] = true
 		}
 	}
+	for _, r := range a.runs { // its result may be in no store: it is done all the same, and its call is deleted
+		if order, ok := strings.CutPrefix(callOf(r.Key), "settle-"); ok && r.End == embedded.RunDone {
+			settled[order] = true
+		}
+	}
 	for _, ack := range a.history.Acks() {
 		id := strings.TrimPrefix(ack.Key, embedded.OrderKey(""))
 		order, kept := a.kept[id]

@@ -100,7 +100,7 @@ func (q heardQueue) Release(ctx context.Context, releases []queue.Release) []err
 
 // Delete fails as Extend.
 func (q heardQueue) Delete(ctx context.Context, messages []*queue.Message) []error {
-	q.handled(deleted, idsOf(messages, messageID)...)
+	q.handled(Deleted, idsOf(messages, messageID)...)
 	errs := q.Transport.Delete(ctx, messages)
 	q.heard(errs...)
 	return errs

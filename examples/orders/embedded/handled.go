@@ -11,7 +11,7 @@ import (
 
 // A Handled is how often processes did the same with one message of a Region's queues within a second of the World.
 type Handled struct {
-	What   string // [Sent], received, extended, given back, deleted or buried
+	What   string // [Sent], received, extended, given back, [Deleted] or buried
 	Region failover.Region
 	ID     string // the call's if it was sent, else the message's
 	Second int
@@ -43,7 +43,7 @@ func (f *Fleet) handled(what string, region failover.Region, ids ...string) {
 func (f *Fleet) MostHandled() (most []Handled) {
 	f.handles.mu.Lock()
 	defer f.handles.mu.Unlock()
-	for _, what := range []string{Sent, received, extended, givenBack, deleted, buried} {
+	for _, what := range []string{Sent, received, extended, givenBack, Deleted, buried} {
 		var top Handled
 		for h, times := range f.handles.times {
 			h.Times = times
@@ -77,7 +77,7 @@ const (
 	received  = "received"
 	extended  = "extended"
 	givenBack = "given back"
-	deleted   = "deleted"
+	Deleted   = "deleted"
 	buried    = "buried"
 )
 
