@@ -195,7 +195,7 @@ func NewWorker(t Transport, mux *Mux, config WorkerConfig) (*Worker, error) {
 }
 
 // Run receives and runs calls until ctx ends or [Worker.Drain] is called, and drains then: no new polls; open polls may end
-// within 2 s, because an aborted poll can hide a message for a lease; messages not started are given back; running
+// within 2 s, because an aborted poll can hide a message for a lease; messages not started are given back then; running
 // handlers go on until Drain has passed, then their contexts end with cause [ErrDraining]; deletes are flushed. It
 // returns nil, or an error that names the handlers it had to leave behind. Run owns every goroutine of
 // the worker; call it once.
