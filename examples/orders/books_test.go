@@ -262,11 +262,12 @@ func (a *closing) requests() {
 }
 
 // sameMessage is how often processes do the same with one message in a second at the most: nothing is handed out again within a second, but a queue delivers twice, and a request
-// whose answer is lost is repeated. sameDelete: a worker that gets no answer deletes three times in a second, at once and 0.1 s and 0.5 s later, each message that it holds. sameCall is how often they send one call: each copy of it, which a queue that delivers twice makes more of, is put off by another.
+// whose answer is lost is repeated. sameDelete: a worker that gets no answer deletes three times in a second, at once and 0.1 s and 0.5 s later, each message that it holds. sameCall is how often they send one call so
+// that it may run at once: what is sent again to be put off is not, by which a queue that delivers twice may make ever more copies.
 const (
 	sameMessage = 4
 	sameDelete  = 6
-	sameCall    = 15
+	sameCall    = 8
 )
 
 // circles: nothing goes round with one message, which is seen here whatever else is done in that second.
@@ -277,7 +278,7 @@ func (a *closing) circles() {
 		switch h.What {
 		case embedded.Deleted:
 			most = sameDelete
-		case embedded.Sent:
+		case embedded.SentNow:
 			most = sameCall
 		}
 		if h.Times > most {

@@ -64,6 +64,7 @@ func (q heardQueue) heard(errs ...error) {
 // Send implements queue.Transport, as what follows.
 func (q heardQueue) Send(ctx context.Context, messages []queue.Outgoing) []queue.SendResult {
 	q.handled(Sent, idsOf(messages, callID)...)
+	q.handled(SentNow, idsOf(undelayed(messages), callID)...)
 	results := q.Transport.Send(ctx, messages)
 	var errs []error
 	for _, r := range results {

@@ -11,7 +11,7 @@ import (
 
 // A Handled is how often processes did the same with one message of a Region's queues within a second of the World.
 type Handled struct {
-	What   string // [Sent], received, extended, given back, [Deleted] or buried
+	What   string // [Sent], [SentNow], received, extended, given back, [Deleted] or buried
 	Region failover.Region
 	ID     string // the call's if it was sent, else the message's
 	Second int
@@ -43,7 +43,7 @@ func (f *Fleet) handled(what string, region failover.Region, ids ...string) {
 func (f *Fleet) MostHandled() (most []Handled) {
 	f.handles.mu.Lock()
 	defer f.handles.mu.Unlock()
-	for _, what := range []string{Sent, received, extended, givenBack, Deleted, buried} {
+	for _, what := range []string{SentNow, received, extended, givenBack, Deleted, buried} {
 		var top Handled
 		for h, times := range f.handles.times {
 			h.Times = times
@@ -74,6 +74,7 @@ func (f *Fleet) Puts() map[failover.Region]map[int]int {
 // What is done with messages, as far as anyone has to tell it apart.
 const (
 	Sent      = "sent"
+	SentNow   = "sent at once" // less than half a second before it may run
 	received  = "received"
 	extended  = "extended"
 	givenBack = "given back"
@@ -87,6 +88,16 @@ func idsOf[T any](all []T, id func(T) string) []string {
 		ids[i] = id(one)
 	}
 	return ids
+}
+
+// undelayed returns those that may run within half a second.
+func undelayed(messages []queue.Outgoing) (now []queue.Outgoing) {
+	for _, m := range messages {
+		if time.Until(m.NotBefore) < time.Second/2 {
+			now = append(now, m)
+		}
+	}
+	return now
 }
 
 func callID(o queue.Outgoing) string    { return o.CallID }
