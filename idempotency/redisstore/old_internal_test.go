@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -59,4 +61,23 @@ func TestServersBeforeVersion7(t *testing.T) {
 		})
 		return storetest.Subject{Store: s, Lose: m.FlushAll}
 	})
+}
+
+// A record that expires between two commands of a script is no record, and not a foreign one.
+func TestRecordExpiresWithinAScript(t *testing.T) {
+	m := miniredis.RunT(t)
+	client := redis.NewClient(&redis.Options{Addr: m.Addr()})
+	t.Cleanup(func() { client.Close() })
+	script := redis.NewScript("local v = ARGV[1] " + recordLua + " return {v and 1 or 7}")
+	read := "hf2i" + strings.Repeat("0", 125)
+	for exists, want := range map[bool]int64{false: 7, true: 1} {
+		if exists {
+			m.Set("k", read)
+			m.SetTTL("k", time.Minute)
+		}
+		got, err := script.Run(t.Context(), client, []string{"k"}, read).Int64Slice()
+		if err != nil || len(got) != 1 || got[0] != want {
+			t.Errorf("with the key there = %t the script says %v, %v, want %d", exists, got, err, want)
+		}
+	}
 }

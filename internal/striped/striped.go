@@ -40,5 +40,10 @@ func (c *Counter) Load() int64 {
 // and coarser ones would put neighbours on one stripe.
 func Index(n uintptr) uintptr {
 	var here byte
-	return (uintptr(unsafe.Pointer(&here)) >> 11 * 0x9E3779B1 >> 16) & (n - 1)
+	return pick(uintptr(unsafe.Pointer(&here)), n)
+}
+
+// pick hashes by Fibonacci (Knuth, volume 3, section 6.4): the upper bits of the product spread neighbours.
+func pick(address, n uintptr) uintptr {
+	return uintptr(uint64(uint32(address>>11)*0x9E3779B1) * uint64(n) >> 32)
 }

@@ -5,7 +5,11 @@ local key, sub, format, call = KEYS[1], string.sub, string.format, redis.call
 local function number(from, to) return tonumber(sub(v, from, to), 10) end
 local s, left, last
 if v then
-  s, left = sub(v, 4, 4), call('PTTL', key)
+  left = call('PTTL', key)
+  if left == -2 then v, left = nil, nil end -- it has expired since it was read: not every server's clock stands still in a script
+end
+if v then
+  s = sub(v, 4, 4)
   if sub(v, 1, 3) ~= 'hf2' or #v < 129 or left < 0 then return {0} end
   local n, began = number(71, 86), number(108, 120)
   if not (n and began and number(87, 94) and number(95, 107)) then return {0} end
