@@ -9,9 +9,10 @@ import (
 // A door makes the kernel answer new connections as a link in some mode does. Its methods are called by one
 // goroutine.
 type door struct {
-	l       *net.TCPListener
-	shut    bool
-	filling []net.Conn
+	l        *net.TCPListener
+	shut     bool
+	refusing bool
+	filling  []net.Conn
 }
 
 const backlog = 4096
@@ -22,15 +23,18 @@ func (d *door) open() {
 		return
 	}
 	d.control(func(fd int) error { return syscall.Listen(fd, backlog) })
-	d.shut = false
+	d.shut, d.refusing = false, false
 }
 
 // refuse makes new connections fail with ECONNREFUSED: the socket stops listening and keeps its port.
 func (d *door) refuse() bool {
+	if d.refusing { // a socket that does not listen cannot stop
+		return true
+	}
 	d.letGo()
-	ok := d.control(func(fd int) error { return syscall.Shutdown(fd, syscall.SHUT_RD) })
+	d.refusing = d.control(func(fd int) error { return syscall.Shutdown(fd, syscall.SHUT_RD) })
 	d.shut = true
-	return ok
+	return d.refusing
 }
 
 // fill is how long a connection of our own may wait for a place in the queue before that counts as full.
