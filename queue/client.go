@@ -36,8 +36,8 @@ type ClientConfig struct {
 	Once func(ctx context.Context, key string, call func(context.Context) error) error
 
 	// Epoch is the write epoch stamped on calls, (*failover.Controller).Epoch for one. When it says 0, because this process may not write just
-	// now, calls get the last one that it said, for two minutes: what is deferred then belongs to work of that time. Later calls are of none. Nil
-	// means none.
+	// now, calls get the last one that it said, for two minutes: what is deferred then belongs to work of that time. Later calls are of none, and so
+	// are those of a client that it has told no epoch yet: [Client.Run] asks it ten times a second. Nil means none.
 	Epoch func() (epoch uint64, since time.Time)
 
 	// Spend is asked before every repeated send, (*retry.Budget).Spend for one. Nil allows one repeat per message, and
@@ -215,6 +215,23 @@ func (d *deferral) outgoing(ctx context.Context, e *Envelope, out *Outgoing) err
 
 // epochKept is how long what is deferred without an epoch is taken for work of the last one: longer than a request lasts.
 const epochKept = 2 * time.Minute
+
+// epochLook is how often Run asks for the epoch: a client that has deferred nothing yet is told of the one that its process's work begins under.
+const epochLook = 100 * time.Millisecond
+
+// watchEpoch asks for the epoch until ctx ends.
+func (c *Client) watchEpoch(ctx context.Context) {
+	look := time.NewTicker(epochLook)
+	defer look.Stop()
+	for {
+		c.currentEpoch()
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
 
 // currentEpoch is the epoch of now, or the last one for a while.
 func (c *Client) currentEpoch() uint64 {

@@ -22,19 +22,24 @@ const lastDrain = 10 * time.Second
 // Run sends what is in the spool until ctx ends: oldest first, one batch at first, up to eight at a time while all
 // goes well, with pauses of 1 s to 30 s while nothing does. After ctx it waits for the sends in flight, tries once
 // more to empty the spool for up to 10 s, and returns nil. If the spool's volume is not declared durable
-// and messages are left on it, the error says how many. Run owns its goroutines, one of which
-// waits to send for callers who come alone and may leave; call it once. Stop what defers first.
+// and messages are left on it, the error says how many. Run owns its goroutines: one waits
+// to send for callers who come alone and may leave, one asks for the epoch. Call it once. Stop what defers first.
 func (c *Client) Run(ctx context.Context) error {
 	if c.running.Swap(true) {
 		return errors.New("queue: Client.Run called twice")
 	}
 	c.sender.keepCarrier(true)
+	var watch sync.WaitGroup
+	if c.config.Epoch != nil {
+		watch.Go(func() { c.watchEpoch(ctx) })
+	}
 	if c.config.Spool == nil {
 		<-ctx.Done()
 	} else {
 		d := drainer{c: c, window: 1}
 		d.run(ctx)
 	}
+	watch.Wait()
 	c.sender.keepCarrier(false)
 	c.sender.rest()
 	if c.config.Spool == nil {

@@ -272,6 +272,38 @@ func TestAnEpochIsNotKeptForEver(t *testing.T) {
 	})
 }
 
+// A client whose first call comes when its process may write no more stamps the epoch that its work began under, of which nobody had asked but Run.
+func TestTheFirstCallKeepsTheEpochOfItsWork(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStation(t, MemoryConfig{})
+		var epoch atomic.Uint64
+		s.client = must(NewClient(s.memory, ClientConfig{Epoch: func() (uint64, time.Time) { return epoch.Load(), time.Time{} }, Ledger: s.ledger}))
+		ctx, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() {
+			if err := s.client.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		time.Sleep(time.Minute + time.Nanosecond)
+		epoch.Store(4)
+		time.Sleep(epochLook)
+		epoch.Store(0)
+		time.Sleep(time.Second)
+		s.send()
+		stop()
+		running.Wait()
+		got, err := s.memory.Receive(t.Context(), ReceiveRequest{Max: 1, Lease: time.Minute})
+		if err != nil || len(got) != 1 {
+			t.Fatalf("Receive = %v, %v", got, err)
+		}
+		var e Envelope
+		if err := e.Decode(got[0].Body); err != nil || e.Epoch != 4 {
+			t.Errorf("epoch %d, %v, want that of the work, 4", e.Epoch, err)
+		}
+	})
+}
+
 // waitTwice has a call of an older epoch wait until it has asked twice.
 func waitTwice() func(context.Context, Envelope, uint64) StalePolicy {
 	var asked atomic.Int64
