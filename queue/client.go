@@ -219,18 +219,25 @@ const epochKept = 2 * time.Minute
 // epochLook is how often Run asks for the epoch: a client that has deferred nothing yet is told of the one that its process's work begins under.
 const epochLook = 100 * time.Millisecond
 
-// watchEpoch asks for the epoch until ctx ends.
-func (c *Client) watchEpoch(ctx context.Context) {
-	look := time.NewTicker(epochLook)
-	defer look.Stop()
-	for {
-		c.currentEpoch()
-		select {
-		case <-look.C:
-		case <-ctx.Done():
-			return
-		}
+// watchEpoch asks for the epoch until ctx ends or stop is called, which waits for it.
+func (c *Client) watchEpoch(ctx context.Context) (stop func()) {
+	if c.config.Epoch == nil {
+		return func() {}
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		look := time.NewTicker(epochLook)
+		defer look.Stop()
+		for ctx.Err() == nil {
+			c.currentEpoch()
+			select {
+			case <-look.C:
+			case <-ctx.Done():
+			}
+		}
+	})
+	return func() { cancel(); watch.Wait() }
 }
 
 // currentEpoch is the epoch of now, or the last one for a while.

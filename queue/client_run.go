@@ -29,17 +29,14 @@ func (c *Client) Run(ctx context.Context) error {
 		return errors.New("queue: Client.Run called twice")
 	}
 	c.sender.keepCarrier(true)
-	var watch sync.WaitGroup
-	if c.config.Epoch != nil {
-		watch.Go(func() { c.watchEpoch(ctx) })
-	}
+	watched := c.watchEpoch(ctx)
 	if c.config.Spool == nil {
 		<-ctx.Done()
 	} else {
 		d := drainer{c: c, window: 1}
 		d.run(ctx)
 	}
-	watch.Wait()
+	watched()
 	c.sender.keepCarrier(false)
 	c.sender.rest()
 	if c.config.Spool == nil {

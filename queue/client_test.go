@@ -100,6 +100,32 @@ func (f *fakeSpool) Calls(context.Context) (ids []string, _ error) {
 	return ids, nil
 }
 
+// closedSpool hands out nothing any more, and is empty.
+type closedSpool struct{ *fakeSpool }
+
+func (closedSpool) Take(context.Context, int) ([]Spooled, error) { return nil, errors.New("x: closed") }
+
+// Run does not outlive its spool for the epoch's sake.
+func TestRunEndsWithItsSpool(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := must(NewClient(must(NewMemory(MemoryConfig{})), ClientConfig{Spool: closedSpool{newFakeSpool()}, Epoch: func() (uint64, time.Time) { return 1, time.Now() }}))
+		ended := make(chan error, 1)
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go func() { ended <- c.Run(ctx) }()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(time.Minute):
+			t.Error("it runs a minute after the spool was closed")
+			stop()
+			<-ended
+		}
+	})
+}
+
 func TestDeferRefusesWhatNoQueueTakes(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		standard := must(NewClient(must(NewMemory(MemoryConfig{})), ClientConfig{}))
