@@ -70,8 +70,10 @@ func TestRecordExpiresWithinAScript(t *testing.T) {
 	t.Cleanup(func() { client.Close() })
 	script := redis.NewScript("local v = ARGV[1] " + recordLua + " return {v and 1 or 7}")
 	read := "hf2i" + strings.Repeat("0", 125)
-	for exists, want := range map[bool]int64{false: 7, true: 1} {
+	for _, exists := range []bool{false, true} {
+		want := int64(7)
 		if exists {
+			want = 1
 			m.Set("k", read)
 			m.SetTTL("k", time.Minute)
 		}
