@@ -170,14 +170,30 @@ func (a *closing) after(r embedded.Request, m embedded.Move) bool {
 	})
 }
 
-// Calls that wait are put off one by one: each may add a request to its second, and one that goes in circles adds more.
+// Calls that wait are put off one by one: each may add a request to its second, and one that goes in circles adds more. So may each copy, where a queue makes some.
 func TestPutOffCallsAreCounted(t *testing.T) {
-	for more, want := range map[int]int{40: 0, 41: 1} {
-		a := sound()
-		a.puts = map[failover.Region]map[int]int{embedded.East: {20: 40}}
-		besiege(a, busy+more, 20*time.Second)
-		if a.requests(); len(a.errs) != want {
-			t.Errorf("%d requests above the limit while 40 calls were sent: %v, want %d sentences", more, a.errs, want)
+	const sqs = "sqs.us-east-1.amazonaws.com"
+	doubles := func(host string, from time.Duration) func(*closing) {
+		return func(a *closing) { unwell(a, "duplicate", host, from, from+2*time.Second) }
+	}
+	for name, tt := range map[string]struct {
+		spoil   func(*closing)
+		allowed int // requests beyond the limit
+	}{
+		"a queue that doubles nothing": {func(*closing) {}, 40},
+		"one that does":                {doubles(sqs, 20*time.Second), 65},
+		"one that has":                 {doubles(sqs, 10*time.Second), 65},
+		"one that will":                {doubles(sqs, 21*time.Second), 40},
+		"that of the other Region":     {doubles("sqs.us-west-2.amazonaws.com", 10*time.Second), 40},
+	} {
+		for more, want := range map[int]int{tt.allowed: 0, tt.allowed + 1: 1} {
+			a := sound()
+			tt.spoil(a)
+			a.puts = map[failover.Region]map[int]embedded.Puts{embedded.East: {20: {Calls: 40, Copies: 25}}}
+			besiege(a, busy+more, 20*time.Second)
+			if a.requests(); len(a.errs) != want {
+				t.Errorf("%s: %d requests above the limit while 40 calls were sent, and 25 copies: %v, want %d sentences", name, more, a.errs, want)
+			}
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/holdfast-go/holdfast/drtest"
+	"github.com/holdfast-go/holdfast/drtest/fault"
 	"github.com/holdfast-go/holdfast/drtest/history"
 	"github.com/holdfast-go/holdfast/examples/orders/embedded"
 	"github.com/holdfast-go/holdfast/examples/orders/service"
@@ -35,7 +36,7 @@ type closing struct {
 	results  []embedded.KeyResult
 	mailed   []embedded.Request // of sent, those to the relays
 	sent     []embedded.Request
-	puts     map[failover.Region]map[int]int
+	puts     map[failover.Region]map[int]embedded.Puts
 	handled  []embedded.Handled // most often in a second, by the way of handling
 	longest  time.Duration      // stop of a process
 	refusals []embedded.Refusal
@@ -234,6 +235,7 @@ func (a *closing) charges() {
 // busy is how many requests a second the SQS of a Region gets at the most for nothing: polls, extended leases, what is put off. Each order and each call that is done about then
 // may add perDone: what has waited for a writer, or for a breaker, goes together, some hundred calls in a second. One call that is given back without a delay makes 2,587.
 // Each call that is sent in it, the first time or again, may add one: what waits for its key is put off one by one, and when the key store goes while a hundred calls wait that is a hundred requests.
+// Once a queue has doubled what it gets there are copies of what waits, and each that is put off may add one as well.
 const (
 	busy    = 100
 	perDone = 2
@@ -250,7 +252,10 @@ func (a *closing) requests() {
 				n += requests
 			}
 			work := done[second-1] + done[second] + done[second+1]
-			put := a.puts[region][second]
+			put := a.puts[region][second].Calls
+			if a.doubled(host, time.Duration(second)*time.Second) {
+				put += a.puts[region][second].Copies
+			}
 			a.c.busiest, a.c.idlest = max(a.c.busiest, n), max(a.c.idlest, n-float64(perDone*work+put))
 			if most := busy + perDone*work + put; n > float64(most) {
 				a.say("in circles: %s got %.0f requests in second %d, about which %d orders and calls were done, want at most %d", host, n, second, work, most)
@@ -259,6 +264,13 @@ func (a *closing) requests() {
 			second++
 		}
 	}
+}
+
+// doubled reports whether a host has got something twice by the end of a second.
+func (a *closing) doubled(host string, second time.Duration) bool {
+	return slices.ContainsFunc(a.history.Faults(), func(f history.Fault) bool {
+		return f.Kind == string(fault.KindDuplicate) && slices.Contains(strings.Fields(f.Target), host) && f.From < second+time.Second
+	})
 }
 
 // sameMessage is how often processes do the same with one message in a second at the most: nothing is handed out again within a second, but a queue delivers twice, and a request

@@ -58,15 +58,26 @@ func (f *Fleet) MostHandled() (most []Handled) {
 	return most
 }
 
-// Puts returns how many calls were sent to the queues of a Region in each second of the World, the first time or again. One that was sent twice in a second counts once.
-func (f *Fleet) Puts() map[failover.Region]map[int]int {
+// Puts is how many calls were sent to the queues of a Region in a second of the World, the first time or again.
+type Puts struct {
+	Calls  int // each counts once
+	Copies int // beyond once each, those that were sent to be put off, for half a second at least
+}
+
+// Puts returns what was sent to the queues of each Region in each second of the World.
+func (f *Fleet) Puts() map[failover.Region]map[int]Puts {
 	f.handles.mu.Lock()
 	defer f.handles.mu.Unlock()
-	all := map[failover.Region]map[int]int{East: {}, West: {}}
-	for h := range f.handles.times {
-		if h.What == Sent {
-			all[h.Region][h.Second]++
+	all := map[failover.Region]map[int]Puts{East: {}, West: {}}
+	for h, times := range f.handles.times {
+		if h.What != Sent {
+			continue
 		}
+		n := all[h.Region][h.Second]
+		n.Calls++
+		h.What = SentNow
+		n.Copies += min(times-1, times-f.handles.times[h])
+		all[h.Region][h.Second] = n
 	}
 	return all
 }
