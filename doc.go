@@ -8,7 +8,7 @@
 //	try again, with jitter, a budget, a hedge                    retry; retry/retryhttp, retry/retryaws
 //	leave a failing or hanging dependency alone                  breaker; breaker/breakerhttp
 //	cap what is in flight, throttle, limit a rate                breaker (Bulkhead), breaker/limit
-//	run a request at most once per key                           idempotency; redisstore, idempotencyhttp
+//	give a repeated request the first one's result, by its key   idempotency; redisstore, idempotencyhttp
 //	do it later, surely, although SQS or the Region is gone      queue; queue/sqsqueue, queue/spool
 //	serve less instead of nothing                                degrade; degradehttp, redisflags, shed
 //	move reads and writes to another Region                      failover; failoversql, failoverhttp
