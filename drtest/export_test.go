@@ -1,6 +1,7 @@
 package drtest
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -41,3 +42,13 @@ func (w *World) CloseWithin(grace time.Duration) error { return w.closeWithin(gr
 
 // Alive reports whether a Region is not down.
 func Alive(r *Region) bool { return r.lifetime().Err() == nil }
+
+// KnowsItsFunction reports whether the watchdog takes the goroutine that asks for the function of its World, in whatever order goroutines are listed.
+func KnowsItsFunction() bool {
+	own := ownGoroutine()
+	gs := inBubble(allGoroutines(), own.bubble)
+	there, ok := function(gs)
+	slices.Reverse(gs)
+	back, again := function(gs)
+	return ok && again && there.id == own.id && back.id == own.id
+}

@@ -2,6 +2,7 @@ package drtest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -115,14 +116,17 @@ func (i *idler) look(r *run) string {
 func function(gs []goroutine) (goroutine, bool) {
 	for _, name := range []string{".(*seedT).contain.", ".(*run).bubble."} { // Explore runs it on a goroutine of its own
 		for _, g := range gs {
-			for _, f := range g.frames {
-				if strings.HasPrefix(f.function, ownPackages+name) {
-					return g, true
-				}
+			if g.in(name) && !g.in(".(*run).heartbeat") { // which begins in a closure of bubble
+				return g, true
 			}
 		}
 	}
 	return goroutine{}, false
+}
+
+// in reports whether the goroutine is in one of drtest's functions whose names begin like that.
+func (g goroutine) in(name string) bool {
+	return slices.ContainsFunc(g.frames, func(f frame) bool { return strings.HasPrefix(f.function, ownPackages+name) })
 }
 
 // stuck identifies the goroutines that keep a bubble's clock from moving, or returns "" if it is computing

@@ -132,3 +132,21 @@ func TestStreamsFollowTheSeed(t *testing.T) {
 		t.Error("a stream is not fixed by seed and name")
 	}
 }
+
+// The watchdog knows who waits too long by the frames of its goroutine: nothing else that a World starts looks like it.
+func TestTheWatchdogKnowsTheFunctionOfItsWorld(t *testing.T) {
+	run := func(t testing.TB, w *drtest.World) {
+		w.Region("east").Go("process", func(ctx context.Context) error { <-ctx.Done(); return nil })
+		w.Load(drtest.Load{Name: "endless", Clients: 5, Rate: drtest.Constant(2), Do: func(context.Context, *drtest.Op) error { return nil }})
+		time.Sleep(time.Minute)
+		if !drtest.KnowsItsFunction() {
+			t.Error("it takes another goroutine for the function of the World")
+		}
+	}
+	t.Run("Run", func(t *testing.T) {
+		drtest.Run(t, drtest.Config{}, func(t *testing.T, w *drtest.World) { run(t, w) })
+	})
+	t.Run("Explore", func(t *testing.T) {
+		drtest.Explore(t, drtest.ExploreConfig{Seeds: 1, Safety: time.Minute}, run)
+	})
+}

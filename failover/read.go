@@ -35,7 +35,8 @@ func Hedge(after time.Duration) ReadOption { return ReadOption{kind: readHedge, 
 // AllowStale reads a copy of any age rather than nothing, where MaxStaleness or ReadYourWrites leave no Region.
 func AllowStale() ReadOption { return ReadOption{kind: readAllowStale} }
 
-// ReadYourWrites reads only where the session's last write is known to be present.
+// ReadYourWrites reads only where the session's last write is known to be present: in the writer Region, and where the Member's Lag says
+// so. What an unplanned move has lost is not in the writer Region either.
 func ReadYourWrites(s *Session) ReadOption { return ReadOption{kind: readSession, session: s} }
 
 // A Session remembers when its last write was acknowledged. The zero value has written nothing. Safe for concurrent use.

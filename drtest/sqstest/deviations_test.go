@@ -123,7 +123,7 @@ var update = flag.Bool("update", false, "rewrite the generated part of docs/sqst
 
 func table() string {
 	var b strings.Builder
-	b.WriteString("| rule | source | sqstest | fauxqs 2.4.1 | moto 5.2.1 |\n| --- | --- | --- | --- | --- |\n")
+	b.WriteString("| rule | source | sqstest | fauxqs 2.4.1 | moto 5.2.5 |\n| --- | --- | --- | --- | --- |\n")
 	for _, r := range rules() {
 		fmt.Fprintf(&b, "| %s | %s |", r.name, r.says)
 		for _, server := range []string{"sqstest", "fauxqs", "moto"} {

@@ -28,7 +28,7 @@ type Service struct {
 	Controller *failover.Controller              // which Region writes; whether this process may
 	DB         *failover.Client[*sql.DB]         // orders and stock, in every Region
 	Keys       *idempotency.Regional             // what has been done, in two Regions
-	Guard      *idempotency.Guard                // at most once per key
+	Guard      *idempotency.Guard                // the first result of each key, for repetitions
 	Budget     *retry.Budget                     // of every repetition
 	Breakers   *breaker.Group                    // of SQS, by Region
 	Payments   *breaker.Breaker                  // of payments
