@@ -37,7 +37,8 @@ type ClientConfig struct {
 
 	// Epoch is the write epoch stamped on calls, (*failover.Controller).Epoch for one. When it says 0, because this process may not write just
 	// now, calls get the last one that it said, for two minutes: what is deferred then belongs to work of that time. Later calls are of none, and so
-	// are those of a client that it has told no epoch yet: [Client.Run] asks it ten times a second. Nil means none.
+	// are those of a client that it has told no epoch yet: [Client.Run] asks it ten times a second, beside those who defer. It must not block. Nil
+	// means none.
 	Epoch func() (epoch uint64, since time.Time)
 
 	// Spend is asked before every repeated send, (*retry.Budget).Spend for one. Nil allows one repeat per message, and

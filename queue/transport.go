@@ -16,7 +16,8 @@ type Transport interface {
 	Send(ctx context.Context, messages []Outgoing) []SendResult
 
 	// Receive waits up to r.Wait for messages and leases them for r.Lease. No message and a nil error means that
-	// the wait passed. Cancelling ctx may leave messages leased that nobody has seen; they come back when the lease ends.
+	// the wait passed. It ends soon after that also if nothing answers: a worker that tries one call at a time waits
+	// for it. Cancelling ctx may leave messages leased that nobody has seen; they come back when the lease ends.
 	Receive(ctx context.Context, r ReceiveRequest) ([]*Message, error)
 
 	// Extend makes the leases end after lease from now. An error matching [ErrLeaseLost] says the message

@@ -183,6 +183,7 @@ func TestPutOffCallsAreCounted(t *testing.T) {
 		"a queue that doubles nothing": {func(*closing) {}, 40},
 		"one that does":                {doubles(sqs, 20*time.Second), 65},
 		"one that has":                 {doubles(sqs, 10*time.Second), 65},
+		"one that has, long ago":       {func(a *closing) { unwell(a, "duplicate", sqs, -4*time.Minute, -3*time.Minute) }, 40},
 		"one that will":                {doubles(sqs, 21*time.Second), 40},
 		"that of the other Region":     {doubles("sqs.us-west-2.amazonaws.com", 10*time.Second), 40},
 	} {

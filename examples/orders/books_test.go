@@ -161,18 +161,19 @@ func (a *closing) within(id string, write history.Write, known bool) {
 	}
 }
 
-// exposed reports whether a move may have lost a write, by its own record. Of an exposure that nobody knew, and a person has accepted, the World knows more: the write came after the move
-// before, and nothing that was well copied it.
+// exposed reports whether a move may have lost a write, by its own record, or if nobody knew the exposure and a person has accepted that, and by what the World knows: the write came after
+// the move before, and nothing that was well copied it. A record that is too wide excuses nothing.
 func (a *closing) exposed(m embedded.Move, write history.Write) bool {
 	if m.Planned || m.Opened.IsZero() || write.Store != a.stores[m.From] {
 		return false
 	}
+	lossy := write.At >= a.termBefore(m) && a.uncopied(m, write.At)
 	if !m.Exposure.Known {
 		accepted := m.AcceptLoss != nil && m.AcceptLoss.Exposure == failover.UnknownExposure
-		return accepted && write.At <= a.since(m.Opened) && write.At >= a.termBefore(m) && a.uncopied(m, write.At)
+		return accepted && write.At <= a.since(m.Opened) && lossy
 	}
 	age := a.since(m.Exposure.AcknowledgedUntil) - write.At
-	return age >= -clockSkew && age <= m.Exposure.Bound
+	return age >= -clockSkew && age <= m.Exposure.Bound && lossy
 }
 
 // termBefore is when the move before opened.
@@ -266,10 +267,13 @@ func (a *closing) requests() {
 	}
 }
 
-// doubled reports whether a host has got something twice by the end of a second.
+// copiesLast is for how long copies are counted that a queue made: those that wait for a database or a breaker are put off all the time.
+const copiesLast = 2 * time.Minute
+
+// doubled reports whether a host has got something twice by the end of a second, and not long ago.
 func (a *closing) doubled(host string, second time.Duration) bool {
 	return slices.ContainsFunc(a.history.Faults(), func(f history.Fault) bool {
-		return f.Kind == string(fault.KindDuplicate) && slices.Contains(strings.Fields(f.Target), host) && f.From < second+time.Second
+		return f.Kind == string(fault.KindDuplicate) && slices.Contains(strings.Fields(f.Target), host) && f.From < second+time.Second && second <= f.To+copiesLast
 	})
 }
 

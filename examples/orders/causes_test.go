@@ -16,6 +16,12 @@ func touches(f history.Fault, region failover.Region) bool {
 	return slices.ContainsFunc(strings.Fields(f.Target), func(name string) bool { return name == region || strings.HasPrefix(name, region+"/") })
 }
 
+// between reports whether a fault acts on the way between the two Regions: the third sees both then, and nobody has a majority against the writer's.
+func between(f history.Fault) bool {
+	names := strings.Fields(f.Target)
+	return slices.Contains(names, embedded.East) && slices.Contains(names, embedded.West)
+}
+
 // causes are the faults for which a Region is unhealthy: it is lost, or cut off, or its database or its process is. What other hosts answer is none. Each says whether probes get
 // through now and then, so that the Region is given up, and taken back, more than once in one stay.
 var causes = map[string]bool{"region-down": false, "partition": false, "crash": false, "az-down": false, "latency": true, "loss": true, "dns": true}
@@ -57,7 +63,7 @@ func (a *closing) caused(m embedded.Move) bool {
 	at, times, last := a.since(m.Asked), 0, time.Duration(-1)
 	for _, f := range a.history.Faults() {
 		again, cause := causes[f.Kind]
-		if !cause || !touches(f, m.From) || f.From > at {
+		if !cause || !touches(f, m.From) || between(f) || f.From > at {
 			continue
 		}
 		times++

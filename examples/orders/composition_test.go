@@ -66,6 +66,7 @@ type composition struct {
 	stops     int                // of processes, in good order
 	fair      int                // of them, those in weather that explains no refusal
 	excused   int                // refusals of stopping processes in other weather, or by young ones
+	behind    int                // acknowledged orders that were kept, whose last update a move has lost
 	repeated  map[queue.Rule]int // runs that followed one with an effect, by the reason
 	traces    time.Duration      // longest from the end of a cause until the group asked for a move
 	drained   time.Duration      // longest from the end of a process's HTTP server to a deferred call that it took on
@@ -82,7 +83,7 @@ type composition struct {
 }
 
 func newComposition() *composition {
-	return &composition{moves: map[string]int{}, exposed: map[string]int{}, repeated: map[queue.Rule]int{}, amplified: map[string]float64{}, handled: map[string]int{}}
+	return &composition{moves: map[string]int{}, exposed: map[string]int{}, repeated: map[queue.Rule]int{ruleUnknown: 0, ruleCrashed: 0, ruleDeposed: 0, ruleLeaseLost: 0, ruleStoreLost: 0}, amplified: map[string]float64{}, handled: map[string]int{}}
 }
 
 // String is what the search has seen, for the record.
@@ -91,7 +92,7 @@ func (c *composition) String() string {
 	fmt.Fprintf(&b, "moves: %v, %d of them approved with their loss; deployments: %d\n", c.moves, c.accepted, c.deploys)
 	fmt.Fprintf(&b, "Worlds with two processes in a Region: %d; requests that their process died with: %d\n", c.paired, c.cut)
 	fmt.Fprintf(&b, "Worlds that lost acknowledged orders: %d, %d orders in all: %d in loss lists, %d on disks that nobody could read\n", c.lossy, c.lost, c.lost-c.unlisted, c.unlisted)
-	fmt.Fprintf(&b, "lost orders, acknowledged or not, by what they were found within: %v; acknowledged orders that were kept: %d\n", c.exposed, c.paid)
+	fmt.Fprintf(&b, "lost orders, acknowledged or not, by what they were found within: %v; acknowledged orders that were kept: %d, %d of them without their last update\n", c.exposed, c.paid, c.behind)
 	fmt.Fprintf(&b, "calls that ran twice, by the reason: %v\n", c.repeated)
 	fmt.Fprintf(&b, "stops of processes: %d, %d of them in weather that explains no refusal; refusals that weather or youth may explain: %d\n", c.stops, c.fair, c.excused)
 	fmt.Fprintf(&b, "longest stop of a process: %v; work taken on after the last request for up to %v\n", c.longest, c.drained)

@@ -25,7 +25,7 @@ var worldBegan = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 func sound() *closing {
 	h := history.New()
 	a := &closing{
-		c: newComposition(), atRest: true, start: worldBegan, history: h, kept: map[string]service.Order{"kept": {ID: "kept", Email: embedded.Email("buy/0/1")}},
+		c: newComposition(), atRest: true, start: worldBegan, history: h, kept: map[string]service.Order{"kept": marked("kept", embedded.Email("buy/0/1"))},
 		lost: map[string]time.Time{"lost": worldBegan.Add(2 * time.Minute)}, stores: map[failover.Region]string{embedded.East: "orders-east", embedded.West: "orders-west"},
 		charged: map[string]int{"kept": 1}, longest: time.Second,
 		moves: []embedded.Move{{Opened: worldBegan.Add(75 * time.Second), Transition: failover.Transition{
@@ -94,15 +94,28 @@ func planned(a *closing) {
 // keep keeps an order, and does all that is promised of it.
 func keep(a *closing, id string) {
 	delete(a.lost, id)
-	a.kept[id] = service.Order{ID: id}
+	a.kept[id] = marked(id, "")
 	a.charged[id] = 1
 	a.history.AddEffect(history.Effect{Kind: "mail", Key: id, At: 3 * time.Minute})
 	a.results = append(a.results, result(settle(id), embedded.East, 3*time.Minute), result(settle(id), embedded.West, 3*time.Minute))
 }
 
+// marked is the row of an order for which all has been done.
+func marked(id, email string) service.Order {
+	return service.Order{ID: id, Email: email, Status: service.StatusPaid, Settled: true}
+}
+
+// fallen lets the row of an order that was bought say less than was done, and its last update come then.
+func fallen(a *closing, id string, status service.Status, settled bool, at time.Duration) {
+	bought(a, id)
+	mailed(a, id)
+	a.kept[id] = service.Order{ID: id, Status: status, Settled: settled}
+	a.history.AddWrite(history.Write{Group: "orders-east", Store: "orders-east", Key: embedded.OrderKey(id), At: at})
+}
+
 // bought is an order that was acknowledged, is kept, and has had what is promised but for the mail.
 func bought(a *closing, id string) {
-	a.kept[id] = service.Order{ID: id}
+	a.kept[id] = marked(id, "")
 	a.charged[id] = 1
 	a.history.AddWrite(history.Write{Group: "orders-east", Store: "orders-east", Key: embedded.OrderKey(id), At: 10 * time.Second})
 	a.history.AddAck(history.Ack{Key: embedded.OrderKey(id), At: 10 * time.Second})
@@ -198,6 +211,17 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 			a.moves[0].From, a.moves[0].To = embedded.West, embedded.East
 			unwell(a, "region-down", "us-west-2", time.Minute, 90*time.Second)
 		}, `beyond the exposure: order "lost"`},
+		"a recorded exposure is far too wide": {func(a *closing) {
+			a.moves[0].Exposure.Bound = 24 * time.Hour
+			a.lost["older"] = worldBegan.Add(2 * time.Minute)
+			a.history.AddWrite(history.Write{Group: "orders-east", Store: "orders-east", Key: embedded.OrderKey("older"), At: 2 * time.Second})
+		}, `beyond the exposure: order "older"`},
+		"a recorded exposure is wide, and the copy stood still": {func(a *closing) {
+			a.moves[0].Exposure.Bound = 24 * time.Hour
+			a.lost["older"] = worldBegan.Add(2 * time.Minute)
+			a.history.AddWrite(history.Write{Group: "orders-east", Store: "orders-east", Key: embedded.OrderKey("older"), At: 2 * time.Second})
+			unwell(a, "replication-pause", "orders-west", time.Second, 90*time.Second)
+		}, ""},
 		"nobody knew the exposure": {func(a *closing) { a.moves[0].Exposure.Known = false }, `beyond the exposure: order "lost"`},
 		"nobody knew the exposure, and a person accepted that": {func(a *closing) {
 			a.moves[0].Exposure.Known, a.moves[0].AcceptLoss = false, &failover.AcceptLoss{Exposure: failover.UnknownExposure}
@@ -271,9 +295,13 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 		"two mails, and the lease of the first had passed, and the other Region had its result": {func(a *closing) {
 			again(a, embedded.East, 32*time.Second, nil, result(mail("kept"), embedded.West, 3*time.Second))
 		}, "mailed twice"},
-		"two mails, for the writer of the first was replaced while it ran": {func(a *closing) {
+		"two mails, for the writer of the first was replaced while it ran, and nobody heard of it": {func(a *closing) {
 			again(a, embedded.East, 10*time.Second, func(first, second *embedded.KeyRun) { first.End, second.Epoch = embedded.RunOpen, 3 })
+			unwell(a, "partition", "us-east-1 us-west-2", 2*time.Second, 9*time.Second)
 		}, ""},
+		"two mails, and the writer of the first was replaced while it ran, in fair weather": {func(a *closing) {
+			again(a, embedded.East, 10*time.Second, func(first, second *embedded.KeyRun) { first.End, second.Epoch = embedded.RunOpen, 3 })
+		}, "mailed twice"},
 		"two mails, and the writer was replaced when the first had ended": {func(a *closing) {
 			again(a, embedded.East, 10*time.Second, func(_, second *embedded.KeyRun) { second.Epoch = 3 })
 		}, "mailed twice"},
@@ -286,7 +314,12 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 		}, "mailed twice"},
 		"two mails, for the first Region kept the key when it was lost": {func(a *closing) {
 			again(a, embedded.West, 80*time.Second, renewed, result(mail("kept"), embedded.East, 3*time.Second))
+			unwell(a, "gray", "redis.us-west-2.internal", 2*time.Second, 9*time.Second)
 		}, ""},
+		"two mails, and nothing kept the key from the other Region": {func(a *closing) {
+			again(a, embedded.West, 80*time.Second, renewed, result(mail("kept"), embedded.East, 3*time.Second))
+			unwell(a, "gray", "redis.us-west-2.internal", 8*time.Second, 9*time.Second)
+		}, "mailed twice"},
 		"two mails, before the move that left the key": {func(a *closing) {
 			again(a, embedded.West, 74*time.Second, renewed, result(mail("kept"), embedded.East, 3*time.Second))
 		}, "mailed twice"},
@@ -298,6 +331,7 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 		}, "mailed twice"},
 		"two mails, and the Region that took over got the key after the second": {func(a *closing) {
 			again(a, embedded.West, 80*time.Second, renewed, result(mail("kept"), embedded.East, 3*time.Second), result(mail("kept"), embedded.West, 81*time.Second))
+			unwell(a, "partition", "us-east-1 us-west-2", 2*time.Second, 9*time.Second)
 		}, ""},
 		"two mails, and the first was begun when its Region could write no more": {func(a *closing) {
 			again(a, embedded.West, 80*time.Second, func(first, _ *embedded.KeyRun) {
@@ -315,6 +349,11 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 			killed(a, embedded.East, 3*time.Second)
 			again(a, embedded.East, 10*time.Second, nil)
 		}, ""},
+		"two mails, and the process was killed in its next life": {func(a *closing) {
+			a.history.AddMark(history.Mark{Kind: history.MarkProcess, Name: embedded.East + "/app-0", Text: "started", At: 3 * time.Second})
+			killed(a, embedded.East, 4*time.Second)
+			again(a, embedded.East, 10*time.Second, nil)
+		}, "mailed twice"},
 		"two mails, and another process was killed": {func(a *closing) {
 			killed(a, embedded.West, 3*time.Second)
 			again(a, embedded.East, 10*time.Second, nil)
@@ -345,7 +384,12 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 		"a call is begun anew behind a move that left its key": {func(a *closing) {
 			a.results = slices.Delete(a.results, 1, 2)
 			a.runs = append(a.runs, attempt(charge("kept"), embedded.West, 80*time.Second, 81*time.Second))
+			unwell(a, "lost-reply", "redis.us-west-2.internal", time.Second, 9*time.Second)
 		}, ""},
+		"a call is begun anew behind a move, and its key should have been there": {func(a *closing) {
+			a.results = slices.Delete(a.results, 1, 2)
+			a.runs = append(a.runs, attempt(charge("kept"), embedded.West, 80*time.Second, 81*time.Second))
+		}, "begun anew"},
 		"a call is begun anew before the move that left its key": {func(a *closing) {
 			a.results = slices.Delete(a.results, 1, 2)
 			a.runs = append(a.runs, attempt(charge("kept"), embedded.West, 74*time.Second, 81*time.Second))
@@ -372,8 +416,16 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 			a.runs = append(a.runs, attempt(settle("x"), embedded.East, 30*time.Second, 31*time.Second))
 			a.runs[len(a.runs)-1].End = embedded.RunReleased
 		}, `never settled: order "x", acknowledged at 10s`},
-		"an order waits for its mail to the end, as is said elsewhere": {func(a *closing) { a.atRest = false; bought(a, "x") }, ""},
-		"an order has all that is promised":                            {func(a *closing) { bought(a, "x"); mailed(a, "x") }, ""},
+		"an order waits for its mail to the end, as is said elsewhere":       {func(a *closing) { a.atRest = false; bought(a, "x") }, ""},
+		"an order is settled, its row does not say so, and nothing was lost": {func(a *closing) { fallen(a, "x", service.StatusPaid, false, 30*time.Second) }, `fell back: order "x" is charged, mailed and settled, its row says "paid", settled false, and no write of it was in an exposure`},
+		"an order is charged, its row does not say so, and nothing was lost": {func(a *closing) { fallen(a, "x", service.StatusPending, true, 30*time.Second) }, `fell back: order "x"`},
+		"a move has lost the last update of an order":                        {func(a *closing) { fallen(a, "x", service.StatusPaid, false, 62*time.Second) }, ""},
+		"a planned move has lost the last update of an order": {func(a *closing) {
+			planned(a)
+			fallen(a, "x", service.StatusPaid, false, 62*time.Second)
+			a.results = append(a.results, result(settle("x"), embedded.West, 30*time.Second))
+		}, `fell back: order "x"`},
+		"an order has all that is promised": {func(a *closing) { bought(a, "x"); mailed(a, "x") }, ""},
 		"an order is declined": {func(a *closing) {
 			bought(a, "x")
 			delete(a.charged, "x")
@@ -428,6 +480,11 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 		"a cause between the others": {func(a *closing) {
 			movedLater(a)
 			unwell(a, "partition", "us-east-2 us-west-2", 9*time.Minute, 11*time.Minute)
+		}, "without a cause"},
+		"a cause between the two": {func(a *closing) {
+			movedLater(a)
+			unwell(a, "partition", "us-east-1 us-west-2", 9*time.Minute, 11*time.Minute)
+			unwell(a, "loss", "us-west-2 us-east-1", 9*time.Minute, 11*time.Minute)
 		}, "without a cause"},
 		"a cause on the way to the third": {func(a *closing) {
 			movedLater(a)

@@ -54,8 +54,21 @@ func (a *closing) promised(mails map[string]int) {
 			a.say("never mailed: order %q, acknowledged at %v%s", id, ack.At, a.storyOf("mail-"+id))
 		case !settled[id]:
 			a.say("never settled: order %q, acknowledged at %v%s", id, ack.At, a.storyOf("settle-"+id))
+		case order.Status != service.StatusPaid || !order.Settled:
+			a.fellBack(id, order)
 		}
 	}
+}
+
+// fellBack demands of an order whose row does not say what was done for it that an unplanned move has lost the update: the key of the call is in both Regions, and outlives it.
+func (a *closing) fellBack(id string, order service.Order) {
+	for _, w := range a.history.Writes() {
+		if w.Key == embedded.OrderKey(id) && slices.ContainsFunc(a.moves, func(m embedded.Move) bool { return a.exposed(m, w) }) {
+			a.c.behind++
+			return
+		}
+	}
+	a.say("fell back: order %q is charged, mailed and settled, its row says %q, settled %t, and no write of it was in an exposure%s", id, order.Status, order.Settled, a.storyOf("settle-"+id))
 }
 
 // exists demands of what was charged or mailed that it is an order that is kept, or was lost with its Region.

@@ -109,7 +109,7 @@ func (a *closing) excuse(run, next embedded.KeyRun) queue.Rule {
 	case a.knew("", next): // and no Region was lost with it
 	case a.killed(run, next):
 		return ruleCrashed
-	case next.Epoch > run.Epoch && (!ended || a.apart(run, run.Ended, next.Asked)):
+	case next.Epoch > run.Epoch && a.apart(run, lastSign(run), next.Asked):
 		return ruleDeposed
 	case next.Began.Sub(run.Renewed) >= claimed-clockSkew && a.apart(run, run.Renewed, next.Asked):
 		return ruleLeaseLost
@@ -123,11 +123,19 @@ func (a *closing) answered(run embedded.KeyRun) bool {
 	return mail && slices.ContainsFunc(a.mailed, func(s embedded.Request) bool { return s.For == order && s.Done && a.sentIn(run, s) })
 }
 
-// apart reports whether something was wrong meanwhile with the Region of a run, or with a key store, so that what the run told its stores may not have come there.
+// lastSign is when a run was last heard of: its end or the last extension of its lease.
+func lastSign(run embedded.KeyRun) time.Time {
+	if run.End == embedded.RunOpen {
+		return run.Renewed
+	}
+	return run.Ended
+}
+
+// apart reports whether something was wrong meanwhile with one of the Regions, or with a key store, so that what the run told its stores may not have come there.
 func (a *closing) apart(run embedded.KeyRun, from, to time.Time) bool {
 	return slices.ContainsFunc(a.history.Faults(), func(f history.Fault) bool {
 		names := strings.Fields(f.Target)
-		there := touches(f, run.Region) || slices.Contains(names, redisIn(embedded.East)) || slices.Contains(names, redisIn(embedded.West))
+		there := touches(f, run.Region) || touches(f, otherRegion(run.Region)) || slices.Contains(names, redisIn(embedded.East)) || slices.Contains(names, redisIn(embedded.West))
 		return there && f.From <= a.since(to) && a.since(from) <= f.To
 	})
 }
@@ -139,8 +147,15 @@ func (a *closing) knew(region string, next embedded.KeyRun) bool {
 	})
 }
 
-// leftBehind reports whether an unplanned move has left the key of a run where it was: it was claimed while the Region that was lost could write, and begun again where the writer went, afterwards.
+// copiedWithin is how long after its end the result of a run is in both Regions, when all is well.
+const copiedWithin = 5 * time.Second
+
+// leftBehind reports whether an unplanned move has left the key of a run where it was: it was claimed while the Region that was lost could write, something kept its result from the other
+// Region when it ended, and it was begun again where the writer went, afterwards.
 func (a *closing) leftBehind(run, next embedded.KeyRun) bool {
+	if run.End != embedded.RunOpen && !a.apart(run, run.Began, run.Ended.Add(copiedWithin)) {
+		return false
+	}
 	return slices.ContainsFunc(a.moves, func(m embedded.Move) bool {
 		return !m.Planned && !m.Opened.IsZero() && m.From == run.Region && m.To == next.Region && !next.Began.Before(m.Opened) && !run.Began.After(lastOfTerm(m))
 	})
@@ -155,11 +170,20 @@ func lastOfTerm(m embedded.Move) time.Time {
 	return last.Add(clockSkew)
 }
 
-// killed reports whether the process of a run was killed before the next.
+// killed reports whether the process of a run was killed before the next, in the life in which it ran: what crashes comes back under its name.
 func (a *closing) killed(run, next embedded.KeyRun) bool {
-	return slices.ContainsFunc(a.history.Marks(), func(m history.Mark) bool {
-		return m.Kind == history.MarkProcess && m.Text == "killed" && m.Name == run.Process && a.since(run.Began) <= m.At && m.At <= a.since(next.Began)
-	})
+	for _, m := range a.history.Marks() {
+		if m.Kind != history.MarkProcess || m.Name != run.Process || m.At < a.since(run.Began) {
+			continue
+		}
+		switch m.Text {
+		case "killed":
+			return m.At <= a.since(next.Began)
+		case "started":
+			return false
+		}
+	}
+	return false
 }
 
 // callOf is the call ID that a key belongs to; "" for that of a request.
