@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -23,6 +25,7 @@ const (
 // amplification: whoever repeats requests has a budget for that: in any time at all, however long, all that it sends is at most 1.2 for each call + 3 a second + the 10 that are saved
 // up. That is at most 1.2 + 3/s ÷ the rate of its calls, and 10 requests once; of N processes together 1.2 + N · 3/s ÷ their rate, and N · 10. Nothing is sent twice beside that.
 func (a *closing) amplification() {
+	a.begunAgain()
 	from := map[string][]embedded.Request{}
 	for _, r := range a.sent {
 		from[r.From] = append(from[r.From], r)
@@ -34,9 +37,33 @@ func (a *closing) amplification() {
 	a.mostFor()
 }
 
-// withinBudget plays what was paid for against a budget that begins full.
+// begunAgain: a charge whose run began after the request before had ended repeats none: the attempts between were refused on their way out, by a breaker say, and when they were paid for
+// nobody has seen.
+func (a *closing) begunAgain() {
+	began := map[string][]time.Time{} // runs, by process and order
+	for _, r := range a.runs {
+		if order, ok := strings.CutPrefix(r.Key.ID, chargeKey); ok {
+			began[r.Process+" "+order] = append(began[r.Process+" "+order], r.Began)
+		}
+	}
+	for i := range a.sent {
+		r := &a.sent[i]
+		between := func(at time.Time) bool { return r.Paid.Before(at) && !at.After(r.At) }
+		if r.Again && hostOf(*r) == payments && slices.ContainsFunc(began[r.Process+" "+r.For], between) {
+			r.Again, r.Paid = false, r.At
+		}
+	}
+}
+
+// withinBudget plays what was paid for against a budget that begins full. What comes at one instant has no order: calls that begin then may have paid in after what was spent.
 func (a *closing) withinBudget(who string, sent []embedded.Request) {
-	slices.SortStableFunc(sent, func(x, y embedded.Request) int { return x.Paid.Compare(y.Paid) })
+	turn := func(r embedded.Request) int {
+		if r.Again {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(sent, func(x, y embedded.Request) int { return cmp.Or(x.Paid.Compare(y.Paid), cmp.Compare(turn(x), turn(y))) })
 	var at, since time.Time
 	spent, calls, again := 0., 0, 0
 	for _, r := range sent {
@@ -213,10 +240,43 @@ func TestRepetitionsAndLossesAreSeen(t *testing.T) {
 		}
 		return sent
 	}
+	charges := func(a *closing, order string, began, sent time.Duration, again bool) {
+		a.runs = append(a.runs, attempt(charge(order), embedded.East, began, began+time.Second))
+		a.sent = append(a.sent, embedded.Request{
+			From: "us-east-1/app-0, life 1", Process: "us-east-1/app-0", Host: embedded.PaymentsHost, For: order, Again: again, At: at(sent), Paid: at(time.Second),
+		})
+	}
+	burst := func(a *closing) { // all that is saved up
+		a.sent = nil
+		for n := range 10 {
+			charges(a, fmt.Sprint("burst-", n), time.Second, time.Second, false)
+		}
+		for _, first := range a.sent {
+			first.Again = true
+			a.sent = append(a.sent, first)
+		}
+	}
+	after := func(a *closing, more int) { // repeats as many again, in a moment
+		for _, r := range a.sent[:more] {
+			r.Again, r.Paid = true, r.Paid.Add(time.Microsecond)
+			a.sent = append(a.sent, r)
+		}
+	}
 	for name, tt := range map[string]struct {
 		spoil func(*closing)
 		want  string // of the one sentence; "" = none
 	}{
+		"a burst of charges":                          {spoil: burst},
+		"and what calls of that instant have paid in": {spoil: func(a *closing) { burst(a); after(a, 2) }},
+		"and more than they have":                     {spoil: func(a *closing) { burst(a); after(a, 3) }, want: "amplified: us-east-1/app-0, life 1"},
+		"and one more, sent later": {spoil: func(a *closing) {
+			burst(a)
+			charges(a, "late", time.Second, 2*time.Second, true)
+		}, want: "amplified: us-east-1/app-0, life 1"},
+		"and one more, whose run began later": {spoil: func(a *closing) {
+			burst(a)
+			charges(a, "late", 50*time.Second, 51*time.Second, true)
+		}},
 		"sound":                          {spoil: func(*closing) {}},
 		"what is saved up":               {spoil: func(a *closing) { a.sent = storm(10, time.Millisecond) }},
 		"three a second for a minute":    {spoil: func(a *closing) { a.sent = storm(180, time.Second/3) }},

@@ -18,7 +18,7 @@ type Request struct {
 	Process string    // "" for users
 	Host    string    // to whom; for users that of the service
 	For     string    // the order, or the operation of a load, that it was sent for; "" for others
-	Again   bool      // it repeats another
+	Again   bool      // it repeats another request
 	At      time.Time // when it was sent
 	Paid    time.Time // when it was decided: for a repetition the end of the request before, when the budget is asked
 	NotRun  bool      // by its answer nothing was done; without one it may have been
@@ -79,8 +79,10 @@ func (l *requestLog) sent(call string, r *Request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r.Paid = r.At
-	if before, ok := l.ended[call]; ok && r.Again {
+	if before, ok := l.ended[call]; r.Again && ok {
 		r.Paid = before
+	} else {
+		r.Again = false // the attempts before were refused on their way out: the first that is sent repeats no request
 	}
 	l.requests = append(l.requests, r)
 }
