@@ -226,6 +226,18 @@ func TestPutOffCallsAreCounted(t *testing.T) {
 	}
 }
 
+// Each message that is given up may add two requests: when a move has lost orders their calls go together.
+func TestBuriedCallsAreCounted(t *testing.T) {
+	for more, want := range map[int]int{perBuried * 60: 0, perBuried*60 + 1: 1} {
+		a := sound()
+		a.puts = map[failover.Region]map[int]embedded.Puts{embedded.East: {20: {Buried: 60}}}
+		besiege(a, busy+more, 20*time.Second)
+		if a.requests(); len(a.errs) != want {
+			t.Errorf("%d requests above the limit while 60 messages were given up: %v, want %d sentences", more, a.errs, want)
+		}
+	}
+}
+
 // Each of these invariants sees the record that breaks it, and nothing else does.
 func TestRepetitionsAndLossesAreSeen(t *testing.T) {
 	at := func(d time.Duration) time.Time { return worldBegan.Add(d) }

@@ -237,9 +237,11 @@ func (a *closing) charges() {
 // may add perDone: what has waited for a writer, or for a breaker, goes together, some hundred calls in a second. One call that is given back without a delay makes 2,587.
 // Each call that is sent in it, the first time or again, may add one: what waits for its key is put off one by one, and when the key store goes while a hundred calls wait that is a hundred requests.
 // Once a queue has doubled what it gets there are copies of what waits, and each that is put off may add one as well.
+// A message that is given up, since its order was lost with a Region, is sent to the dead-letter queue and deleted.
 const (
-	busy    = 100
-	perDone = 2
+	busy      = 100
+	perDone   = 2
+	perBuried = 2
 )
 
 // requests: nothing runs in circles. A call that cannot run is given back with a delay.
@@ -253,7 +255,7 @@ func (a *closing) requests() {
 				n += requests
 			}
 			work := done[second-1] + done[second] + done[second+1]
-			put := a.puts[region][second].Calls
+			put := a.puts[region][second].Calls + perBuried*a.puts[region][second].Buried
 			if a.doubled(host, time.Duration(second)*time.Second) {
 				put += a.puts[region][second].Copies
 			}

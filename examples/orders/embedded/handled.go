@@ -58,10 +58,11 @@ func (f *Fleet) MostHandled() (most []Handled) {
 	return most
 }
 
-// Puts is how many calls were sent to the queues of a Region in a second of the World, the first time or again.
+// Puts is how many calls were sent to the queues of a Region in a second of the World, the first time or again, or to their dead-letter queues.
 type Puts struct {
 	Calls  int // each counts once
 	Copies int // beyond once each, those that were sent to be put off, for half a second at least
+	Buried int // messages that were given up, each time that one was
 }
 
 // Puts returns what was sent to the queues of each Region in each second of the World.
@@ -70,13 +71,17 @@ func (f *Fleet) Puts() map[failover.Region]map[int]Puts {
 	defer f.handles.mu.Unlock()
 	all := map[failover.Region]map[int]Puts{East: {}, West: {}}
 	for h, times := range f.handles.times {
-		if h.What != Sent {
+		n := all[h.Region][h.Second]
+		switch h.What {
+		case buried:
+			n.Buried += times
+		case Sent:
+			n.Calls++
+			h.What = SentNow
+			n.Copies += min(times-1, times-f.handles.times[h])
+		default:
 			continue
 		}
-		n := all[h.Region][h.Second]
-		n.Calls++
-		h.What = SentNow
-		n.Copies += min(times-1, times-f.handles.times[h])
 		all[h.Region][h.Second] = n
 	}
 	return all

@@ -10,6 +10,7 @@ import (
 func TestPutsTellCopiesFromCircles(t *testing.T) {
 	for name, tt := range map[string]struct {
 		sent, now int
+		given     int // up
 		want      Puts
 	}{
 		"once":                       {sent: 1, want: Puts{Calls: 1}},
@@ -17,6 +18,7 @@ func TestPutsTellCopiesFromCircles(t *testing.T) {
 		"put off three times":        {sent: 3, want: Puts{Calls: 1, Copies: 2}},
 		"at once three times":        {sent: 3, now: 3, want: Puts{Calls: 1}},
 		"at once, and put off twice": {sent: 3, now: 1, want: Puts{Calls: 1, Copies: 2}},
+		"sent, and buried twice":     {sent: 1, given: 2, want: Puts{Calls: 1, Buried: 2}},
 	} {
 		f := &Fleet{}
 		handled := func(what string, times int) {
@@ -27,6 +29,7 @@ func TestPutsTellCopiesFromCircles(t *testing.T) {
 		f.handles.times = map[Handled]int{}
 		handled(Sent, tt.sent)
 		handled(SentNow, tt.now)
+		handled(buried, tt.given)
 		handled(received, 9)
 		got := f.Puts()
 		if got[West][7] != tt.want || len(got[West]) != 1 || len(got[East]) != 0 {
