@@ -35,8 +35,8 @@ type WorkerConfig struct {
 	// rounded up. While one call at a time is tried (Ready) Regions take turns, each of at most 1 s.
 	Poll time.Duration
 
-	// Drain is how long running handlers may go on after Run's context ended, or the 2 s that open polls are waited for, if that is longer. Zero means 25 s, which leaves
-	// 5 s for the rest within holdfast.StopTimeout.
+	// Drain is how long running handlers may go on after Run's context ended, or the 2 s that open polls are waited
+	// for, if that is longer. Zero means 25 s, which leaves 5 s for the rest within holdfast.StopTimeout.
 	Drain time.Duration
 
 	// Once runs every call under its key, "<call name>/<call ID>": (*idempotency.Guard).Once for one. Nil means that
@@ -265,7 +265,8 @@ func (w *Worker) draining() bool {
 	}
 }
 
-// Pause stops receiving; what runs goes on. Messages of a poll that is open are put off for half a minute or more: a Resume does not bring them sooner.
+// Pause stops receiving; what runs goes on. Messages of a poll that is open are put off for half a minute or more: a
+// Resume does not bring them sooner.
 func (w *Worker) Pause() { w.setPaused(true) }
 
 // Resume ends [Worker.Pause].

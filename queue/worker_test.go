@@ -459,6 +459,49 @@ func TestWorkerManualPause(t *testing.T) {
 	})
 }
 
+// What a poll brings that was open at the Pause is put off, and a Resume does not bring it sooner.
+func TestPausePutsOffWhatAnOpenPollBrings(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStation(t, MemoryConfig{})
+		ran := make(chan time.Time, 1)
+		Handle(s.mux, billing, func(context.Context, charge) error { ran <- time.Now(); return nil }, HandlerConfig{})
+		s.run(WorkerConfig{})
+		time.Sleep(time.Second) // a poll is open
+		s.worker.Pause()
+		s.send()
+		time.Sleep(time.Second)
+		paused := time.Now()
+		s.worker.Resume()
+		if wait := (<-ran).Sub(paused); wait < 28*time.Second || wait > 40*time.Second {
+			t.Errorf("it ran %v after the Resume, want about half a minute", wait)
+		}
+		s.close()
+	})
+}
+
+// Open polls are waited for, whatever Drain says: running handlers have that time as well.
+func TestShortDrainWaitsForOpenPolls(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStation(t, MemoryConfig{})
+		began, ended := make(chan struct{}), make(chan time.Time, 1)
+		Handle(s.mux, billing, func(ctx context.Context, _ charge) error {
+			close(began)
+			<-ctx.Done()
+			ended <- time.Now()
+			return ctx.Err()
+		}, HandlerConfig{})
+		s.run(WorkerConfig{Drain: 100 * time.Millisecond})
+		s.send()
+		<-began
+		time.Sleep(time.Second) // a poll is open
+		told := time.Now()
+		s.close()
+		if lasted := (<-ended).Sub(told); lasted != pollGrace {
+			t.Errorf("the handler had %v, want the %v of open polls", lasted, pollGrace)
+		}
+	})
+}
+
 func TestWorkerFairToTenants(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newStation(t, MemoryConfig{})

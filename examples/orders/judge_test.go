@@ -291,6 +291,10 @@ func TestEveryInvariantSeesItsViolation(t *testing.T) {
 			again(a, embedded.East, 32*time.Second, nil)
 			unwell(a, "gray", "mail.us-east-1.internal", time.Second, 5*time.Second)
 		}, "mailed twice"},
+		"two mails, and the lease of the first had passed, and the other Region was gone": {func(a *closing) {
+			again(a, embedded.East, 32*time.Second, nil)
+			unwell(a, "region-down", "us-west-2", time.Second, 5*time.Second)
+		}, "mailed twice"},
 		"two mails, and the lease of the first was kept": {func(a *closing) { again(a, embedded.East, 72*time.Second, renewed) }, "mailed twice"},
 		"two mails, and the lease of the first had passed, and the other Region had its result": {func(a *closing) {
 			again(a, embedded.East, 32*time.Second, nil, result(mail("kept"), embedded.West, 3*time.Second))

@@ -109,9 +109,9 @@ func (a *closing) excuse(run, next embedded.KeyRun) queue.Rule {
 	case a.knew("", next): // and no Region was lost with it
 	case a.killed(run, next):
 		return ruleCrashed
-	case next.Epoch > run.Epoch && a.apart(run, lastSign(run), next.Asked):
+	case next.Epoch > run.Epoch && a.apart(lastSign(run), next.Asked, run.Region):
 		return ruleDeposed
-	case next.Began.Sub(run.Renewed) >= claimed-clockSkew && a.apart(run, run.Renewed, next.Asked):
+	case next.Began.Sub(run.Renewed) >= claimed-clockSkew && a.apart(run.Renewed, next.Asked, run.Region):
 		return ruleLeaseLost
 	}
 	return ""
@@ -131,11 +131,11 @@ func lastSign(run embedded.KeyRun) time.Time {
 	return run.Ended
 }
 
-// apart reports whether something was wrong meanwhile with one of the Regions, or with a key store, so that what the run told its stores may not have come there.
-func (a *closing) apart(run embedded.KeyRun, from, to time.Time) bool {
+// apart reports whether something was wrong meanwhile with one of the Regions, or with a key store, so that what was told the stores in them may not have come there.
+func (a *closing) apart(from, to time.Time, regions ...failover.Region) bool {
 	return slices.ContainsFunc(a.history.Faults(), func(f history.Fault) bool {
 		names := strings.Fields(f.Target)
-		there := touches(f, run.Region) || touches(f, otherRegion(run.Region)) || slices.Contains(names, redisIn(embedded.East)) || slices.Contains(names, redisIn(embedded.West))
+		there := slices.ContainsFunc(regions, func(r failover.Region) bool { return touches(f, r) }) || slices.Contains(names, redisIn(embedded.East)) || slices.Contains(names, redisIn(embedded.West))
 		return there && f.From <= a.since(to) && a.since(from) <= f.To
 	})
 }
@@ -153,7 +153,7 @@ const copiedWithin = 5 * time.Second
 // leftBehind reports whether an unplanned move has left the key of a run where it was: it was claimed while the Region that was lost could write, something kept its result from the other
 // Region when it ended, and it was begun again where the writer went, afterwards.
 func (a *closing) leftBehind(run, next embedded.KeyRun) bool {
-	if run.End != embedded.RunOpen && !a.apart(run, run.Began, run.Ended.Add(copiedWithin)) {
+	if run.End != embedded.RunOpen && !a.apart(run.Began, run.Ended.Add(copiedWithin), embedded.East, embedded.West) {
 		return false
 	}
 	return slices.ContainsFunc(a.moves, func(m embedded.Move) bool {
